@@ -1,0 +1,130 @@
+"""Every error that a user can cause or meet.
+
+    GohdError
+    |-- InputError                  what the caller handed in cannot be used
+    |   |-- PortraitError
+    |   |   |-- ImageUnreadable     not an image, truncated, or a format that needs an extra
+    |   |   |-- ImageTooLarge       more bytes or pixels than we decode
+    |   |   |-- NoFaceFound
+    |   |   `-- FaceTooSmall
+    |   |-- AudioError
+    |   |   |-- AudioInvalid        samples of the wrong shape, type or value
+    |   |   `-- AudioUnreadable     a file that holds no sound that we can decode
+    |   |-- VideoUnreadable
+    |   `-- CommandInvalid          a control value out of its range
+    |-- OutputUnwritable            the place to write to is missing, full or forbidden
+    |-- WeightsError
+    |   |-- WeightsNotFound
+    |   `-- WeightsCorrupt          checksum, format version, names or shapes do not match
+    |-- MissingDependency           an optional package is needed; the message has the install line
+    |-- BackendUnavailable          the asked device or backend is not on this machine
+    |-- CapacityExceeded            no room for another session now
+    `-- SessionClosed               the session has ended
+
+Messages say what is wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AudioError",
+    "AudioInvalid",
+    "AudioUnreadable",
+    "BackendUnavailable",
+    "CapacityExceeded",
+    "CommandInvalid",
+    "FaceTooSmall",
+    "GohdError",
+    "ImageTooLarge",
+    "ImageUnreadable",
+    "InputError",
+    "MissingDependency",
+    "NoFaceFound",
+    "OutputUnwritable",
+    "PortraitError",
+    "SessionClosed",
+    "VideoUnreadable",
+    "WeightsCorrupt",
+    "WeightsError",
+    "WeightsNotFound",
+]
+
+
+class GohdError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class InputError(GohdError, ValueError):
+    """What the caller handed in cannot be used."""
+
+
+class PortraitError(InputError):
+    """The picture cannot become an avatar."""
+
+
+class ImageUnreadable(PortraitError):
+    """Not an image, truncated, or in a format that needs an extra."""
+
+
+class ImageTooLarge(PortraitError):
+    """More bytes or pixels than are decoded."""
+
+
+class NoFaceFound(PortraitError):
+    """The picture shows no face that can be found."""
+
+
+class FaceTooSmall(PortraitError):
+    """The face has too few pixels to animate."""
+
+
+class AudioError(InputError):
+    """The sound cannot be used."""
+
+
+class AudioInvalid(AudioError):
+    """Samples of the wrong shape, type or value (NaN, infinity)."""
+
+
+class AudioUnreadable(AudioError):
+    """A file that holds no sound that can be decoded."""
+
+
+class VideoUnreadable(InputError):
+    """A file that holds no film that can be decoded."""
+
+
+class CommandInvalid(InputError):
+    """A control value (gaze, intensity, seed) out of its range."""
+
+
+class OutputUnwritable(GohdError, OSError):
+    """The place to write to is missing, full or forbidden."""
+
+
+class WeightsError(GohdError):
+    """A weights folder cannot be used."""
+
+
+class WeightsNotFound(WeightsError, FileNotFoundError):
+    """No weights folder of this name or path."""
+
+
+class WeightsCorrupt(WeightsError):
+    """Checksum, format version, names or shapes do not match."""
+
+
+class MissingDependency(GohdError, ImportError):
+    """An optional package is needed; the message has its install line."""
+
+
+class BackendUnavailable(GohdError):
+    """The asked device or backend is not on this machine."""
+
+
+class CapacityExceeded(GohdError):
+    """No room for another session now."""
+
+
+class SessionClosed(GohdError):
+    """The session has ended."""
