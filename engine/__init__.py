@@ -1,0 +1,1 @@
+"""The live talking-avatar engine: portrait in, voice in, frames out."""

@@ -1,0 +1,41 @@
+"""Fixtures that every room shares: optional data folders and the bundled assets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _optional_folder(variable: str, default: str) -> Path:
+    folder = Path(os.environ.get(variable, _ROOT.parent / "shared" / default))
+    if not folder.is_dir():
+        pytest.skip(f"{variable} names no folder: this test needs {default}/, which is not part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Licensed portraits and clips; not part of the project."""
+    return _optional_folder("GOHD_DATA", "data")
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """Reference outputs of the released networks; not part of the project."""
+    return _optional_folder("GOHD_REFERENCE", "reference")
+
+
+@pytest.fixture(scope="session")
+def portrait_path() -> Path:
+    """The bundled demo portrait: a composite face, nobody real."""
+    return _ROOT / "engine" / "assets" / "portrait.jpg"
+
+
+@pytest.fixture(scope="session")
+def voice_path() -> Path:
+    """The bundled demo voice: synthesised speech."""
+    return _ROOT / "engine" / "assets" / "voice.wav"
