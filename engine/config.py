@@ -1,0 +1,75 @@
+"""What a weights folder says about itself (``config.json``).
+
+The networks' own sections (``lip``, ``eye``, ``pose``) are the keyword arguments of their config dataclasses and
+are read by those. This module holds what the session needs to know beside them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from engine.errors import WeightsCorrupt
+
+__all__ = ["FORMAT_VERSION", "MixerConfig", "StreamConfig", "from_mapping"]
+
+FORMAT_VERSION = 1
+
+_Config = TypeVar("_Config")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConfig:
+    """How far each stage may look past the frame that it makes (design of the weights, fixed at training)."""
+
+    lip_lookahead_ms: int = 80
+    lip_window_columns: int = 16
+    prosody_delay_frames: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lip_lookahead_ms <= 1000:
+            raise ValueError(f"lip_lookahead_ms must be within 0..1000, not {self.lip_lookahead_ms}")
+        if self.lip_window_columns < 1:
+            raise ValueError("lip_window_columns must be at least 1")
+        if self.prosody_delay_frames < 0:
+            raise ValueError("prosody_delay_frames must not be negative")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MixerConfig:
+    """Scales, limits and gate times of the mixer (frames are 40 ms; angles in radians)."""
+
+    expression_scale: float = 1.0
+    pose_scale: float = 1.0
+    rotation_limit_rad: float = 0.35
+    translation_limit: float = 0.12
+    gaze_limit_rad: float = 0.3 * 3.141592653589793
+    mouth_close_frames: int = 3
+    mouth_open_frames: int = 2
+
+    def __post_init__(self) -> None:
+        if self.mouth_close_frames < 1 or self.mouth_open_frames < 1:
+            raise ValueError("mouth_close_frames and mouth_open_frames must be at least 1")
+        for name in ("rotation_limit_rad", "translation_limit", "gaze_limit_rad"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+
+
+def from_mapping(cls: type[_Config], mapping: Mapping[str, Any], section: str) -> _Config:
+    """Build config dataclass ``cls`` from a section of ``config.json``.
+
+    Raises:
+        WeightsCorrupt: a key is unknown or a value is refused by the dataclass.
+    """
+    if not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{cls!r} is not a dataclass")
+    known = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(set(mapping) - known)
+    if unknown:
+        raise WeightsCorrupt(f"config.json section '{section}' has unknown keys {unknown}; known are {sorted(known)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items()}
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise WeightsCorrupt(f"config.json section '{section}': {error}") from error
