@@ -49,7 +49,7 @@ class SlidingWindow:
         return SlidingWindowState(rows, torch.zeros(batch, dtype=torch.bool, device=device), self.fill)
 
     def step(self, x_BF: Tensor, state: SlidingWindowState, active: Tensor | None = None) -> Tensor:
-        """Push one row (B, F) -> the window (B, N, F), which is the state's own tensor: copy it to keep it."""
+        """Push one row (B, F) -> the window (B, N, F), the state's own tensor: copy it to keep it."""
         newest_B1F = x_BF[:, None]
         rows = torch.cat([state.rows_BNF[:, 1:], newest_B1F], dim=1)
         if self.hold_first:
