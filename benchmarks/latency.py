@@ -1,0 +1,171 @@
+"""How fast one live session is on this machine: every stage, frames a second, sound in to picture out.
+
+    python benchmarks/latency.py [--device cpu|cuda] [--seconds 20] [--json OUT]
+
+The demo voice is pushed in chunks of 20 ms as a microphone would give them. Nothing sleeps: compute time is measured,
+arrival times are those of the chunks, and a frame that is late delays the frames after it. So
+``latency_ms`` is the time from a sound to the frame that shows it, encoded, had the chunks come in real time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from aiortc.codecs.vpx import Vp8Encoder
+from rich.console import Console
+from rich.table import Table
+
+from engine import load_engine
+from engine.assets import PORTRAIT, VOICE
+from engine.media import read_audio
+from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
+
+CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
+WARM_UP_FRAMES = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, samples_ms: list[float]) -> Percentiles:
+        return cls(*(round(float(value), 3) for value in np.percentile(samples_ms, (50, 95, 99))))
+
+
+class StageClock:
+    """Attributes the time since the last mark to the stage that ended."""
+
+    def __init__(self) -> None:
+        self.samples_ms: dict[str, list[float]] = defaultdict(list)
+        self._last = time.perf_counter()
+
+    def start(self) -> None:
+        self._last = time.perf_counter()
+
+    def mark(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.samples_ms[stage].append((now - self._last) * 1000)
+        self._last = now
+
+
+def demo_voice(seconds: float) -> np.ndarray:
+    """The demo voice at 16 kHz, repeated to ``seconds``."""
+    chunks = [chunk for chunk, _ in read_audio(VOICE)]
+    voice = np.concatenate(chunks).reshape(-1)
+    return np.resize(voice, int(seconds * SAMPLE_RATE_HZ)).astype(np.float32)
+
+
+def measure(device: str, seconds: float, weights: str) -> dict[str, object]:
+    """Run the session and return the report that ``--json`` writes."""
+    engine = load_engine(weights=weights, device=device)
+    started = time.perf_counter()
+    avatar = engine.enroll(PORTRAIT)
+    enroll_ms = (time.perf_counter() - started) * 1000
+    clock = StageClock()
+    session = engine.open_session(avatar, seed=0, probe=clock.mark)
+    encoder = Vp8Encoder()
+    voice = demo_voice(seconds + WARM_UP_FRAMES / FRAME_RATE_HZ)
+    latency_ms: list[float] = []
+    busy_s, frames, free_at_ms = 0.0, 0, 0.0
+    for start in range(0, len(voice), CHUNK_SAMPLES):
+        chunk = voice[start : start + CHUNK_SAMPLES]
+        arrival_ms = (start + len(chunk)) * 1000 / SAMPLE_RATE_HZ
+        begin = time.perf_counter()
+        clock.start()
+        for frame in session.stream_pcm(chunk, SAMPLE_RATE_HZ):
+            picture = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24").reformat(format="yuv420p")
+            picture.pts, picture.time_base = frame.pts_samples, Fraction(1, SAMPLE_RATE_HZ)
+            encoder.encode(picture, force_keyframe=frame.index == 0)
+            clock.mark("encode")
+            if frame.index >= WARM_UP_FRAMES:
+                done_ms = max(arrival_ms, free_at_ms) + (time.perf_counter() - begin) * 1000
+                latency_ms.append(done_ms - frame.pts_samples * 1000 / SAMPLE_RATE_HZ)
+                frames += 1
+            elif frame.index == WARM_UP_FRAMES - 1:
+                clock.samples_ms.clear()
+                busy_s, begin = 0.0, time.perf_counter()
+        spent_s = time.perf_counter() - begin
+        busy_s += spent_s
+        free_at_ms = max(arrival_ms, free_at_ms) + spent_s * 1000
+    stages = {name: asdict(Percentiles.of(samples)) for name, samples in clock.samples_ms.items()}
+    animator_ms = clock.samples_ms["animator"]
+    return {
+        "fps": round(frames / busy_s, 2),
+        "animator_fps": round(1000 * len(animator_ms) / sum(animator_ms), 2),
+        "latency_ms": asdict(Percentiles.of(latency_ms)),
+        "lookahead_ms": session.lookahead_ms,
+        "stages_ms": stages,
+        "enroll_ms": round(enroll_ms, 1),
+        "frames": frames,
+        "config": {"device": device, "weights": weights, "chunk_ms": 20, "frame_px": list(session.frame_size)},
+        "hardware": hardware(device),
+        "versions": versions(),
+    }
+
+
+def hardware(device: str) -> dict[str, object]:
+    """What this ran on."""
+    model = platform.processor()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    report: dict[str, object] = {"cpu": model, "cores": os.cpu_count(), "torch_threads": torch.get_num_threads()}
+    if device == "cuda":
+        report["gpu"] = torch.cuda.get_device_name()
+    return report
+
+
+def versions() -> dict[str, str]:
+    """What this ran with."""
+    packages = ("gohd-live", "torch", "numpy", "av", "aiortc", "opencv-contrib-python", "mediapipe")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def show(report: dict[str, object]) -> None:
+    """Print the report as a table."""
+    table = Table("stage", "p50 ms", "p95 ms", "p99 ms", title="One live session", title_justify="left")
+    stages: dict[str, dict[str, float]] = report["stages_ms"]  # type: ignore[assignment]
+    for name, row in [*stages.items(), ("sound in -> picture out", report["latency_ms"])]:  # type: ignore[list-item]
+        table.add_row(name, *(f"{row[key]:.2f}" for key in ("p50", "p95", "p99")))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"whole session {report['fps']} fps, animator alone {report['animator_fps']} fps, "
+        f"look-ahead {report['lookahead_ms']} ms, {report['frames']} frames"
+    )
+    console.print(f"{report['hardware']}", highlight=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--weights", default="default")
+    parser.add_argument("--json", type=Path, help="where to write the report")
+    args = parser.parse_args()
+    report = measure(args.device, args.seconds, args.weights)
+    show(report)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""``gohd``: subcommands and what they have in common (errors, logging, exit codes)."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from engine.errors import GohdError
+
+__all__ = ["app", "main"]
+
+_EXIT_USER_ERROR = 2
+_EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="One portrait and a live voice become a talking head, in real time.",
+)
+weights_app = typer.Typer(no_args_is_help=True, help="List and verify weights folders.")
+app.add_typer(weights_app, name="weights")
+
+Weights = Annotated[str, typer.Option(help="Name of bundled weights, or a folder.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")]
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends with one line and exit code 2, Ctrl-C with 130."""
+    try:
+        app()
+    except GohdError as error:
+        print(f"gohd: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(_EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(_EXIT_INTERRUPTED)
+
+
+@app.callback()
+def _configure(verbose: Verbose = False) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for name in ("engine", "server", "train", "clients"):
+        logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+@app.command()
+def render(
+    portrait: Annotated[Path, typer.Argument(help="A picture with a face.")],
+    audio: Annotated[Path, typer.Argument(help="The voice: any file with sound.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The film to write (.mp4).")],
+    seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
+    gaze: Annotated[Optional[str], typer.Option(help="Where to look: PITCH,YAW in radians.")] = None,  # noqa: UP045
+    drive_video: Annotated[Optional[Path], typer.Option(help="A film to take motion from.")] = None,  # noqa: UP045
+    drive: Annotated[
+        str, typer.Option(help="What to take from it: any of pose,expression,gaze.")
+    ] = "pose,expression,gaze",
+    weights: Weights = "default",
+) -> None:
+    """Make a film of PORTRAIT speaking AUDIO."""
+    from clients.cli.render import RenderRequest, parse_drive, parse_gaze, render_film
+
+    request = RenderRequest(
+        portrait=portrait,
+        audio=audio,
+        output=output,
+        seed=seed,
+        gaze=parse_gaze(gaze),
+        drive_video=drive_video,
+        drive=parse_drive(drive),
+        weights=weights,
+    )
+    if not render_film(request):
+        raise KeyboardInterrupt
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8080,
+    portrait: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Who speaks when the visitor brings no picture."),
+    ] = None,
+    token: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(envvar="GOHD_TOKEN", help="Bearer token that clients must send."),
+    ] = None,
+    insecure: Annotated[bool, typer.Option(help="Allow another address without a token.")] = False,
+    weights: Weights = "default",
+) -> None:
+    """Serve the page, WebRTC and signalling on one port."""
+    from clients.cli.serve import run_server
+
+    run_server(host=host, port=port, portrait=portrait, token=token, insecure=insecure, weights=weights)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe; 'list' shows them.")],
+    overrides: Annotated[Optional[list[str]], typer.Argument(help="key=value settings.")] = None,  # noqa: UP045
+) -> None:
+    """Run a training recipe."""
+    import train as training
+
+    training.run(recipe, overrides or [])
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """Show the bundled weights."""
+    from engine.checkpoint import list_weights as bundled
+
+    for folder in bundled():
+        size_mib = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+        typer.echo(f"{folder.name}  {size_mib:.1f} MiB  {folder}")
+
+
+@weights_app.command("verify")
+def verify_weights(
+    weights: Annotated[str, typer.Argument(help="Name of bundled weights, or a folder.")] = "default",
+) -> None:
+    """Check every checksum, name and shape of a weights folder."""
+    from engine import load_engine
+
+    engine = load_engine(weights=weights)
+    typer.echo(f"{weights}: checksums, names and shapes are as they should be ({engine.weights_path})")

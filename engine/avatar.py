@@ -1,0 +1,29 @@
+"""A portrait made ready: everything that depends on the picture alone, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.animator import PreparedPortrait
+from engine.motion.coefficients import Coefficients
+from engine.motion.mixer import MouthRest
+from engine.portrait import FaceCrop
+
+__all__ = ["Avatar"]
+
+
+@dataclass(frozen=True, slots=True)
+class Avatar:
+    """One enrolled portrait, shared by any number of sessions and never changed.
+
+    Attributes:
+        crop: the 256x256 head crop and its landmarks.
+        coefficients: e_0, p_0, gaze and identity of the picture in the motion space.
+        rest: how this mouth rests.
+        prepared: what the animator keeps of the portrait.
+    """
+
+    crop: FaceCrop
+    coefficients: Coefficients
+    rest: MouthRest
+    prepared: PreparedPortrait

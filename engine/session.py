@@ -1,0 +1,199 @@
+"""One voice driving one avatar: samples in, finished frames out.
+
+Time is counted in samples and frames. Frame t shows time 640 t of the sound; it is made as soon as every stage has
+what it needs of the sound after it, which is ``lookahead_ms``:
+
+    samples  ..........|..........|..........|..........|....
+    frame                   t           t+1         t+2
+    lip window       [=================t===================]      16 mel columns, the last at most 80 ms ahead
+    voice flag                                             *      the newest that is within the look-ahead
+    pose hop                          [t][t+1][t+2]               three frames at once; prosody two frames behind
+
+How the sound is cut into chunks never changes a frame: streamed equals offline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.audio.listener import Listener
+from engine.errors import CommandInvalid, SessionClosed
+from engine.motion.driver import MotionDriver
+from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, samples_to_ms
+
+if TYPE_CHECKING:
+    from engine.avatar import Avatar
+    from engine.drive import Drive
+    from engine.engine import Engine
+
+__all__ = ["Frame", "Session"]
+
+Probe = Callable[[str], None]
+"""Called with the name of each stage as it ends; benchmarks read a clock in it."""
+
+_SAMPLES_PER_FLAG = SAMPLE_RATE_HZ // 100
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One finished picture.
+
+    Attributes:
+        rgb: uint8 (256, 256, 3), labelled.
+        index: number of the frame in the session; pts_samples: its time at 16 kHz (640 x index).
+        descriptor: (72,) float32, the motion that it shows.
+        speaking: whether the voice gate was open.
+        generation: counts interrupts; a frame of an older generation is stale.
+    """
+
+    rgb: npt.NDArray[np.uint8]
+    index: int
+    pts_samples: int
+    descriptor: npt.NDArray[np.float32]
+    speaking: bool
+    generation: int
+
+
+class Session:
+    """Made by ``Engine.open_session``. Not safe to call from two threads at once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        avatar: Avatar,
+        *,
+        seed: int,
+        drive: Drive | None = None,
+        probe: Probe | None = None,
+    ) -> None:
+        self._engine = engine
+        self._avatar = avatar
+        self._probe = probe or _no_probe
+        self._driver = MotionDriver(engine.networks, avatar, seed=seed, drive=drive, probe=self._probe)
+        self._listener = Listener()
+        self._lookahead_samples = engine.lookahead_samples
+        self._next = 0
+        self._first_heard = 0
+        self._generation = 0
+        self._closed = False
+
+    @property
+    def lookahead_ms(self) -> float:
+        """How far the sound must be ahead of a frame, in milliseconds, resampling included."""
+        return samples_to_ms(self._lookahead_samples + self._listener.held_samples)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of the frames in pixels."""
+        return self._engine.frame_size
+
+    @property
+    def generation(self) -> int:
+        """Number of interrupts so far."""
+        return self._generation
+
+    @property
+    def next_index(self) -> int:
+        """Number of the next frame."""
+        return self._next
+
+    @property
+    def next_pts_samples(self) -> int:
+        """Place at 16 kHz of the next sample that is pushed; an interrupt sets it back to the next frame."""
+        return self._first_heard * SAMPLES_PER_FRAME + self._listener.samples
+
+    def push_pcm(self, chunk: npt.ArrayLike, sample_rate_hz: int) -> list[Frame]:
+        """Take a chunk of sound and give the frames that it completes.
+
+        Args:
+            chunk: int16, int32 or float32 in [-1, 1], (n,) or (n, channels), any n.
+            sample_rate_hz: 8000 to 192000.
+
+        Raises:
+            AudioInvalid: the chunk cannot be used; nothing of it was taken and the session goes on.
+            SessionClosed: the session has ended.
+        """
+        return list(self.stream_pcm(chunk, sample_rate_hz))
+
+    def stream_pcm(self, chunk: npt.ArrayLike, sample_rate_hz: int) -> Iterator[Frame]:
+        """As ``push_pcm``, but gives each frame as soon as it is made: long chunks need little memory."""
+        self._check_open()
+        for block in self._listener.blocks(chunk, sample_rate_hz):
+            self._listener.hear(block)
+            self._probe("audio")
+            while self._ready(self._next):
+                yield self._make()
+
+    def flush(self) -> list[Frame]:
+        """End the utterance: give the frames up to the end of the sound, as if silence followed.
+
+        The session stays open; sound pushed later follows that silence.
+        """
+        self._check_open()
+        return list(self._flush())
+
+    def set_gaze(self, pitch_rad: float, yaw_rad: float) -> None:
+        """Look there from the next frame on (camera frame: up and image right are positive, 0, 0 is eye contact).
+
+        Raises:
+            CommandInvalid: not two finite numbers within +-pi/2. The mixer keeps them inside what the eyes can do.
+        """
+        gaze = np.array([pitch_rad, yaw_rad], dtype=np.float32)
+        if not np.isfinite(gaze).all() or np.abs(gaze).max() > np.pi / 2:
+            raise CommandInvalid(f"gaze must be two angles within +-pi/2 radians, not {pitch_rad}, {yaw_rad}")
+        self._driver.gaze_command = gaze
+
+    def clear_gaze(self) -> None:
+        """Look again where the portrait looks."""
+        self._driver.gaze_command = None
+
+    def interrupt(self) -> int:
+        """Stop speaking: drop sound that no frame has shown yet and ease the mouth to rest. Gives the new generation."""
+        self._check_open()
+        self._generation += 1
+        self._listener = Listener()
+        self._first_heard = self._next
+        return self._generation
+
+    def close(self) -> None:
+        """End the session; calling it again does nothing."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionClosed("this session has ended; open another with engine.open_session")
+
+    def _ready(self, index: int) -> bool:
+        local = index - self._first_heard
+        columns, flags = self._engine.needs(local)
+        return columns <= self._listener.columns_end and flags <= self._listener.flags_end
+
+    def _flush(self) -> Iterator[Frame]:
+        self._listener.hear(self._listener.drain())
+        last = self._first_heard + -(-self._listener.samples // SAMPLES_PER_FRAME)
+        silence = np.zeros(_SAMPLES_PER_FLAG, dtype=np.float32)
+        while self._next < last:
+            while not self._ready(self._next):
+                self._listener.hear(silence)
+            yield self._make()
+
+    def _make(self) -> Frame:
+        index, local = self._next, self._next - self._first_heard
+        _, flags = self._engine.needs(local)
+        speaking = self._listener.speaking(flags - 1)
+        descriptor = self._driver.step(index, local, self._listener, speaking)
+        rgb = self._engine.animator.render(self._avatar.prepared, descriptor[None])
+        self._probe("animator")
+        rgb = self._engine.label.apply(rgb)
+        self._probe("finish")
+        self._next += 1
+        return Frame(rgb, index, index * SAMPLES_PER_FRAME, descriptor, speaking, self._generation)
+
+
+def _no_probe(stage: str) -> None:
+    pass

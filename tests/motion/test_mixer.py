@@ -1,0 +1,117 @@
+"""The mixer closes mouths, respects limits and follows gaze, on a planted linear face."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from engine.config import MixerConfig
+from engine.motion.mixer import MixerState, MouthRest, mix, mouth_rest
+
+_LOWER = [65, 66, 67]
+_UPPER = [61, 62, 63]
+
+
+def _basis() -> np.ndarray:
+    """Component 0 drops the lower lip, 1 lowers the upper lids, 2 raises the brows; the rest is small noise."""
+    basis = np.random.default_rng(0).normal(scale=1e-4, size=(64, 68, 3)).astype(np.float32)
+    basis[0, _LOWER, 1] += 0.05
+    basis[1, [37, 38, 43, 44], 1] += 0.03
+    basis[2, 17:27, 1] -= 0.04
+    return basis
+
+
+def _gap(basis: np.ndarray, shape: np.ndarray, change: np.ndarray) -> np.ndarray:
+    moved = shape + np.tensordot(change, basis, 1)
+    return moved[[67, 66, 65], 1] - moved[_UPPER, 1]
+
+
+@pytest.fixture
+def rest() -> tuple[np.ndarray, np.ndarray, MouthRest]:
+    shape = np.zeros((68, 3), dtype=np.float32)
+    shape[_LOWER, 1] = 0.1
+    return _basis(), shape, mouth_rest(_basis(), shape, np.zeros(64, np.float32))
+
+
+def _run(rest: MouthRest, expression: np.ndarray, speaking: list[bool], config: MixerConfig | None = None) -> np.ndarray:
+    state = MixerState.start(np.zeros(2, np.float32))
+    zero = np.zeros(6, np.float32)
+    return np.stack([
+        mix(
+            state,
+            config or MixerConfig(),
+            rest,
+            expression=expression,
+            pose_0=zero,
+            pose_residual=zero,
+            gaze=np.zeros(2, np.float32),
+            speaking=voice,
+        )
+        for voice in speaking
+    ])
+
+
+def test_rest_brings_open_lips_together(rest: tuple[np.ndarray, np.ndarray, MouthRest]) -> None:
+    basis, shape, mouth = rest
+    assert np.abs(_gap(basis, shape, mouth.expression)).max() < 2e-3
+
+
+def test_silence_closes_the_mouth_and_leaves_the_eyes(rest: tuple[np.ndarray, np.ndarray, MouthRest]) -> None:
+    basis, shape, mouth = rest
+    expression = np.zeros(64, np.float32)
+    expression[:3] = (2.0, -1.0, 1.5)
+    q = _run(mouth, expression, [True] * 4 + [False] * 3)
+    spoken = _gap(basis, shape, q[3, :64])
+    assert spoken.min() > 0.15
+    assert np.abs(_gap(basis, shape, q[6, :64])).max() < 0.05 * spoken.min()
+    assert q[6, 1:3] == pytest.approx(expression[1:3], abs=0.1)
+
+
+def test_poses_stay_within_limits_and_near_zero_pass_unchanged(
+    rest: tuple[np.ndarray, np.ndarray, MouthRest],
+) -> None:
+    config = MixerConfig()
+    state = MixerState.start(np.zeros(2, np.float32))
+    pose_0 = np.full(6, 0.1, np.float32)
+
+    def pose(residual: float) -> np.ndarray:
+        return mix(
+            state,
+            config,
+            rest[2],
+            expression=np.zeros(64, np.float32),
+            pose_0=pose_0,
+            pose_residual=np.full(6, residual, np.float32),
+            gaze=np.zeros(2, np.float32),
+            speaking=True,
+        )[64:70]
+
+    assert pose(1e-3) - pose_0 == pytest.approx(np.full(6, 1e-3), abs=1e-5)
+    far = pose(50.0) - pose_0
+    assert far[:3] == pytest.approx(config.rotation_limit_rad, abs=1e-4)
+    assert far[3:] == pytest.approx(config.translation_limit, abs=1e-4)
+
+
+def test_gaze_arrives_without_overshoot_and_is_limited(rest: tuple[np.ndarray, np.ndarray, MouthRest]) -> None:
+    config = MixerConfig()
+    state = MixerState.start(np.zeros(2, np.float32))
+    zero6 = np.zeros(6, np.float32)
+    yaw = [
+        float(
+            mix(
+                state,
+                config,
+                rest[2],
+                expression=np.zeros(64, np.float32),
+                pose_0=zero6,
+                pose_residual=zero6,
+                gaze=np.array([0.0, 1.5], np.float32),
+                speaking=False,
+            )[71]
+        )
+        for _ in range(20)
+    ]
+    assert all(later >= earlier for earlier, later in zip(yaw, yaw[1:], strict=False))
+    assert yaw[-1] == pytest.approx(0.3 * math.pi, abs=1e-3)
