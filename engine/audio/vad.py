@@ -61,9 +61,9 @@ class VoiceActivity:
     def push(self, wave: Float32) -> list[bool]:
         """Next samples (n,) in [-1, 1], any n -> one answer per 10 ms now complete."""
         joined = np.concatenate([self._held, wave])
-        count = len(joined) // VAD_FRAME_SAMPLES
-        self._held = joined[count * VAD_FRAME_SAMPLES :]
-        return [self._decide(frame) for frame in joined[: count * VAD_FRAME_SAMPLES].reshape(count, -1)]
+        whole = len(joined) // VAD_FRAME_SAMPLES * VAD_FRAME_SAMPLES
+        self._held = joined[whole:]
+        return [self._decide(frame) for frame in joined[:whole].reshape(-1, VAD_FRAME_SAMPLES)]
 
     def _decide(self, frame: Float32) -> bool:
         # The detector sees every frame, so that its noise model keeps up.

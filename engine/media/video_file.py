@@ -1,0 +1,113 @@
+"""Films read at the frame rate of the engine.
+
+film at 60, 30, 24, any or changing rate    |a  |b  |c  |d  |e  |f  |g  |
+frames at 25 Hz, the one then on screen     |a   |b   |c   |d   |f   |g   |
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import VideoUnreadable
+from engine.media._open import Source, describe, open_input
+from engine.timebase import FRAME_RATE_HZ
+
+_MAX_PIXELS = 8192 * 8192
+_MAX_GAP_S = 60
+
+
+def read_video(source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Decode the first picture track of a film (path or bytes) at 25 frames a second.
+
+    Yields:
+        RGB uint8 (height, width, 3), upright (rotation in the file is applied). Frame t is the one on screen
+        t / 25 s after the first; a frame held on screen is the same array again: copy before writing into it.
+
+    Raises:
+        VideoUnreadable: at once when the file is missing, empty, a folder, no film or not one frame can be
+            decoded; while reading when time stamps jump by more than a minute. A film damaged further on
+            gives what it has.
+    """
+    frames = _resample(source)
+    first = next(frames, None)
+    if first is None:
+        raise VideoUnreadable(f"{describe(source)} holds no picture that can be decoded")
+    return _chain(first, frames)
+
+
+def _chain(first: NDArray[np.uint8], rest: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    yield first
+    yield from rest
+
+
+def _resample(source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Hold each frame until the next one's time; a frame between two ticks is never converted."""
+    shown: av.VideoFrame | None = None
+    start = shown_until = Fraction(0)
+    tick = 0
+    for frame, at, length in _decode(source):
+        if shown is None:
+            start = at
+        elif at - shown_until > _MAX_GAP_S:
+            raise VideoUnreadable(f"{describe(source)}: time stamps jump by {float(at - shown_until):.0f} s")
+        else:
+            picture = None
+            while Fraction(tick, FRAME_RATE_HZ) < at - start:
+                picture = _upright(shown, source) if picture is None else picture
+                yield picture
+                tick += 1
+        shown, shown_until = frame, at + length
+    if shown is not None:
+        picture = None
+        while (picture is None and tick == 0) or Fraction(tick, FRAME_RATE_HZ) < shown_until - start:
+            picture = _upright(shown, source) if picture is None else picture
+            yield picture
+            tick += 1
+
+
+def _decode(source: Source) -> Iterator[tuple[av.VideoFrame, Fraction, Fraction]]:
+    """Frames with their time and length in seconds, times strictly rising."""
+    with open_input(source, VideoUnreadable) as container:
+        # A cover picture in a sound file is a picture track of one frame: no film.
+        streams = [
+            s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic
+        ]
+        if not streams:
+            raise VideoUnreadable(f"{describe(source)} has no picture track")
+        stream = streams[0]
+        stream.thread_type = "AUTO"
+        length = 1 / Fraction(stream.average_rate or stream.guessed_rate or FRAME_RATE_HZ)
+        last: Fraction | None = None
+        damaged = 0
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                frames = packet.decode() if packet is not None else []
+            except (av.FFmpegError, ValueError, OSError):
+                damaged += 1
+                if damaged > 100:
+                    return
+                continue
+            if packet is None:
+                return
+            for frame in frames:
+                if frame.pts is not None and frame.time_base is not None:
+                    at = frame.pts * Fraction(frame.time_base)
+                else:
+                    at = Fraction(0) if last is None else last + length
+                if last is None or at > last:
+                    last = at
+                    yield frame, at, length
+
+
+def _upright(frame: av.VideoFrame, source: Source) -> NDArray[np.uint8]:
+    if frame.width * frame.height > _MAX_PIXELS:
+        raise VideoUnreadable(f"{describe(source)}: {frame.width}x{frame.height} is too large; scale it down")
+    rgb: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    # The display matrix counts counter-clockwise.
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
