@@ -1,0 +1,61 @@
+"""What the server is told once, at its start."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ServerConfig", "is_loopback"]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listening address can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """Settings of one server.
+
+    ``portrait`` is the demo face; None is the bundled one. ``allowed_hosts`` are further names, each ``name``
+    or ``name:port``, under which a browser may reach the server (a proxy's, for instance). ``stun_urls`` is
+    empty by default: nothing outside the machine is asked for anything.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    token: str | None = None
+    insecure: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    portrait: Path | None = None
+    weights: str = "default"
+    device: str = "auto"
+    backend: str = "auto"
+    seed: int = 0
+    stun_urls: tuple[str, ...] = ()
+    max_sessions: int = 1
+    max_portraits: int = 8
+    max_portrait_bytes: int = 16 * 2**20
+    max_offer_bytes: int = 64 * 2**10
+    connect_timeout_s: float = 10.0
+    peer_timeout_s: float = 8.0
+    load_timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port {self.port}: must lie between 0 (any free port) and 65535")
+        if self.max_sessions != 1:
+            raise ValueError("max_sessions: this version serves one session at a time")
+        if self.token is not None and len(self.token) < 16:
+            raise ValueError("token: use at least 16 characters, for instance from `openssl rand -hex 16`")
+        if not is_loopback(self.host) and self.token is None and not self.insecure:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines: give a token (--token), "
+                "or --insecure if everyone who can reach it may use it"
+            )

@@ -1,0 +1,106 @@
+"""The engine, loaded and used for portraits on one thread of its own, away from the event loop.
+
+The thread is a daemon: a server that is told to stop while weights load stops at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from server.worker import EngineSession
+
+__all__ = ["EngineHost", "EngineLike"]
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class EngineLike(Protocol):
+    """What the server needs of ``engine.Engine``. Avatars are opaque."""
+
+    def enroll(self, image: Any) -> Any: ...
+    def open_session(self, avatar: Any, *, seed: int = 0) -> EngineSession: ...
+
+
+class EngineHost:
+    """Runs jobs on the engine, one after the other; they wait until it and the demo portrait are loaded."""
+
+    def __init__(self, load: Callable[[], EngineLike], demo_portrait: Path) -> None:
+        self._load = load
+        self._demo_portrait = demo_portrait
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._loaded: asyncio.Future[tuple[EngineLike, Any]] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="engine-host", daemon=True)
+        self._jobs.put(self._job(self._loaded, self._load_all))
+        self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        return self._loaded.done() and not self._loaded.cancelled() and self._loaded.exception() is None
+
+    async def wait_loaded(self) -> None:
+        """Raises whatever loading raised."""
+        await asyncio.shield(self._loaded)
+
+    async def enroll(self, image: bytes) -> Any:
+        """An avatar from the bytes of a picture; raises ``engine.errors.PortraitError``."""
+        engine, _ = await asyncio.shield(self._loaded)
+        return await self._submit(lambda: engine.enroll(image))
+
+    async def open_session(self, avatar: Any | None, seed: int) -> EngineSession:
+        """A session of ``avatar``, or of the demo portrait for None; raises ``CapacityExceeded``."""
+        engine, demo = await asyncio.shield(self._loaded)
+        return await self._submit(lambda: engine.open_session(demo if avatar is None else avatar, seed=seed))
+
+    async def close(self) -> None:
+        """Let the thread end after the job at hand; does not wait for it."""
+        self._jobs.put(None)
+        if not self._loaded.done():
+            self._loaded.cancel()
+
+    def _load_all(self) -> tuple[EngineLike, Any]:
+        engine = self._load()
+        return engine, engine.enroll(self._demo_portrait)
+
+    async def _submit(self, work: Callable[[], _T]) -> _T:
+        done: asyncio.Future[_T] = self._loop.create_future()
+        self._jobs.put(self._job(done, work))
+        return await done
+
+    def _job(self, done: asyncio.Future[_T], work: Callable[[], _T]) -> Callable[[], None]:
+        def job() -> None:
+            try:
+                value = work()
+            except BaseException as error:
+                self._settle(done, None, error)
+            else:
+                self._settle(done, value, None)
+
+        return job
+
+    def _settle(self, done: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+        def settle() -> None:
+            if done.done():
+                return
+            if error is not None:
+                done.set_exception(error)
+                done.exception()  # marked as seen: whoever awaits it still gets it
+            else:
+                done.set_result(value)
+
+        try:
+            self._loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            log.debug("a result came after the server had ended")
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()

@@ -1,0 +1,104 @@
+"""What a request must look like before anyone reads its body: host, origin, content type.
+
+A page elsewhere can make a browser send requests to this server (cross-site requests), or make its own name
+resolve to this machine (DNS rebinding). Exact ``Origin`` and ``Host`` checks stop both.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import ifaddr
+
+from server.config import ServerConfig, is_loopback
+from server.protocol import Refusal
+
+__all__ = ["RateLimit", "allowed_hosts", "check_content_type", "check_host", "check_origin"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def allowed_hosts(config: ServerConfig, port: int) -> frozenset[str]:
+    """Each ``name:port`` under which this server may be addressed."""
+    names = {config.host}
+    wildcard = config.host in ("0.0.0.0", "::")
+    if wildcard or is_loopback(config.host):
+        names |= {"127.0.0.1", "localhost", "::1"}
+    if wildcard:
+        names |= set(_interface_addresses())
+    hosts = {f"{_bracketed(name)}:{port}" for name in names}
+    for entry in config.allowed_hosts:
+        split = urlsplit(f"//{entry}")
+        ports = [split.port] if split.port else [port, 80, 443]
+        hosts |= {f"{_bracketed(split.hostname or '')}:{p}" for p in ports}
+    return frozenset(hosts)
+
+
+def check_host(host: str | None, allowed: frozenset[str], scheme: str = "http") -> None:
+    """Raises Refusal ``forbidden_host`` unless the ``Host`` header names this server."""
+    if host is None or _with_port(host, scheme) not in allowed:
+        raise Refusal("forbidden_host", "This server does not answer under that host name.")
+
+
+def check_origin(origin: str | None, allowed: frozenset[str]) -> None:
+    """Raises Refusal ``forbidden_origin`` if a browser says that another site's page sent the request.
+
+    No header means no browser: such a client could claim any origin, so nothing is won by refusing it.
+    """
+    if origin is None:
+        return
+    scheme, separator, host = origin.partition("://")
+    if not separator or scheme not in _DEFAULT_PORTS or _with_port(host, scheme) not in allowed:
+        raise Refusal("forbidden_origin", "Requests from other sites are refused.")
+
+
+def check_content_type(header: str | None, allowed: Iterable[str]) -> str:
+    """The media type without parameters, in lower case; raises Refusal ``unsupported_media_type``."""
+    media_type = (header or "").partition(";")[0].strip().lower()
+    allowed = tuple(allowed)
+    if media_type not in allowed:
+        raise Refusal("unsupported_media_type", f"The content type must be {' or '.join(allowed)}.")
+    return media_type
+
+
+class RateLimit:
+    """A token bucket: ``burst`` at once, ``per_second`` in the long run. Time comes from the caller."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._tokens = float(burst)
+        self._last_s: float | None = None
+
+    def allow(self, now_s: float) -> bool:
+        if self._last_s is not None:
+            self._tokens = min(self._burst, self._tokens + (now_s - self._last_s) * self._per_second)
+        self._last_s = now_s
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def _with_port(host: str, scheme: str) -> str:
+    host = host.strip().lower()
+    if host.rpartition(":")[2].isdigit() and not host.endswith("]"):
+        return host
+    return f"{host}:{_DEFAULT_PORTS[scheme]}"
+
+
+def _bracketed(name: str) -> str:
+    try:
+        return f"[{name}]" if ipaddress.ip_address(name).version == 6 else name
+    except ValueError:
+        return name.lower()
+
+
+def _interface_addresses() -> list[str]:
+    addresses = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            addresses.append(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
+    return addresses

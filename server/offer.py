@@ -1,0 +1,81 @@
+"""Looking at an offer before aiortc acts on it.
+
+aiortc's parser raises at least seven kinds of exception on malformed text, and what it lets through may leave
+a connection half made. So an offer is parsed and checked here first; only one that can work reaches a peer
+connection.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from aiortc import RTCSessionDescription
+from aiortc.sdp import MediaDescription, SessionDescription
+
+from server.protocol import Refusal
+
+__all__ = ["check_offer"]
+
+_MAX_LINES = 1000
+_MAX_FORMATS = 250
+_MAX_SECTIONS = 6
+_MAX_CANDIDATES = 40
+_FINGERPRINTS = {"sha-256", "sha-384", "sha-512"}
+
+
+def check_offer(sdp: str) -> RTCSessionDescription:
+    """A description that is safe to apply: candidates by name (mDNS) are left out, the rest is as it came.
+
+    The server needs no candidates by name: the browser's own checks tell its address.
+
+    Raises:
+        Refusal: ``bad_sdp``.
+    """
+    lines = [line for line in sdp.splitlines() if line]
+    if len(lines) > _MAX_LINES or sum(line.startswith("a=rtpmap") for line in lines) > _MAX_FORMATS:
+        raise _bad("it has too many lines")
+    if sum(line.startswith("m=") for line in lines) > _MAX_SECTIONS:
+        raise _bad(f"it has more than {_MAX_SECTIONS} media sections")
+    kept = [line for line in lines if not line.startswith("a=candidate:") or _has_address(line)]
+    if sum(line.startswith("a=candidate:") for line in kept) > _MAX_CANDIDATES:
+        raise _bad(f"it has more than {_MAX_CANDIDATES} candidates")
+    text = "\r\n".join(kept) + "\r\n"
+    try:
+        description = SessionDescription.parse(text)
+        text.encode()
+    except Exception as error:  # aiortc's parser raises whatever its parts raise, AssertionError included
+        raise _bad("it cannot be read") from error
+    _check_media(description.media)
+    return RTCSessionDescription(sdp=text, type="offer")
+
+
+def _check_media(sections: list[MediaDescription]) -> None:
+    if not any(m.kind == "video" and m.direction in (None, "recvonly", "sendrecv") for m in sections):
+        raise _bad("it does not ask for video")
+    if not any(m.kind == "audio" for m in sections):
+        raise _bad("it has no audio")
+    mids = [m.rtp.muxId for m in sections]
+    if len(set(mids)) != len(mids) or not all(mids):
+        raise _bad("its media sections need different names (a=mid)")
+    for m in sections:
+        if m.kind not in ("audio", "video", "application"):
+            raise _bad("only audio, video and data are served")
+        if m.ice is None or not m.ice.usernameFragment or not m.ice.password:
+            raise _bad("it has no ICE credentials")
+        if m.dtls is None or not any(f.algorithm.lower() in _FINGERPRINTS for f in m.dtls.fingerprints):
+            raise _bad("it has no DTLS fingerprint")
+        if m.kind == "application" and not m.sctp_port:
+            raise _bad("its data section has no SCTP port")
+
+
+def _has_address(candidate_line: str) -> bool:
+    parts = candidate_line.split()
+    try:
+        ipaddress.ip_address(parts[4])
+    except (IndexError, ValueError):
+        return False
+    return True
+
+
+def _bad(reason: str) -> Refusal:
+    return Refusal("bad_sdp", f"The session description cannot be used: {reason}.")

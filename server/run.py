@@ -1,0 +1,90 @@
+"""Running the server until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+
+from aiohttp import web
+
+from server.app import AvatarServer
+from server.config import ServerConfig
+from server.engine_host import EngineLike
+
+__all__ = ["serve"]
+
+log = logging.getLogger(__name__)
+
+_SHUTDOWN_S = 1.0
+
+
+def serve(
+    config: ServerConfig,
+    *,
+    on_listening: Callable[[str], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
+    load: Callable[[], EngineLike] | None = None,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM, then return.
+
+    ``on_listening(url)`` is called once the port is open, ``on_ready()`` once the engine can take a session.
+
+    Raises:
+        OSError: the port cannot be opened.
+        GohdError: the engine cannot be loaded (weights, backend, portrait).
+    """
+    asyncio.run(_serve(config, on_listening, on_ready, load or _engine_loader(config)))
+
+
+async def _serve(
+    config: ServerConfig,
+    on_listening: Callable[[str], None] | None,
+    on_ready: Callable[[], None] | None,
+    load: Callable[[], EngineLike],
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows, or not the main thread
+            loop.add_signal_handler(number, stop.set)
+    server = AvatarServer(config, load)
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, config.host, config.port)
+        await site.start()
+        port = runner.addresses[0][1]
+        server.listening_on(port)
+        if on_listening is not None:
+            on_listening(_url(config.host, port))
+        loading = asyncio.ensure_future(server.wait_loaded())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+            if on_ready is not None:
+                on_ready()
+            await stopping
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
+    finally:
+        log.info("stopping")
+        await runner.cleanup()
+
+
+def _engine_loader(config: ServerConfig) -> Callable[[], EngineLike]:
+    def load() -> EngineLike:
+        from engine import load_engine
+
+        engine: EngineLike = load_engine(weights=config.weights, device=config.device, backend=config.backend)
+        return engine
+
+    return load
+
+
+def _url(host: str, port: int) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
+    return f"http://{name}:{port}/"

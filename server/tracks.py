@@ -1,0 +1,161 @@
+"""The two tracks that leave for the browser, in step on one media clock.
+
+Neither is a queue. The sound track asks the timeline for the block whose moment has come. The picture track
+keeps the few frames that are ready before their moment and sends the newest that is due; a frame that is
+overtaken is dropped and counted. Time stamps come from the frames' sample counts, never from a clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+
+from server.clock import Clock
+from server.inbox import BLOCK_SAMPLES, MEDIA_RATE_HZ
+from server.timeline import MediaTimeline
+
+__all__ = ["AvatarAudioTrack", "AvatarVideoTrack", "Picture"]
+
+VIDEO_CLOCK_HZ = 90_000
+
+_MAX_READY = 6
+_LATE_S = 0.020
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A finished frame: ``rgb`` uint8 (H, W, 3); ``media_sample`` at 48 kHz since the timeline's start."""
+
+    rgb: npt.NDArray[np.uint8]
+    media_sample: int
+    generation: int
+
+
+class AvatarVideoTrack(MediaStreamTrack):
+    """Frames, each at its moment, the latest first. ``offer`` and ``recv`` run on the event loop."""
+
+    kind = "video"
+
+    def __init__(self, timeline: MediaTimeline, clock: Clock) -> None:
+        super().__init__()
+        self._timeline = timeline
+        self._clock = clock
+        self._ready: deque[Picture] = deque()
+        self._changed = asyncio.Event()
+        self._last_pts = -1
+        self.sent = 0
+        self.late = 0
+        self.overtaken = 0
+        self.stale = 0
+
+    def offer(self, picture: Picture) -> None:
+        """Hand over a frame. Drop policy: stale generations at once, else the oldest past six."""
+        if picture.generation != self._timeline.generation:
+            self.stale += 1
+            return
+        if self._timeline.note_frame_ready(picture.media_sample, self._clock.now_s()) < -_LATE_S:
+            self.late += 1
+        self._ready.append(picture)
+        if len(self._ready) > _MAX_READY:
+            self._ready.popleft()
+            self.overtaken += 1
+        self._changed.set()
+
+    def drop_stale(self) -> None:
+        """After an interrupt: forget what waits; a send that is waiting for its moment looks again."""
+        self.stale += len(self._ready)
+        self._ready.clear()
+        self._changed.set()
+
+    def stop(self) -> None:
+        super().stop()
+        self._ready.clear()
+        self._changed.set()
+
+    async def recv(self) -> av.VideoFrame:
+        while True:
+            if self.readyState != "live":
+                raise MediaStreamError
+            self._changed.clear()
+            picture = self._due()
+            if picture is not None:
+                pts = self._timeline.outgoing_sample(picture.media_sample) * VIDEO_CLOCK_HZ // MEDIA_RATE_HZ
+                if pts > self._last_pts:
+                    self._last_pts = pts
+                    self.sent += 1
+                    return _video_frame(picture.rgb, pts)
+                self.overtaken += 1
+                continue
+            await self._wait()
+
+    def _due(self) -> Picture | None:
+        now_s = self._clock.now_s()
+        while len(self._ready) > 1 and self._timeline.departure_s(self._ready[1].media_sample) <= now_s:
+            self._ready.popleft()
+            self.overtaken += 1
+        if self._ready and self._timeline.departure_s(self._ready[0].media_sample) <= now_s:
+            return self._ready.popleft()
+        return None
+
+    async def _wait(self) -> None:
+        """Until the first waiting frame's moment, or until something changes."""
+        changed = asyncio.ensure_future(self._changed.wait())
+        waits: list[asyncio.Future[Any]] = [changed]
+        if self._ready:
+            when_s = self._timeline.departure_s(self._ready[0].media_sample)
+            waits.append(asyncio.ensure_future(self._clock.sleep_until(when_s)))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+class AvatarAudioTrack(MediaStreamTrack):
+    """The voice, 20 ms a frame at 48 kHz mono, delayed to match the picture; silence when there is none.
+
+    aiortc's encoders count samples and ignore time stamps, so no block is ever left out.
+    """
+
+    kind = "audio"
+
+    def __init__(self, timeline: MediaTimeline, clock: Clock) -> None:
+        super().__init__()
+        self._timeline = timeline
+        self._clock = clock
+        self._index: int | None = None
+        self.voiced_now = False
+
+    async def recv(self) -> av.AudioFrame:
+        if self.readyState != "live":
+            raise MediaStreamError
+        if self._index is None:
+            self._index = self._timeline.outgoing_index(self._clock.now_s())
+        else:
+            self._index += 1
+        await self._clock.sleep_until(self._timeline.outgoing_due_s(self._index))
+        if self.readyState != "live":
+            raise MediaStreamError
+        block = self._timeline.outgoing_sound(self._index)
+        self.voiced_now = block is not None and block.voiced
+        frame = av.AudioFrame(format="s16", layout="mono", samples=BLOCK_SAMPLES)
+        frame.planes[0].update(bytes(2 * BLOCK_SAMPLES) if block is None else block.samples.tobytes())
+        frame.sample_rate = MEDIA_RATE_HZ
+        frame.pts = self._index * BLOCK_SAMPLES
+        frame.time_base = Fraction(1, MEDIA_RATE_HZ)
+        return frame
+
+
+def _video_frame(rgb: npt.NDArray[np.uint8], pts: int) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+    frame.pts = pts
+    frame.time_base = Fraction(1, VIDEO_CLOCK_HZ)
+    return frame
