@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from engine.errors import WeightsCorrupt
+from engine.timebase import MEL_HOP_SAMPLES, MEL_WINDOW_SAMPLES, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 __all__ = ["FORMAT_VERSION", "MixerConfig", "StreamConfig", "from_mapping"]
 
@@ -34,6 +35,17 @@ class StreamConfig:
             raise ValueError("lip_window_columns must be at least 1")
         if self.prosody_delay_frames < 0:
             raise ValueError("prosody_delay_frames must not be negative")
+
+    @property
+    def lookahead_samples(self) -> int:
+        """How far the sound must be ahead of a frame, at 16 kHz."""
+        return self.lip_lookahead_ms * SAMPLE_RATE_HZ // 1000
+
+    def needs(self, frame: int) -> tuple[int, int]:
+        """How many mel columns and 10 ms voice flags must be final before ``frame`` can be made."""
+        until = frame * SAMPLES_PER_FRAME + self.lookahead_samples
+        columns = (until - MEL_WINDOW_SAMPLES // 2) // MEL_HOP_SAMPLES + 1
+        return max(columns, 0), until * 100 // SAMPLE_RATE_HZ
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,10 @@ class Drive:
             if track is not None and (track.ndim != 2 or track.shape[1] != width or not len(track)):
                 raise ValueError(f"{name} must be (T, {width}) with T > 0, got {track.shape}")
 
+    def only(self, *names: str) -> Drive:
+        """The same motion with just the named parts (expression, pose, gaze)."""
+        return Drive(**{name: getattr(self, name) for name in names})
+
     def expression_at(self, frame: int) -> _F32 | None:
         """(64,) at ``frame``, or None."""
         return None if self.expression is None else _held(self.expression, frame)

@@ -76,7 +76,8 @@ class Session:
         self._probe = probe or _no_probe
         self._driver = MotionDriver(engine.networks, avatar, seed=seed, drive=drive, probe=self._probe)
         self._listener = Listener()
-        self._lookahead_samples = engine.lookahead_samples
+        self._needs = engine.networks.stream.needs
+        self._lookahead_samples = engine.networks.stream.lookahead_samples
         self._next = 0
         self._first_heard = 0
         self._generation = 0
@@ -134,8 +135,18 @@ class Session:
 
         The session stays open; sound pushed later follows that silence.
         """
+        return list(self.stream_flush())
+
+    def stream_flush(self) -> Iterator[Frame]:
+        """As ``flush``, one frame at a time."""
         self._check_open()
-        return list(self._flush())
+        self._listener.hear(self._listener.drain())
+        last = self._first_heard + -(-self._listener.samples // SAMPLES_PER_FRAME)
+        silence = np.zeros(_SAMPLES_PER_FLAG, dtype=np.float32)
+        while self._next < last:
+            while not self._ready(self._next):
+                self._listener.hear(silence)
+            yield self._make()
 
     def set_gaze(self, pitch_rad: float, yaw_rad: float) -> None:
         """Look there from the next frame on (camera frame: up and image right are positive, 0, 0 is eye contact).
@@ -170,21 +181,12 @@ class Session:
 
     def _ready(self, index: int) -> bool:
         local = index - self._first_heard
-        columns, flags = self._engine.needs(local)
+        columns, flags = self._needs(local)
         return columns <= self._listener.columns_end and flags <= self._listener.flags_end
-
-    def _flush(self) -> Iterator[Frame]:
-        self._listener.hear(self._listener.drain())
-        last = self._first_heard + -(-self._listener.samples // SAMPLES_PER_FRAME)
-        silence = np.zeros(_SAMPLES_PER_FLAG, dtype=np.float32)
-        while self._next < last:
-            while not self._ready(self._next):
-                self._listener.hear(silence)
-            yield self._make()
 
     def _make(self) -> Frame:
         index, local = self._next, self._next - self._first_heard
-        _, flags = self._engine.needs(local)
+        _, flags = self._needs(local)
         speaking = self._listener.speaking(flags - 1)
         descriptor = self._driver.step(index, local, self._listener, speaking)
         rgb = self._engine.animator.render(self._avatar.prepared, descriptor[None])

@@ -1,0 +1,149 @@
+"""``gohd render``: a portrait and a sound file become a film."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from math import ceil
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from engine import Frame, Session, load_engine
+from engine.audio import to_mono_float
+from engine.errors import AudioUnreadable
+from engine.media import Mp4Writer, audio_duration_s, read_audio, read_video
+from engine.timebase import FRAME_RATE_HZ
+
+__all__ = ["RenderRequest", "parse_drive", "parse_gaze", "render_film"]
+
+_DRIVABLE = ("pose", "expression", "gaze")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """What to render. ``gaze`` is (pitch, yaw) in radians; ``drive`` names what ``drive_video`` replaces."""
+
+    portrait: Path
+    audio: Path
+    output: Path
+    seed: int = 0
+    gaze: tuple[float, float] | None = None
+    drive_video: Path | None = None
+    drive: tuple[str, ...] = _DRIVABLE
+    weights: str = "default"
+
+
+def parse_gaze(text: str | None) -> tuple[float, float] | None:
+    """``PITCH,YAW`` in radians."""
+    if text is None:
+        return None
+    try:
+        pitch, yaw = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter("give two numbers in radians, for example --gaze 0.0,0.4") from None
+    return pitch, yaw
+
+
+def parse_drive(text: str) -> tuple[str, ...]:
+    """Comma-separated subset of pose, expression, gaze."""
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in names if name not in _DRIVABLE]
+    if unknown or not names:
+        raise typer.BadParameter(f"name any of {', '.join(_DRIVABLE)}, not {text!r}")
+    return names
+
+
+def render_film(request: RenderRequest) -> bool:
+    """Write the film; False when Ctrl-C or SIGTERM ended it early, with what was done kept as a playable file.
+
+    Raises:
+        PortraitError, AudioUnreadable, VideoUnreadable, OutputUnwritable, WeightsError: see the message.
+    """
+    sound = read_audio(request.audio)
+    engine = load_engine(weights=request.weights)
+    avatar = engine.enroll(request.portrait)
+    drive = None
+    if request.drive_video is not None:
+        _log.info("reading the motion of %s", request.drive_video)
+        drive = engine.read_motion(read_video(request.drive_video)).only(*request.drive)
+    session = engine.open_session(avatar, seed=request.seed, drive=drive)
+    if request.gaze is not None:
+        session.set_gaze(*request.gaze)
+    voice = _Voice(sound)
+    seconds = audio_duration_s(request.audio)
+    with _stop_requests() as stopped, _progress() as progress:
+        task = progress.add_task("frames", total=None if seconds is None else max(1, ceil(seconds * FRAME_RATE_HZ)))
+        with Mp4Writer(request.output, session.frame_size[::-1], voice.rate_hz, voice.channels) as film:
+            for frame in _frames(session, voice, film, stopped):
+                film.write(frame.rgb, frame.pts_samples)
+                progress.advance(task)
+    _log.info("%s %s", "stopped early; what was made by then is in" if stopped else "wrote", request.output)
+    return not stopped
+
+
+class _Voice:
+    """The chunks of a sound file at one rate and with one or two channels, as a film needs them."""
+
+    def __init__(self, chunks: Iterator[tuple[NDArray[np.float32], int]]) -> None:
+        first, self.rate_hz = next(chunks)
+        self.channels = 1 if first.ndim == 1 or first.shape[1] == 1 else 2
+        self._chunks = chain([(first, self.rate_hz)], chunks)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        for chunk, rate_hz in self._chunks:
+            if rate_hz != self.rate_hz:
+                raise AudioUnreadable(
+                    f"the sound changes its sample rate from {self.rate_hz} to {rate_hz} Hz midway; convert it first"
+                )
+            mono = to_mono_float(chunk)
+            stereo = self.channels == 2 and chunk.ndim == 2 and chunk.shape[1] == 2
+            yield np.clip(chunk, -1.0, 1.0) if stereo else np.stack([mono] * self.channels, 1) if self.channels == 2 else mono
+
+
+def _frames(session: Session, voice: _Voice, film: Mp4Writer, stopped: list[int]) -> Iterator[Frame]:
+    """Frames of the whole voice, its sound written to the film on the way, until ``stopped``."""
+    for chunk in voice:
+        film.write_audio(chunk)
+        for frame in session.stream_pcm(chunk, voice.rate_hz):
+            yield frame
+            if stopped:
+                return
+    for frame in session.stream_flush():
+        yield frame
+        if stopped:
+            return
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """A list that a first Ctrl-C or SIGTERM fills, so that the film can be closed; a second one breaks off."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
