@@ -1,0 +1,7 @@
+"""From a picture to the head crop and its landmarks."""
+
+from engine.portrait.crop import CROP_SIZE, FaceCrop, crop_face
+from engine.portrait.decode import load_image
+from engine.portrait.landmarker import FaceLandmarker, FaceTracker
+
+__all__ = ["CROP_SIZE", "FaceCrop", "FaceLandmarker", "FaceTracker", "crop_face", "load_image"]

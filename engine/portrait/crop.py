@@ -1,0 +1,99 @@
+"""The square head-and-shoulders crop that everything after enrolment works in.
+
++-----------------+   side = 1.9 x the face
+|      hair       |
+|    +-------+    |   the face: extent of its landmarks, forehead to chin
+|    | face  |    |
+|    +-------+    |   its centre a little below the middle
+|    shoulders    |
++-----------------+
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["CROP_SIZE", "FaceCrop", "crop_face"]
+
+CROP_SIZE: Final = 256
+_SIDE_PER_FACE = 1.9
+_LIFT_PER_FACE = 0.1
+_FEATHER_PX = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class FaceCrop:
+    """A square crop.
+
+    rgb: uint8 (size, size, 3).
+    landmarks_px: float32 (478, 3), in crop px.
+    matrix: float32 (2, 3), from picture px to crop px. Coordinates count from the corner of the picture, so
+    the middle
+        of the first pixel is at 0.5.
+    """
+
+    rgb: NDArray[np.uint8]
+    landmarks_px: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+
+
+def crop_face(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating], size: int = CROP_SIZE) -> FaceCrop:
+    """Crop the head out of a picture (H, W, 3) with landmarks (478, 3) px.
+
+    Where the crop leaves the picture its edge is continued and blurred, so that no border shows.
+    """
+    points = np.asarray(landmarks_px, np.float64)
+    low, high = points[:, :2].min(0), points[:, :2].max(0)
+    face = float((high - low).max())
+    side = _SIDE_PER_FACE * face
+    centre = (low + high) / 2 - np.array([0.0, _LIFT_PER_FACE * face])
+    corner = centre - side / 2
+    scale = size / side
+    matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
+    moved = points * scale
+    moved[:, :2] += matrix[:, 2]
+    pixels = _cut(rgb, corner, side, size)
+    return FaceCrop(pixels, moved.astype(np.float32), matrix.astype(np.float32))
+
+
+def _cut(rgb: NDArray[np.uint8], corner: NDArray[np.float64], side: float, size: int) -> NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    left, top = np.floor(corner).astype(int)
+    right, bottom = np.ceil(corner + side).astype(int)
+    pads = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
+    # The extra pixel keeps at least one row and column of the picture when the crop lies beside it.
+    inner = rgb[min(max(top, 0), height - 1) : max(bottom, 1), min(max(left, 0), width - 1) : max(right, 1)]
+    padded = cv2.copyMakeBorder(inner, *pads, cv2.BORDER_REPLICATE)
+    offset = corner - np.array([left, top])
+    box = (
+        offset[0],
+        offset[1],
+        min(offset[0] + side, padded.shape[1]),
+        min(offset[1] + side, padded.shape[0]),
+    )
+    resized = Image.fromarray(padded).resize((size, size), Image.Resampling.LANCZOS, box=box)
+    pixels = np.asarray(resized, np.uint8)
+    if not any(pads):
+        return pixels.copy()
+    return _blur_outside(pixels, -corner * size / side, (np.array([width, height]) - corner) * size / side)
+
+
+def _blur_outside(
+    pixels: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Blur what lies outside the picture, which covers ``low`` to ``high`` (x, y) of the crop, more
+    with distance.
+    """
+    middles = np.arange(len(pixels)) + 0.5
+    beyond_x = np.maximum(np.maximum(low[0] - middles, middles - high[0]), 0)
+    beyond_y = np.maximum(np.maximum(low[1] - middles, middles - high[1]), 0)
+    distance = np.hypot(beyond_x[None, :], beyond_y[:, None])
+    share = (distance / _FEATHER_PX).clip(0, 1)[..., None]
+    blurred = cv2.GaussianBlur(pixels, (0, 0), len(pixels) / 24, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(np.rint(pixels * (1 - share) + blurred * share), np.uint8)

@@ -1,0 +1,177 @@
+"""478 face landmarks by MediaPipe's FaceLandmarker, whose model file comes with the package."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import FaceTooSmall, MissingDependency, NoFaceFound, WeightsNotFound
+
+__all__ = ["MIN_FACE_PX", "FaceLandmarker", "FaceTracker"]
+
+_log = logging.getLogger(__name__)
+
+MIN_FACE_PX: Final = 48
+"""Smallest face, larger side of its landmarks' box, that leaves enough to animate."""
+
+_MODEL = Path(__file__).parent / "assets" / "face_landmarker.task"
+_MAX_FACES = 8
+_CONFIDENCE = 0.3
+_SMALL_SIDE = 320
+
+_Rgb = NDArray[np.uint8]
+_Landmarks = NDArray[np.float32]
+
+
+class FaceLandmarker:
+    """Finds the landmarks of the largest face of a picture."""
+
+    def __init__(self) -> None:
+        self._mediapipe, self._task = _create_task(video=False)
+
+    def detect(self, rgb: _Rgb) -> _Landmarks:
+        """Landmarks (478, 3) px of the largest face: x right, y down, z in the same unit, smaller is nearer.
+
+        rgb: uint8 (H, W, 3). Raises NoFaceFound, and FaceTooSmall below 48 px.
+        """
+        faces = self._look(rgb)
+        if not faces:
+            raise NoFaceFound("no face was found; use a picture that shows one face from the front, well lit")
+        sizes = [_size(face) for face in faces]
+        largest = int(np.argmax(sizes))
+        if len(faces) > 1:
+            _log.info("%d faces in the picture; the largest, %.0f px, is used", len(faces), sizes[largest])
+        if sizes[largest] < MIN_FACE_PX:
+            raise FaceTooSmall(
+                f"the face is {sizes[largest]:.0f} px large; at least {MIN_FACE_PX} px are needed, "
+                "use a closer or larger picture"
+            )
+        return faces[largest]
+
+    def close(self) -> None:
+        """Free MediaPipe's graph."""
+        self._task.close()
+
+    def _look(self, rgb: _Rgb) -> list[_Landmarks]:
+        """Faces of the picture, else of it in a wide frame, enlarged, or part by part.
+
+        The detector works at 128 x 128 px: it misses faces that fill the picture and those that are a speck
+        in it.
+        """
+        for pixels, scale, left, top in _views(rgb):
+            found = self._run(pixels)
+            if found:
+                shift = np.array([left, top, 0], np.float32)
+                return [(face / np.float32(scale) + shift).astype(np.float32) for face in found]
+        return []
+
+    def _run(self, pixels: _Rgb) -> list[_Landmarks]:
+        image = self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels)
+        )
+        with _quiet():
+            result = self._task.detect(image)
+        return [_to_pixels(face, pixels) for face in result.face_landmarks]
+
+
+class FaceTracker:
+    """Follows one face through a film: frames in order, landmarks steadied by MediaPipe over time."""
+
+    def __init__(self) -> None:
+        self._mediapipe, self._task = _create_task(video=True)
+        self._last_ms = -1
+
+    def detect(self, rgb: _Rgb, time_ms: int) -> _Landmarks | None:
+        """Landmarks (478, 3) px of the frame at ``time_ms``, which must grow; None where there is no face."""
+        if time_ms <= self._last_ms:
+            raise ValueError(f"frames must come in order: {time_ms} ms after {self._last_ms} ms")
+        self._last_ms = time_ms
+        image = self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
+        )
+        with _quiet():
+            result = self._task.detect_for_video(image, time_ms)
+        return _to_pixels(result.face_landmarks[0], rgb) if result.face_landmarks else None
+
+    def close(self) -> None:
+        """Free MediaPipe's graph."""
+        self._task.close()
+
+
+def _create_task(video: bool) -> tuple[Any, Any]:
+    try:
+        import mediapipe
+        from mediapipe.tasks.python import BaseOptions, vision
+    except ImportError as error:
+        raise MissingDependency("face landmarks need MediaPipe: pip install 'mediapipe>=1.2'") from error
+    if not _MODEL.is_file():
+        raise WeightsNotFound(f"the face model {_MODEL} is missing; install the package again")
+    options = vision.FaceLandmarkerOptions(
+        base_options=BaseOptions(model_asset_buffer=_MODEL.read_bytes()),
+        running_mode=vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE,
+        num_faces=1 if video else _MAX_FACES,
+        min_face_detection_confidence=_CONFIDENCE,
+        min_face_presence_confidence=_CONFIDENCE,
+    )
+    with _quiet():
+        return mediapipe, vision.FaceLandmarker.create_from_options(options)
+
+
+def _views(rgb: _Rgb) -> Iterator[tuple[_Rgb, float, float, float]]:
+    """The picture as it is, then other ways to look at it: pixels, scale, and where its corner is in
+    the picture.
+    """
+    yield rgb, 1.0, 0.0, 0.0
+    height, width = rgb.shape[:2]
+    longer = max(height, width)
+    scale = max(1.0, 2 * _SMALL_SIDE / longer) if longer < _SMALL_SIDE else 1.0
+    enlarged = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else rgb
+    if scale > 1:
+        yield enlarged, scale, 0.0, 0.0
+    for share in (0.35, 1.0):
+        pad = round(share * max(enlarged.shape[:2]))
+        framed = cv2.copyMakeBorder(enlarged, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+        yield framed, scale, -pad / scale, -pad / scale
+    if min(height, width) >= 2 * MIN_FACE_PX:
+        for parts in (2, 3):
+            tile = -(-2 * longer // (parts + 1))
+            for top in np.linspace(0, max(0, height - tile), parts).round().astype(int):
+                for left in np.linspace(0, max(0, width - tile), parts).round().astype(int):
+                    yield rgb[top : top + tile, left : left + tile], 1.0, float(left), float(top)
+
+
+def _to_pixels(face: Any, pixels: _Rgb) -> _Landmarks:
+    height, width = pixels.shape[:2]
+    return np.array([(point.x * width, point.y * height, point.z * width) for point in face], np.float32)
+
+
+def _size(landmarks: _Landmarks) -> float:
+    return float((landmarks[:, :2].max(0) - landmarks[:, :2].min(0)).max())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """MediaPipe's C++ code writes notices to file descriptor 2; send them nowhere meanwhile."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # started without a standard error
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
