@@ -1,0 +1,250 @@
+"""Eyeballs under the lids: a white with the iris taken out, and the iris on a disc that the gaze slides over it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from engine.animator.head_motion import HeadMotion
+from engine.animator.rims import Box, box_around, opening, smooth_step
+from engine.animator.topology import Eye
+
+__all__ = ["EyeLayer", "build_eye", "limited_gaze"]
+
+Float64Array = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+ImageArray = npt.NDArray[np.uint8]
+
+_SHUT_SHARE = 0.36
+_LID_FOLLOWS = 0.35
+_YAW_LIMIT_RAD = 0.62
+_PITCH_LIMIT_RAD = 0.45
+_MARGIN_PX = 10
+"""The eyes of a face never turn further than this; commands approach it smoothly."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EyeLayer:
+    """Everything about one eye that depends on the portrait alone; lengths in crop pixels.
+
+    Attributes:
+        eye: point indices.
+        rest_gap_px: (9,) lid opening in the portrait; below ``shut_gap_px`` the lids touch.
+        corners_px: (2, 3) image left and right.
+        down: (2,) the head's downward axis in the picture.
+        radius_px: of the eyeball, at the portrait's size.
+        rest_gaze: eye-in-head pitch and yaw of the portrait, limited.
+        white: (h, w, 3) eye without iris. iris: (h, w, 4) premultiplied RGBA. residue: (h, w, 3) what the two miss of
+            the portrait at rest.
+        box: place of these textures in the crop.
+        lash: (3,) colour of the lash line.
+    """
+
+    eye: Eye
+    rest_gap_px: Float64Array
+    shut_gap_px: Float64Array
+    corners_px: Float64Array
+    down: Float64Array
+    radius_px: float
+    rest_gaze: tuple[float, float]
+    white: Float32Array
+    iris: Float32Array
+    residue: Float32Array
+    box: Box
+    lash: Float32Array
+
+    def iris_shift(self, gaze: tuple[float, float]) -> Float64Array:
+        """Shift (2,) of the iris in the head's frontal plane, at the portrait's size, for an eye-in-head gaze."""
+        return self.radius_px * (_iris_place(limited_gaze(gaze)) - _iris_place(self.rest_gaze))
+
+    def close_lids(self, points_px: Float64Array, head: HeadMotion, gaze: tuple[float, float]) -> None:
+        """Let the lids follow the gaze up and down and meet when nearly closed; changes ``points_px`` in place."""
+        axis = head.target_rotation[:2, 1]
+        down = axis / max(float(np.linalg.norm(axis)), 1e-6)
+        upper, lower = points_px[self.eye.upper], points_px[self.eye.lower]
+        gap = (lower - upper) @ down / head.scale
+        rest, shut = self.rest_gap_px, self.shut_gap_px
+        narrow = rest * (gap - shut) / np.maximum(rest - shut, 1e-6)
+        shown = np.maximum(np.where(gap < rest, narrow, gap), 0.0)
+        openness = np.clip(shown / np.maximum(rest, 1e-6), 0.0, 1.0)
+        follow = _LID_FOLLOWS * float(self.iris_shift(gaze)[1])
+        closing = gap - shown
+        upper_drop = 0.85 * closing + openness * np.clip(follow, -0.25 * rest, 0.45 * shown)
+        lower_rise = 0.15 * closing - openness * 0.4 * np.clip(follow, -0.2 * rest, 0.0)
+        upper_drop[[0, -1]] = lower_rise[[0, -1]] = 0.0
+        points_px[self.eye.upper] += (head.scale * upper_drop)[:, None] * down
+        points_px[self.eye.lower] -= (head.scale * lower_rise)[:, None] * down
+        points_px[self.eye.crease] += (0.35 * head.scale * upper_drop[1:-1])[:, None] * down
+
+    def draw(
+        self, frame: ImageArray, points_px: Float64Array, head: HeadMotion, gaze: tuple[float, float]
+    ) -> None:
+        """Draw the eyeball into ``frame`` in place, between the lids of ``points_px`` (V, 2)."""
+        upper, lower = points_px[self.eye.upper], points_px[self.eye.lower]
+        box = box_around(np.concatenate([upper, lower]), 1.0, *frame.shape[:2])
+        if box.empty:
+            return
+        seen = opening(upper, lower, box)
+        if float(seen.coverage.max()) >= 1.0 / 255.0:
+            self._draw_ball(frame, seen.coverage, upper, box, head, gaze)
+
+    def _draw_ball(
+        self,
+        frame: ImageArray,
+        coverage: Float32Array,
+        upper: Float64Array,
+        box: Box,
+        head: HeadMotion,
+        gaze: tuple[float, float],
+    ) -> None:
+        size = (box.right - box.left, box.bottom - box.top)
+        centre = 0.5 * (upper[0] + upper[-1])
+        rest_centre = self.corners_px.mean(axis=0)[:2]
+        to_rest = self._to_rest(upper[-1] - upper[0], head)
+        origin = np.array([box.left, box.top], dtype=np.float64)
+        shift = head.scale * head.target_rotation[:2, :2] @ self.iris_shift(gaze)
+        place = rest_centre - np.array([self.box.left, self.box.top])
+
+        def sample(texture: Float32Array, centre_px: Float64Array) -> Float32Array:
+            offset = to_rest @ (origin - centre_px) + place
+            matrix = np.concatenate([to_rest, offset[:, None]], axis=1)
+            flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+            border = cv2.BORDER_REPLICATE
+            return np.asarray(
+                cv2.warpAffine(texture, matrix, size, flags=flags, borderMode=border), np.float32
+            )
+
+        ball = sample(self.white, centre)
+        iris = sample(self.iris, centre + shift)
+        ball *= 1.0 - np.clip(iris[..., 3:] / 255.0, 0.0, 1.0)
+        ball += iris[..., :3]
+        stillness = float(np.exp(-float(shift @ shift) / 1.0))
+        if stillness > 0.01:
+            ball += stillness * sample(self.residue, centre)
+        part = frame[box.slices]
+        part[...] = np.clip(part + (ball - part) * coverage[..., None] + 0.5, 0.0, 255.0).astype(np.uint8)
+
+    def _to_rest(self, corner_vector: Float64Array, head: HeadMotion) -> Float64Array:
+        """Linear map (2, 2) from the picture back to the portrait: corners onto corners, down onto down."""
+        rest_vector = self.corners_px[1, :2] - self.corners_px[0, :2]
+        rest = np.stack([rest_vector, self.down], axis=1)
+        moved = np.stack([corner_vector, head.linear[:2, :2] @ self.down], axis=1)
+        if abs(float(np.linalg.det(moved))) < 1e-3:
+            return np.eye(2)
+        return np.asarray(rest @ np.linalg.inv(moved))
+
+
+def limited_gaze(gaze: tuple[float, float]) -> tuple[float, float]:
+    """Eye-in-head pitch and yaw in radians, eased into the range of the eyes; strictly monotonic in both."""
+    pitch, yaw = gaze
+    return (
+        float(_PITCH_LIMIT_RAD * np.tanh(pitch / _PITCH_LIMIT_RAD)),
+        float(_YAW_LIMIT_RAD * np.tanh(yaw / _YAW_LIMIT_RAD)),
+    )
+
+
+def build_eye(
+    rgb: ImageArray,
+    landmarks_px: Float64Array,
+    eye: Eye,
+    rotation: Float64Array,
+    radius_px: float,
+    rest_gaze: tuple[float, float],
+) -> EyeLayer:
+    """Eye of a crop. ``rest_gaze``: eye-in-head pitch and yaw of the portrait in radians."""
+    upper, lower = landmarks_px[eye.upper, :2], landmarks_px[eye.lower, :2]
+    axis = rotation[:2, 1]
+    down = axis / max(float(np.linalg.norm(axis)), 1e-6)
+    rest_gap = np.maximum((lower - upper) @ down, 0.0)
+    box = box_around(np.concatenate([upper, lower]), _MARGIN_PX, *rgb.shape[:2])
+    corner = np.array([box.left, box.top], dtype=np.float64)
+    centre = landmarks_px[eye.iris[0], :2] - corner
+    ring = landmarks_px[eye.iris[1:], :2] - corner
+    iris_radius = max(float(np.linalg.norm(ring - centre, axis=1).mean()), 1.5)
+    seen = opening(upper, lower, box)
+    picture = rgb[box.slices].astype(np.float32)
+    y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]].astype(np.float32)
+    distance = np.hypot(x - centre[0], y - centre[1]).astype(np.float32)
+    visible = (seen.below_upper > 1.0) & (seen.above_lower > 0.6) & (np.abs(seen.across) < 0.97)
+    white = _white_of_eye(picture, visible & (distance > 1.22 * iris_radius), seen.coverage)
+    iris = _whole_iris(picture, visible, distance, iris_radius, white)
+    composite = white * (1.0 - iris[..., 3:] / 255.0) + iris[..., :3]
+    residue = picture - composite
+    edge = seen.below_upper[:, :, None]
+    near_upper = (np.abs(edge[..., 0]) < 1.2) & (np.abs(seen.across) < 0.8)
+    lash = np.quantile(picture[near_upper], 0.2, axis=0) if near_upper.any() else np.array([60.0, 45.0, 40.0])
+    return EyeLayer(
+        eye=eye,
+        rest_gap_px=rest_gap,
+        shut_gap_px=_SHUT_SHARE * rest_gap,
+        corners_px=landmarks_px[eye.upper[[0, -1]]].copy(),
+        down=down,
+        radius_px=radius_px,
+        rest_gaze=limited_gaze(rest_gaze),
+        white=white,
+        iris=iris,
+        residue=residue.astype(np.float32),
+        box=box,
+        lash=np.asarray(lash, np.float32),
+    )
+
+
+def _iris_place(gaze: tuple[float, float]) -> Float64Array:
+    pitch, yaw = gaze
+    return np.array([np.cos(pitch) * np.sin(yaw), -np.sin(pitch)])
+
+
+def _white_of_eye(
+    picture: Float32Array, known: npt.NDArray[np.bool_], coverage: Float32Array
+) -> Float32Array:
+    """The eye with everything but its visible white smoothed over from that white."""
+    if int(known.sum()) < 6:
+        inside = picture[coverage > 0.5]
+        colour = np.quantile(inside, 0.8, axis=0) if len(inside) else np.array([190.0, 180.0, 175.0])
+        return np.broadcast_to(colour.astype(np.float32), picture.shape).copy()
+    weight = known.astype(np.float32)
+    total = picture * weight[..., None]
+    # Normalised blurs from narrow to wide: each pixel takes the narrowest that reaches known white.
+    filled = np.zeros_like(picture)
+    missing = np.ones_like(weight)
+    for sigma in (0.8, 1.6, 3.2, 6.4, 12.8):
+        mass = cv2.GaussianBlur(weight, (0, 0), sigma)
+        value = cv2.GaussianBlur(total, (0, 0), sigma) / np.maximum(mass, 1e-6)[..., None]
+        trust = np.clip(mass / 0.15, 0.0, 1.0) * missing
+        filled += value * trust[..., None]
+        missing = missing - trust
+    mean = total.sum(axis=(0, 1)) / weight.sum()
+    return np.asarray(filled + mean * missing[..., None], np.float32)
+
+
+def _whole_iris(
+    picture: Float32Array,
+    visible: npt.NDArray[np.bool_],
+    distance: Float32Array,
+    radius: float,
+    white: Float32Array,
+) -> Float32Array:
+    """Iris disc with a soft rim, RGBA premultiplied; what the lids hide continues the visible rings."""
+    rings = np.arange(0.0, 1.35 * radius, 0.75)
+    profile = np.zeros((len(rings), 3), np.float32)
+    for k, r in enumerate(rings):
+        at = visible & (np.abs(distance - r) < 1.0)
+        if at.sum() >= 3:
+            profile[k] = np.median(picture[at], axis=0)
+        elif k > 0:
+            profile[k] = profile[k - 1]
+        else:
+            near = distance < 0.6 * radius
+            profile[k] = (
+                np.quantile(picture[near], 0.3, axis=0) if near.any() else white.mean(axis=(0, 1)) * 0.3
+            )
+    hidden = np.stack([np.interp(distance, rings, profile[:, c]) for c in range(3)], axis=-1)
+    trust = cv2.GaussianBlur(visible.astype(np.float32), (0, 0), 0.7)
+    trust = np.clip(2.0 * trust - 1.0, 0.0, 1.0)[..., None]
+    disc = picture * trust + hidden.astype(np.float32) * (1.0 - trust)
+    alpha = 1.0 - smooth_step((distance - 0.98 * radius) / max(0.22 * radius, 1.0))
+    alpha = alpha.astype(np.float32)[..., None]
+    return np.concatenate([disc * alpha, 255.0 * alpha], axis=2).astype(np.float32)

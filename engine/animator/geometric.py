@@ -1,0 +1,124 @@
+"""The geometric animator: a portrait warped by the landmarks of the motion descriptor. It needs no training.
+
+    descriptor --> landmarks, head motion, eye-in-head gaze --> layers of the portrait --> picture
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.animator.head_motion import HeadMotion, rotation_matrix
+from engine.animator.layered import LayeredPortrait, build_layers, draw
+from engine.motion.coefficients import DESCRIPTOR_SIZE, EXPRESSION, GAZE, POSE, Coefficients
+from engine.motion.landmark_model import LandmarkModel
+from engine.motion.pose import REFERENCE_SCALE
+
+if TYPE_CHECKING:
+    from engine.portrait import FaceCrop
+
+__all__ = ["GeometricAnimator", "PreparedPortrait"]
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PreparedPortrait:
+    """What the animator keeps of one portrait; never changed, so any number of sessions share it.
+
+    Attributes:
+        neutral_shape: (478, 3) float64, the person at expression 0, face units.
+        rest_descriptor: (72,) float32, the motion descriptor of the portrait itself.
+        layers: the portrait cut into layers.
+    """
+
+    neutral_shape: Float64Array
+    rest_descriptor: Float32Array
+    layers: LayeredPortrait
+
+
+class GeometricAnimator:
+    """Animates portraits on the CPU; same prepared portrait and descriptor give the same bytes.
+
+    Attributes:
+        past_frames, future_frames: descriptors needed before and after the shown one; none.
+    """
+
+    past_frames = 0
+    future_frames = 0
+
+    def __init__(self, model: LandmarkModel) -> None:
+        self._mean = model.mean.numpy().astype(np.float64)
+        self._identity_basis = model.identity_basis.numpy().astype(np.float64).reshape(-1, self._mean.size)
+        self._expression_basis = model.expression_basis.numpy().astype(np.float64).reshape(-1, self._mean.size)
+        self._eyeball_radius = model.eyeball_radius
+
+    def prepare(self, crop: FaceCrop, coefficients: Coefficients) -> PreparedPortrait:
+        """Cut a portrait into layers, once.
+
+        Args:
+            crop: square picture (S, S, 3) uint8 and its landmarks (478, 3) px.
+            coefficients: the picture in the motion space, from ``LandmarkModel.fit`` on the same landmarks.
+        """
+        size = crop.rgb.shape[0]
+        identity = coefficients.identity.astype(np.float64) @ self._identity_basis
+        neutral = self._mean + identity.reshape(-1, 3) + coefficients.residual
+        rest = coefficients.descriptor
+        layers = build_layers(
+            np.ascontiguousarray(crop.rgb),
+            self._landmarks(neutral, rest, size),
+            rotation=rotation_matrix(rest[POSE][:3]),
+            eyeball_radius_px=self._eyeball_radius * _scale_px(rest, size),
+            eye_in_head=_eye_in_head(rest),
+        )
+        return PreparedPortrait(neutral_shape=neutral, rest_descriptor=rest, layers=layers)
+
+    def render(self, prepared: PreparedPortrait, window_TD: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+        """Picture (S, S, 3) uint8 RGB of the portrait in a motion.
+
+        Args:
+            window_TD: (1, 72) motion descriptors around the shown frame: expression, pose, gaze.
+
+        Raises:
+            ValueError: another shape, or values that are not finite.
+        """
+        if window_TD.shape != (self.past_frames + 1 + self.future_frames, DESCRIPTOR_SIZE):
+            raise ValueError(f"the geometric animator takes a window of (1, {DESCRIPTOR_SIZE}), not {window_TD.shape}")
+        if not np.isfinite(window_TD).all():
+            raise ValueError("the motion descriptor holds values that are not finite")
+        descriptor = window_TD[self.past_frames]
+        size = prepared.layers.skin.shape[0]
+        return draw(
+            prepared.layers,
+            self._landmarks(prepared.neutral_shape, descriptor, size),
+            HeadMotion.between(prepared.rest_descriptor[POSE], descriptor[POSE], size),
+            _eye_in_head(descriptor),
+        )
+
+    def _landmarks(
+        self, neutral: Float64Array, descriptor: npt.NDArray[np.floating], crop_size: int
+    ) -> Float64Array:
+        """Landmarks (478, 3) px of a motion; irises as at expression 0, the eye layer places them."""
+        expression = descriptor[EXPRESSION].astype(np.float64) @ self._expression_basis
+        pose = descriptor[POSE].astype(np.float64)
+        shape = neutral + expression.reshape(-1, 3)
+        landmarks = _scale_px(descriptor, crop_size) * (shape @ rotation_matrix(pose[:3]).T)
+        landmarks[:, :2] += crop_size / 2 * (1.0 + pose[3:5])
+        return np.asarray(landmarks)
+
+
+def _scale_px(descriptor: npt.NDArray[np.floating], crop_size: int) -> float:
+    return float(REFERENCE_SCALE * crop_size * np.exp(float(descriptor[POSE][5])))
+
+
+def _eye_in_head(descriptor: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Pitch and yaw of the eyes within the head, radians, for the descriptor's gaze in the camera frame."""
+    pitch, yaw = (float(angle) for angle in descriptor[GAZE])
+    level = np.cos(pitch)
+    ahead = np.array([level * np.sin(yaw), -np.sin(pitch), -level * np.cos(yaw)])
+    x, y, z = ahead @ rotation_matrix(descriptor[POSE][:3])
+    return float(np.arcsin(np.clip(-y, -1.0, 1.0))), float(np.arctan2(x, -z))

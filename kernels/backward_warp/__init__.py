@@ -1,0 +1,135 @@
+"""Backward warp: every output pixel is fetched from a place of the input that a grid names.
+
+    output[b, c, y, x] = image[b, c] at (grid[b, y, x, 0], grid[b, y, x, 1])
+
+The grid holds pixel coordinates, x then y, with pixel centres at integers; places outside the image take the nearest
+border pixel. This is ``torch.nn.functional.grid_sample`` with ``align_corners=True`` and ``padding_mode="border"``,
+the grid scaled from [-1, 1] to pixels. The bicubic kernel has a = -0.75, as in PyTorch and OpenCV.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import os
+from typing import Literal
+
+import torch
+
+from kernels.backward_warp.reference import backward_warp_reference
+from kernels.errors import ImplementationUnavailable
+
+__all__ = ["Implementation", "Mode", "available_implementations", "backward_warp"]
+
+Implementation = Literal["auto", "reference", "opencv", "triton"]
+Mode = Literal["bilinear", "bicubic"]
+
+_log = logging.getLogger(__name__)
+_announced: set[str] = set()
+
+
+def backward_warp(
+    image: torch.Tensor, grid: torch.Tensor, impl: Implementation = "auto", *, mode: Mode = "bilinear"
+) -> torch.Tensor:
+    """Warp ``image`` by ``grid``.
+
+    Args:
+        image: (B, C, H, W) uint8, float16, bfloat16 or float32. Channels-last memory is taken as it is by "opencv".
+        grid: (B, H', W', 2) floating point, pixel coordinates (x, y) into the image.
+        impl: "reference" (plain PyTorch, differentiable), "opencv" (CPU, uint8 and float32, coordinates rounded to
+            1/32 px), "triton" (CUDA, all types), or "auto": the fastest that is here; it never leaves the device.
+        mode: "bilinear" or "bicubic".
+
+    Returns:
+        (B, C, H', W') of the type of ``image``; uint8 is rounded and clipped.
+
+    Raises:
+        ValueError: shapes or types do not fit.
+        ImplementationUnavailable: ``impl`` cannot run here or with these inputs.
+    """
+    _check(image, grid, mode)
+    if impl == "auto":
+        impl = _choose(image, grid)
+    if impl == "reference":
+        return backward_warp_reference(image, grid, mode)
+    if impl == "opencv":
+        _require("cv2", "opencv", "opencv-contrib-python")
+        from kernels.backward_warp.opencv import backward_warp_opencv
+
+        return backward_warp_opencv(image, grid, mode)
+    if impl == "triton":
+        _require("triton", "triton", "triton")
+        if not _triton_runs_on(image.device):
+            raise ImplementationUnavailable(
+                f"backward_warp impl='triton' needs a CUDA device, not {image.device}"
+            )
+        from kernels.backward_warp.triton import backward_warp_triton
+
+        return backward_warp_triton(image, grid, mode)
+    raise ValueError(f"impl must be 'auto', 'reference', 'opencv' or 'triton', not {impl!r}")
+
+
+def available_implementations(device: torch.device) -> tuple[Implementation, ...]:
+    """Implementations that can run on ``device`` here, slowest first."""
+    found: list[Implementation] = ["reference"]
+    if device.type == "cpu" and _installed("cv2"):
+        found.append("opencv")
+    if _installed("triton") and _triton_runs_on(device):
+        found.append("triton")
+    return tuple(found)
+
+
+@functools.cache
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _require(module: str, impl: str, package: str) -> None:
+    if not _installed(module):
+        raise ImplementationUnavailable(f"backward_warp impl={impl!r} needs a package: pip install {package}")
+
+
+def _triton_runs_on(device: torch.device) -> bool:
+    return device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def _choose(image: torch.Tensor, grid: torch.Tensor) -> Implementation:
+    if image.requires_grad or grid.requires_grad:
+        return "reference"
+    if image.device.type == "cpu" and image.dtype not in (torch.uint8, torch.float32):
+        return "reference"
+    available = available_implementations(image.device)
+    if image.device.type != "cpu":
+        if "triton" in available:
+            return "triton"
+        _announce_fallback(image.device.type)
+        return "reference"
+    if "opencv" in available:
+        return "opencv"
+    _announce_fallback("cpu")
+    return "reference"
+
+
+def _announce_fallback(device_type: str) -> None:
+    if device_type not in _announced:
+        _announced.add(device_type)
+        _log.info("backward_warp: no faster implementation on %s, using the reference", device_type)
+
+
+def _check(image: torch.Tensor, grid: torch.Tensor, mode: str) -> None:
+    if image.dim() != 4 or grid.dim() != 4 or grid.shape[-1] != 2 or image.shape[0] != grid.shape[0]:
+        raise ValueError(
+            "backward_warp needs image (B, C, H, W) and grid (B, H', W', 2) of the same batch, "
+            f"not {tuple(image.shape)} and {tuple(grid.shape)}"
+        )
+    if 0 in image.shape[1:]:
+        raise ValueError(f"image must not be empty, not {tuple(image.shape)}")
+    if image.dtype not in (torch.uint8, torch.float16, torch.bfloat16, torch.float32):
+        raise ValueError(f"image must be uint8, float16, bfloat16 or float32, not {image.dtype}")
+    if not grid.is_floating_point():
+        raise ValueError(f"grid must be floating point, not {grid.dtype}")
+    if image.device != grid.device:
+        raise ValueError(f"image is on {image.device} but grid on {grid.device}")
+    if mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"mode must be 'bilinear' or 'bicubic', not {mode!r}")
