@@ -1,8 +1,9 @@
 """Reverse diffusion as pure functions of (denoise, x, schedule, noise).
 
 `ddim` takes few steps, `ancestral` every one of them. Both can clamp known frames: before each step the known
-frames of x are replaced by their noised values. The noise of a known frame is its own part of the starting
-``x``, at every step the same, so a frame that was sampled from that draw is led along the path that made it.
+frames of x are replaced by their noised values (or clean ones). The noise of a known frame is its own part of
+the starting ``x``, at every step the same, so a frame that was sampled from that draw is led along the path
+that made it.
 
 Shape suffixes: B rows, T frames, C channels, N noise draws.
 """
@@ -16,10 +17,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engine.motion.denoiser import Condition, PoseDenoiser
 from engine.motion.schedule import DiffusionSchedule
 
-__all__ = ["Denoise", "ancestral", "ddim", "guide", "guided_denoise"]
+__all__ = ["Denoise", "ancestral", "ddim", "guide"]
 
 Denoise = Callable[[Tensor, float], Tensor]
 """(x_BTC, step) -> predicted noise (B, T, C)."""
@@ -28,19 +28,6 @@ Denoise = Callable[[Tensor, float], Tensor]
 def guide(eps_with: Tensor, eps_without: Tensor, gamma: float) -> Tensor:
     """Classifier-free guidance (Eq. 3): gamma * eps(x, audio + initial) + (1 - gamma) * eps(x, audio)."""
     return torch.lerp(eps_without, eps_with, gamma)
-
-
-def guided_denoise(denoiser: PoseDenoiser, condition: Condition, gamma: float) -> Denoise:
-    """Eq. 3 in one batch: the first half of ``condition``'s rows holds the initial pose, the second does
-    not."""
-
-    def denoise(x_BTC: Tensor, step: float) -> Tensor:
-        rows = x_BTC.shape[0]
-        step_B = torch.full((2 * rows,), step, device=x_BTC.device)
-        both = denoiser.denoise(torch.cat([x_BTC, x_BTC]), step_B, condition)
-        return guide(both[:rows], both[rows:], gamma)
-
-    return denoise
 
 
 def ddim(
@@ -52,6 +39,7 @@ def ddim(
     eta: float = 0.0,
     known_BTC: Tensor | None = None,
     known_mask_BT: Tensor | None = None,
+    known_clean: bool = False,
     limit: float | None = None,
 ) -> Tensor:
     """Sample in the given steps (Song et al. 2021, Eq. 12), from the noisiest to a clean signal.
@@ -64,6 +52,7 @@ def ddim(
         noise_NBTC: float32 (len(steps) - 1, B, T, C), used after all steps but the last; needed if eta > 0.
         eta: 0 is deterministic; 1 over all steps is the ancestral posterior.
         known_BTC, known_mask_BT: clean frames (B, T, C) and a bool mask (B, T) or (T,) of where they count.
+        known_clean: show the known frames to ``denoise`` without noise, which must then know them for clean.
         limit: clip predicted clean values to +-limit at each step; None leaves them.
 
     Returns:
@@ -76,7 +65,7 @@ def ddim(
         raise ValueError("steps must fall and be at least one")
     if eta > 0 and len(steps) > 1 and noise_NBTC is None:
         raise ValueError("eta > 0 needs noise for every step but the last")
-    clamp = _Clamp(x_BTC, known_BTC, known_mask_BT)
+    clamp = _Clamp(x_BTC, known_BTC, known_mask_BT, known_clean)
     for index, step in enumerate(steps):
         last = index == len(steps) - 1
         alpha_bar = schedule.alpha_bar(step)
@@ -124,20 +113,29 @@ def ancestral(
 class _Clamp:
     """Puts known frames in their place."""
 
-    def __init__(self, start_BTC: Tensor, known_BTC: Tensor | None, mask_BT: Tensor | None) -> None:
+    def __init__(
+        self,
+        start_BTC: Tensor,
+        known_BTC: Tensor | None,
+        mask_BT: Tensor | None,
+        clean: bool = False,
+    ) -> None:
         if (known_BTC is None) != (mask_BT is None):
             raise ValueError("known frames and their mask come together")
         self._start_BTC = start_BTC
         self._known_BTC = known_BTC
         self._mask_BT1 = None if mask_BT is None else mask_BT.unsqueeze(-1)
+        self._clean = clean
 
     def noised(self, x_BTC: Tensor, alpha_bar: float) -> Tensor:
-        if self._known_BTC is None or self._mask_BT1 is None:
-            return x_BTC
-        noised = math.sqrt(alpha_bar) * self._known_BTC + math.sqrt(1 - alpha_bar) * self._start_BTC
-        return torch.where(self._mask_BT1, noised, x_BTC)
+        if self._clean or self._known_BTC is None:
+            return self.clean(x_BTC)
+        noised_BTC = math.sqrt(alpha_bar) * self._known_BTC + math.sqrt(1 - alpha_bar) * self._start_BTC
+        return self._placed(noised_BTC, x_BTC)
 
     def clean(self, x_BTC: Tensor) -> Tensor:
-        if self._known_BTC is None or self._mask_BT1 is None:
-            return x_BTC
-        return torch.where(self._mask_BT1, self._known_BTC, x_BTC)
+        return x_BTC if self._known_BTC is None else self._placed(self._known_BTC, x_BTC)
+
+    def _placed(self, known_BTC: Tensor, x_BTC: Tensor) -> Tensor:
+        assert self._mask_BT1 is not None
+        return torch.where(self._mask_BT1, known_BTC, x_BTC)

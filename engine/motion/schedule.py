@@ -55,14 +55,15 @@ class DiffusionSchedule:
             (1 - share) * math.log(self.alpha_bars[low]) + share * math.log(self.alpha_bars[high])
         )
 
-    def subsample(self, count: int) -> tuple[float, ...]:
-        """``count`` steps in falling order, evenly spaced, the noisiest first: 4 of 150 give 149, 111.5, 74,
-        36.5.
+    def subsample(self, count: int, spacing: float = 1.0) -> tuple[float, ...]:
+        """``count`` steps in falling order, the noisiest first: n_i = last * (1 - i / count) ** spacing.
+
+        4 of 150 give 149, 111.75, 74.5, 37.25 evenly spaced, and 149, 83.8, 37.25, 9.3 with ``spacing`` 2.
 
         Raises:
-            ValueError: count is not within 1 .. len.
+            ValueError: count is not within 1 .. len, or spacing not positive.
         """
-        if not 1 <= count <= len(self.betas):
-            raise ValueError(f"cannot take {count} steps from a schedule of {len(self.betas)}")
-        last = len(self.betas)
-        return tuple(last - 1 - index * last / count for index in range(count))
+        if not 1 <= count <= len(self.betas) or spacing <= 0:
+            raise ValueError(f"cannot take {count} steps spaced {spacing} from {len(self.betas)}")
+        last = len(self.betas) - 1
+        return tuple(last * (1 - index / count) ** spacing for index in range(count))
