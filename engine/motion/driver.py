@@ -89,11 +89,10 @@ class MotionDriver:
         self._probe = probe
         self._eye_noise = torch.Generator().manual_seed(seed)
         self._eye_state = networks.eye.init_state(1, networks.device)
-        self._pose_state = networks.pose.init_state(seed=seed)
+        self._pose_state = networks.pose.init_state(torch.from_numpy(avatar.coefficients.pose)[None], [seed])
         self._expression0 = torch.from_numpy(avatar.coefficients.expression)[None].to(networks.device)
         with torch.inference_mode():
             self._feature0 = networks.model.eye_feature(self._expression0.cpu()).to(networks.device)
-        self._pose0 = torch.from_numpy(avatar.coefficients.pose).to(networks.device)
         self._hop: _F32 = np.zeros((0, 6), dtype=np.float32)
         self._mixer = MixerState.start(avatar.coefficients.gaze)
 
@@ -131,8 +130,8 @@ class MotionDriver:
 
     def _expression(self, heard_index: int, listener: Listener) -> _F32:
         networks = self._networks
-        columns = lip_window(heard_index, networks.stream.lip_lookahead_ms, networks.stream.lip_window_columns)
-        mel = torch.from_numpy(listener.columns(*columns).T[None].copy()).to(networks.device)
+        window = lip_window(heard_index, networks.stream.lip_lookahead_ms, networks.stream.lip_window_columns)
+        mel = torch.from_numpy(listener.columns(*window).T[None].copy()).to(networks.device)
         audio = networks.lip.encode_audio(mel)
         self._probe("lip")
         noise = torch.randn(1, networks.eye.config.noise_size, generator=self._eye_noise).to(networks.device)
@@ -150,7 +149,7 @@ class MotionDriver:
                 listener.columns(*prosody_columns(heard_index + ahead, delay)).reshape(-1)
                 for ahead in range(self._networks.pose.config.hop)
             ]
-            prosody = torch.from_numpy(np.stack(rows)).to(self._networks.device)
-            self._hop = self._networks.pose.step(prosody, self._pose0, self._pose_state).cpu().numpy()
+            prosody = torch.from_numpy(np.stack(rows)[None]).to(self._networks.device)
+            self._hop = self._networks.pose.step(prosody, self._pose_state)[0].cpu().numpy()
         self._probe("pose")
         return self._hop[place]
