@@ -1,6 +1,6 @@
 """The square head-and-shoulders crop that everything after enrolment works in.
 
-+-----------------+   side = 1.9 x the face
++-----------------+   side = 1.9 x the face, down to 1.65 in a tight picture
 |      hair       |
 |    +-------+    |   the face: extent of its landmarks, forehead to chin
 |    | face  |    |
@@ -23,8 +23,11 @@ __all__ = ["CROP_SIZE", "FaceCrop", "crop_face"]
 
 CROP_SIZE: Final = 256
 _SIDE_PER_FACE = 1.9
+_TIGHT_SIDE_PER_FACE = 1.65
 _LIFT_PER_FACE = 0.1
+_SLACK_PER_FACE = 0.12
 _FEATHER_PX = 12.0
+_FADE_PX = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +54,31 @@ def crop_face(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating], size: 
     points = np.asarray(landmarks_px, np.float64)
     low, high = points[:, :2].min(0), points[:, :2].max(0)
     face = float((high - low).max())
-    side = _SIDE_PER_FACE * face
-    centre = (low + high) / 2 - np.array([0.0, _LIFT_PER_FACE * face])
-    corner = centre - side / 2
+    corner, side = _place((low + high) / 2, face, (rgb.shape[1], rgb.shape[0]))
     scale = size / side
     matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
     moved = points * scale
     moved[:, :2] += matrix[:, 2]
     pixels = _cut(rgb, corner, side, size)
     return FaceCrop(pixels, moved.astype(np.float32), matrix.astype(np.float32))
+
+
+def _place(
+    middle: NDArray[np.float64], face: float, picture: tuple[int, int]
+) -> tuple[NDArray[np.float64], float]:
+    """Corner and side of the crop; in a tight picture it shrinks and shifts a little before it leaves
+    the picture.
+    """
+    ideal = middle - np.array([0.0, _LIFT_PER_FACE * face])
+    low, high = ideal - _SLACK_PER_FACE * face, ideal + _SLACK_PER_FACE * face
+    extent = np.array(picture, np.float64)
+    # What a crop may measure around each place of its centre, without leaving the picture.
+    centre = np.clip(extent / 2, low, high)
+    room = float(2 * np.minimum(centre, extent - centre).min())
+    side = float(np.clip(room, _TIGHT_SIDE_PER_FACE * face, _SIDE_PER_FACE * face))
+    inside_low, inside_high = np.minimum(side / 2, extent / 2), np.maximum(extent - side / 2, extent / 2)
+    centre = np.clip(np.clip(ideal, inside_low, inside_high), low, high)
+    return centre - side / 2, side
 
 
 def _cut(rgb: NDArray[np.uint8], corner: NDArray[np.float64], side: float, size: int) -> NDArray[np.uint8]:
@@ -96,4 +115,8 @@ def _blur_outside(
     distance = np.hypot(beyond_x[None, :], beyond_y[:, None])
     share = (distance / _FEATHER_PX).clip(0, 1)[..., None]
     blurred = cv2.GaussianBlur(pixels, (0, 0), len(pixels) / 24, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(np.rint(pixels * (1 - share) + blurred * share), np.uint8)
+    # Further out a wider blur, or hair that the edge cuts would stand above the head like a chimney.
+    wide = cv2.GaussianBlur(pixels, (0, 0), len(pixels) / 6, borderType=cv2.BORDER_REPLICATE)
+    far = ((distance - _FEATHER_PX) / _FADE_PX).clip(0, 1)[..., None]
+    outside = blurred * (1 - far) + wide * far
+    return np.asarray(np.rint(pixels * (1 - share) + outside * share), np.uint8)
