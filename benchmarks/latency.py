@@ -114,7 +114,12 @@ def measure(device: str, seconds: float, weights: str) -> dict[str, object]:
         "stages_ms": stages,
         "enroll_ms": round(enroll_ms, 1),
         "frames": frames,
-        "config": {"device": device, "weights": weights, "chunk_ms": 20, "frame_px": list(session.frame_size)},
+        "config": {
+            "device": device,
+            "weights": weights,
+            "chunk_ms": 20,
+            "frame_px": list(session.frame_size),
+        },
         "hardware": hardware(device),
         "versions": versions(),
     }
@@ -125,9 +130,15 @@ def hardware(device: str) -> dict[str, object]:
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
         model = names[0] if names else model
-    report: dict[str, object] = {"cpu": model, "cores": os.cpu_count(), "torch_threads": torch.get_num_threads()}
+    report: dict[str, object] = {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+    }
     if device == "cuda":
         report["gpu"] = torch.cuda.get_device_name()
     return report
@@ -155,7 +166,9 @@ def show(report: dict[str, object]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--weights", default="default")

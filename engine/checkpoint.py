@@ -93,7 +93,9 @@ def resolve_weights(name_or_path: str | Path) -> Path:
         if (path / "config.json").is_file():
             return path
     names = ", ".join(path.name for path in list_weights()) or "none"
-    raise WeightsNotFound(f"no weights called '{name_or_path}': name a bundled folder ({names}) or a path with config.json")
+    raise WeightsNotFound(
+        f"no weights called '{name_or_path}': name a bundled folder ({names}) or a path with config.json"
+    )
 
 
 def verify_checksums(folder: Path) -> None:
@@ -130,7 +132,9 @@ def write_checksums(folder: Path) -> None:
     (folder / _CHECKSUMS).write_text(text, encoding="utf-8")
 
 
-def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write tensors as safetensors, contiguous and on the CPU."""
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     save_file(contiguous, path, metadata=dict(metadata or {}))

@@ -79,7 +79,9 @@ def from_mapping(cls: type[_Config], mapping: Mapping[str, Any], section: str) -
     known = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(set(mapping) - known)
     if unknown:
-        raise WeightsCorrupt(f"config.json section '{section}' has unknown keys {unknown}; known are {sorted(known)}")
+        raise WeightsCorrupt(
+            f"config.json section '{section}' has unknown keys {unknown}; known are {sorted(known)}"
+        )
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items()}
     try:
         return cls(**values)

@@ -50,4 +50,5 @@ class Drive:
 
 
 def _held(track: _F32, frame: int) -> _F32:
-    return track[min(frame, len(track) - 1)]
+    row: _F32 = track[min(frame, len(track) - 1)]
+    return row

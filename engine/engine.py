@@ -123,7 +123,9 @@ class Engine:
             raise VideoUnreadable("the film has no frames")
         landmarks = np.stack(found)
         if np.isnan(landmarks).all():
-            raise NoFaceFound("no frame of the film shows a face; choose a film with one clearly visible face")
+            raise NoFaceFound(
+                "no frame of the film shows a face; choose a film with one clearly visible face"
+            )
         motion = self.model.fit_sequence(landmarks, crop_size=size)
         return Drive(expression=motion.expression, pose=motion.pose, gaze=motion.gaze)
 
@@ -132,5 +134,7 @@ def _device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise BackendUnavailable(f"device '{name}' is not known; choose auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
-        raise BackendUnavailable("no CUDA device can be used here; choose --device cpu, or install a CUDA build of torch")
+        raise BackendUnavailable(
+            "no CUDA device can be used here; choose --device cpu, or install a CUDA build of torch"
+        )
     return torch.device("cuda" if name == "cuda" else "cpu")

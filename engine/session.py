@@ -164,7 +164,7 @@ class Session:
         self._driver.gaze_command = None
 
     def interrupt(self) -> int:
-        """Stop speaking: drop sound that no frame has shown yet and ease the mouth to rest. Gives the new generation."""
+        """Stop speaking: drop sound not shown yet, ease the mouth to rest. Gives the new generation."""
         self._check_open()
         self._generation += 1
         self._listener = Listener()

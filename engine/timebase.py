@@ -1,8 +1,8 @@
 """The one place that ties audio samples, mel columns and video frames together.
 
-    samples  |....640....|....640....|....640....|     16 000 a second
-    columns  |..|..|..|..|..|..|..|..|..|..|..|..|     one every 200 samples, 80 a second
-    frames   |     0     |     1     |     2     |     25 a second; frame t shows time 640 t
+samples  |....640....|....640....|....640....|     16 000 a second
+columns  |..|..|..|..|..|..|..|..|..|..|..|..|     one every 200 samples, 80 a second
+frames   |     0     |     1     |     2     |     25 a second; frame t shows time 640 t
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 def _optional_folder(variable: str, default: str) -> Path:
     folder = Path(os.environ.get(variable, _ROOT.parent / "shared" / default))
     if not folder.is_dir():
-        pytest.skip(f"{variable} names no folder: this test needs {default}/, which is not part of the project")
+        pytest.skip(
+            f"{variable} names no folder: this test needs {default}/, which is not part of the project"
+        )
     return folder
 
 

@@ -84,7 +84,9 @@ def render_film(request: RenderRequest) -> bool:
     voice = _Voice(sound)
     seconds = audio_duration_s(request.audio)
     with _stop_requests() as stopped, _progress() as progress:
-        task = progress.add_task("frames", total=None if seconds is None else max(1, ceil(seconds * FRAME_RATE_HZ)))
+        task = progress.add_task(
+            "frames", total=None if seconds is None else max(1, ceil(seconds * FRAME_RATE_HZ))
+        )
         with Mp4Writer(request.output, session.frame_size[::-1], voice.rate_hz, voice.channels) as film:
             for frame in _frames(session, voice, film, stopped):
                 film.write(frame.rgb, frame.pts_samples)
@@ -109,7 +111,13 @@ class _Voice:
                 )
             mono = to_mono_float(chunk)
             stereo = self.channels == 2 and chunk.ndim == 2 and chunk.shape[1] == 2
-            yield np.clip(chunk, -1.0, 1.0) if stereo else np.stack([mono] * self.channels, 1) if self.channels == 2 else mono
+            yield (
+                np.clip(chunk, -1.0, 1.0)
+                if stereo
+                else np.stack([mono] * self.channels, 1)
+                if self.channels == 2
+                else mono
+            )
 
 
 def _frames(session: Session, voice: _Voice, film: Mp4Writer, stopped: list[int]) -> Iterator[Frame]:

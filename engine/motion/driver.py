@@ -53,7 +53,11 @@ class MotionNetworks:
         lip = LipNetwork(from_mapping(LipConfig, folder.section("lip"), "lip"))
         eye = EyeMotionNetwork(from_mapping(EyeConfig, folder.section("eye"), "eye"))
         denoiser = PoseDenoiser(from_mapping(DenoiserConfig, folder.section("pose"), "pose"))
-        for module, name in ((lip, "lip.safetensors"), (eye, "eye.safetensors"), (denoiser, "pose.safetensors")):
+        for module, name in (
+            (lip, "lip.safetensors"),
+            (eye, "eye.safetensors"),
+            (denoiser, "pose.safetensors"),
+        ):
             load_into(module, folder.tensors(name), name)
             module.to(device)
         lip.fold_norms()
@@ -152,4 +156,5 @@ class MotionDriver:
             prosody = torch.from_numpy(np.stack(rows)[None]).to(self._networks.device)
             self._hop = self._networks.pose.step(prosody, self._pose_state)[0].cpu().numpy()
         self._probe("pose")
-        return self._hop[place]
+        residual: _F32 = self._hop[place]
+        return residual

@@ -106,9 +106,11 @@ def mix(
     pose = pose_0 + _limited(config.pose_scale * pose_residual, config)
     target = np.clip(gaze, -config.gaze_limit_rad, config.gaze_limit_rad)
     state.gaze += np.float32(_GAZE_RATE) * (target - state.gaze)
-    return np.concatenate([mouth, pose, state.gaze]).astype(np.float32)
+    descriptor: _F32 = np.concatenate([mouth, pose, state.gaze]).astype(np.float32)
+    return descriptor
 
 
 def _limited(residual: _F32, config: MixerConfig) -> _F32:
     limits = np.array([config.rotation_limit_rad] * 3 + [config.translation_limit] * 3, dtype=np.float32)
-    return (limits * np.tanh(residual / limits)).astype(np.float32)
+    limited: _F32 = limits * np.tanh(residual / limits)
+    return limited

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -35,22 +36,26 @@ def rest() -> tuple[np.ndarray, np.ndarray, MouthRest]:
     return _basis(), shape, mouth_rest(_basis(), shape, np.zeros(64, np.float32))
 
 
-def _run(rest: MouthRest, expression: np.ndarray, speaking: list[bool], config: MixerConfig | None = None) -> np.ndarray:
+def _run(
+    rest: MouthRest, expression: np.ndarray, speaking: list[bool], config: MixerConfig | None = None
+) -> np.ndarray:
     state = MixerState.start(np.zeros(2, np.float32))
     zero = np.zeros(6, np.float32)
-    return np.stack([
-        mix(
-            state,
-            config or MixerConfig(),
-            rest,
-            expression=expression,
-            pose_0=zero,
-            pose_residual=zero,
-            gaze=np.zeros(2, np.float32),
-            speaking=voice,
-        )
-        for voice in speaking
-    ])
+    return np.stack(
+        [
+            mix(
+                state,
+                config or MixerConfig(),
+                rest,
+                expression=expression,
+                pose_0=zero,
+                pose_residual=zero,
+                gaze=np.zeros(2, np.float32),
+                speaking=voice,
+            )
+            for voice in speaking
+        ]
+    )
 
 
 def test_rest_brings_open_lips_together(rest: tuple[np.ndarray, np.ndarray, MouthRest]) -> None:
@@ -94,7 +99,9 @@ def test_poses_stay_within_limits_and_near_zero_pass_unchanged(
     assert far[3:] == pytest.approx(config.translation_limit, abs=1e-4)
 
 
-def test_gaze_arrives_without_overshoot_and_is_limited(rest: tuple[np.ndarray, np.ndarray, MouthRest]) -> None:
+def test_gaze_arrives_without_overshoot_and_is_limited(
+    rest: tuple[np.ndarray, np.ndarray, MouthRest],
+) -> None:
     config = MixerConfig()
     state = MixerState.start(np.zeros(2, np.float32))
     zero6 = np.zeros(6, np.float32)
@@ -113,5 +120,5 @@ def test_gaze_arrives_without_overshoot_and_is_limited(rest: tuple[np.ndarray, n
         )
         for _ in range(20)
     ]
-    assert all(later >= earlier for earlier, later in zip(yaw, yaw[1:], strict=False))
+    assert all(later >= earlier for earlier, later in itertools.pairwise(yaw))
     assert yaw[-1] == pytest.approx(0.3 * math.pi, abs=1e-3)
