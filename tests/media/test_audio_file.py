@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import AudioUnreadable
-from engine.media import Mp4Writer, read_audio
+from engine.media import Mp4Writer, audio_duration_s, read_audio
 
 Float32 = NDArray[np.float32]
 
@@ -54,6 +54,7 @@ def test_reads_every_common_format(tmp_path: Path, container: str, codec: str) -
         samples, rate = _join(source)
         assert (rate, samples.dtype, samples.ndim) == (48000, np.float32, 1)
         assert 0 <= len(samples) - len(tone) < 3000
+        assert audio_duration_s(source) == pytest.approx(1.0, abs=0.1)
         # in time: encoders' lead-in is taken away
         error = samples[5000:40000] - tone[5000:40000]
         assert np.sqrt(np.mean(error**2)) < 0.05
@@ -109,8 +110,22 @@ def test_missing_folder_and_silent_film_are_refused(tmp_path: Path) -> None:
         read_audio(tmp_path)
     with Mp4Writer(tmp_path / "mute.mp4", (16, 16), audio_rate_hz=None) as film:
         film.write(np.zeros((16, 16, 3), np.uint8), 0)
-    with pytest.raises(AudioUnreadable, match="no sound track"):
-        read_audio(tmp_path / "mute.mp4")
+    for read in (read_audio, audio_duration_s):
+        with pytest.raises(AudioUnreadable, match="no sound track"):
+            read(tmp_path / "mute.mp4")
+
+
+def test_many_channels(tmp_path: Path) -> None:
+    data = _write(tmp_path / "many.wav", "pcm_s16le", np.zeros(48000, np.float32)).read_bytes()
+    assert _join(_with_channels(data, 12))[0].shape == (4000, 12)
+    with pytest.raises(AudioUnreadable, match="100 channels"):
+        read_audio(_with_channels(data, 100))
+
+
+def _with_channels(data: bytes, channels: int) -> bytes:
+    """Set the fields of a WAVE header that tell the channels of 16-bit samples."""
+    count, block = channels.to_bytes(2, "little"), (2 * channels).to_bytes(2, "little")
+    return data[:22] + count + data[24:32] + block + data[34:]
 
 
 def test_file_without_samples_is_refused(tmp_path: Path) -> None:
