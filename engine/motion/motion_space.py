@@ -101,9 +101,8 @@ def load_motion_space(path: Path) -> MotionSpace:
             if header.get("format") != FORMAT:
                 raise WeightsCorrupt(f"{path} is not a landmark motion space")
             if header.get("format_version") != str(FORMAT_VERSION):
-                raise WeightsCorrupt(
-                    f"{path} has format version {header.get('format_version')}, this code reads {FORMAT_VERSION}"
-                )
+                found = header.get("format_version")
+                raise WeightsCorrupt(f"{path} has format version {found}, this code reads {FORMAT_VERSION}")
             names = [field.name for field in fields(MotionSpace)]
             tensors = {name: handle.get_tensor(name) for name in names}
     except SafetensorError as error:

@@ -44,7 +44,11 @@ class HeldOutReport:
 def measure_held_out(space: MotionSpace, data: FaceData) -> HeldOutReport:
     """Measure ``space`` on ``data``, which holds people of neither basis."""
     model, fitter = LandmarkModel(space), LandmarkFitter(space)
-    held, held_20, errors, errors_20, blinks = [], [], [], [], 0
+    held: list[float] = []
+    held_20: list[float] = []
+    errors: list[float] = []
+    errors_20: list[float] = []
+    blinks = 0
     for clip in data.clips:
         neutral, frames, _ = fitter.separate(clip.landmarks.astype(np.float64))
         moved = straighten_irises(frames, space.mean) - straighten_irises(neutral, space.mean)
