@@ -58,7 +58,7 @@ def released_lip_window(frame: int, total_columns: int) -> npt.NDArray[np.int64]
 
 
 def released_prosody_columns(frame: int) -> tuple[int, int]:
-    """The release's condition: columns 4t .. 4t+3, which run ahead of the picture by a quarter of the time."""
+    """The release's condition: columns 4t .. 4t+3, which run ahead of the picture by a quarter."""
     return PROSODY_COLUMNS * frame, PROSODY_COLUMNS * (frame + 1)
 
 
