@@ -1,0 +1,239 @@
+// The page: what the buttons do and what is shown. One thing at a time runs: idle -> starting -> live -> idle.
+
+import { Connection } from "./connection.js";
+import { GazeControl } from "./gaze.js";
+import { PortraitPicker } from "./portrait.js";
+import { endSession, setToken, takeTokenFromAddress } from "./server.js";
+import { openVoice } from "./voice.js";
+
+const $ = (id) => document.getElementById(id);
+const STATS_MS = 1000;
+
+let run = null; // {connection, voice} while starting or live
+let soundChosen = false;
+
+const portrait = new PortraitPicker(
+  {
+    faces: $("faces"),
+    ownCard: $("own-card"),
+    options: $("own-options"),
+    file: $("portrait-file"),
+    choose: $("portrait-choose"),
+    thumb: $("own-thumb"),
+    name: $("own-name"),
+    hint: $("own-hint"),
+    consent: $("consent"),
+  },
+  (url) => ($("poster").src = url),
+  showProblem,
+);
+
+const gaze = new GazeControl($("screen"), $("target"), (direction) =>
+  run?.connection?.send(direction ? { type: "gaze", ...direction } : { type: "gaze_off" }),
+);
+
+function voiceKind() {
+  return document.querySelector("input[name=voice]:checked").value;
+}
+
+async function start() {
+  const mine = { connection: null, voice: null, server: {} };
+  run = mine;
+  showProblem(null);
+  showRunning(true);
+  try {
+    if (voiceKind() === "file" && $("voice-file").files.length === 0) throw new Error("Choose a sound file first.");
+    if (portrait.own) showStatus("Looking for the face…");
+    const portraitId = await portrait.identify();
+    if (run !== mine) return;
+    showStatus(voiceKind() === "microphone" ? "Asking for the microphone…" : "Reading the sound…");
+    const voice = await openVoice(voiceKind(), $("voice-file").files[0]);
+    if (run !== mine) return void voice.stop();
+    mine.voice = voice;
+    mine.connection = new Connection({
+      onState: (state) => run === mine && connectionChanged(mine, state),
+      onEvent: (event) => run === mine && serverSaid(mine, event),
+      onStream: showStream,
+    });
+    drawMeter(mine);
+    await mine.connection.open(voice.stream, portraitId);
+  } catch (error) {
+    if (run !== mine) return;
+    if (error.code === "not_found") portrait.forget();
+    if (error.code === "unauthorized") askForToken();
+    showProblem(error.message);
+    stop();
+  }
+}
+
+function stop(message = "Stopped.") {
+  const ending = run;
+  run = null;
+  ending?.connection?.close();
+  ending?.voice?.stop();
+  clearInterval(ending?.timer);
+  gaze.enable(false);
+  press($("gaze"), false);
+  $("avatar").srcObject = null;
+  $("screen").classList.remove("live");
+  showConnection("off", "Off");
+  showRunning(false);
+  showStatus(message);
+  for (const id of ["stat-fps", "stat-latency", "stat-render", "stat-network"]) $(id).textContent = "–";
+}
+
+function connectionChanged(mine, state) {
+  if (state === "connecting") {
+    showConnection("connecting", "Connecting");
+    showStatus("Connecting…");
+  } else if (state === "live") {
+    showConnection("live", "Live");
+    showStatus(voiceKind() === "microphone" ? "Speak: the face speaks with you." : "The face speaks.");
+    $("interrupt").disabled = $("gaze").disabled = false;
+    mine.timer = setInterval(() => measure(mine), STATS_MS);
+    playVoice(mine);
+  } else if (state === "failed") {
+    showProblem("The connection to the server was lost or could not be made.");
+    stop();
+    showConnection("failed", "Failed");
+  } else {
+    stop("The session has ended.");
+  }
+}
+
+function serverSaid(mine, event) {
+  if (event.type === "stats") mine.server = event;
+  if (event.type === "error") showProblem(event.message);
+  if (event.type === "state") $("screen").dataset.state = event.state;
+}
+
+function playVoice(mine) {
+  $("again").hidden = true;
+  mine.voice.play?.(() => {
+    if (run !== mine) return;
+    $("again").hidden = false;
+    showStatus("The sound has ended. The face idles.");
+  });
+}
+
+function interrupt() {
+  run.connection.send({ type: "interrupt" });
+  if (run.voice.pause) {
+    run.voice.pause();
+    $("again").hidden = false;
+  }
+  showStatus("Interrupted.");
+}
+
+function showStream(stream) {
+  const video = $("avatar");
+  if (video.srcObject === stream) return;
+  video.srcObject = stream;
+  video.muted = !soundOn();
+  video.play().catch(() => {
+    video.muted = true;
+    press($("sound"), false);
+    video.play().catch(() => {});
+  });
+  video.requestVideoFrameCallback?.(() => $("screen").classList.add("live"));
+}
+
+// A microphone's voice is not played back by default: hearing oneself late makes speaking hard.
+function soundOn() {
+  return $("sound").getAttribute("aria-pressed") === "true";
+}
+
+function soundDefault() {
+  if (!soundChosen) press($("sound"), voiceKind() !== "microphone");
+}
+
+async function measure(mine) {
+  const { fps, bufferMs, roundTripMs, kbps } = await mine.connection.measure();
+  if (run !== mine) return;
+  const delay = (mine.server.latency_ms ?? NaN) + (bufferMs ?? 0) + (roundTripMs ?? 0);
+  $("stat-fps").textContent = fps === null ? "–" : `${fps.toFixed(0)} fps`;
+  $("stat-latency").textContent = Number.isNaN(delay) ? "–" : `≈ ${delay.toFixed(0)} ms`;
+  $("stat-render").textContent = mine.server.render_ms ? `${mine.server.render_ms.toFixed(0)} ms` : "–";
+  $("stat-network").textContent = kbps === null ? "–" : `${kbps.toFixed(0)} kbit/s`;
+}
+
+function drawMeter(mine) {
+  if (run !== mine) {
+    $("meter-bar").style.transform = "scaleX(0)";
+    return;
+  }
+  $("meter-bar").style.transform = `scaleX(${mine.voice.level().toFixed(3)})`;
+  requestAnimationFrame(() => drawMeter(mine));
+}
+
+function showRunning(on) {
+  $("start").textContent = on ? "Stop" : "Start";
+  $("start").classList.toggle("on", on);
+  $("faces").disabled = $("voices").disabled = on;
+  if (!on) {
+    $("interrupt").disabled = $("gaze").disabled = true;
+    $("again").hidden = true;
+  }
+}
+
+function showConnection(state, text) {
+  $("connection").dataset.state = state;
+  $("connection-text").textContent = text;
+}
+
+function showStatus(text) {
+  $("status").textContent = text;
+}
+
+function showProblem(text) {
+  $("problem").hidden = text === null;
+  $("problem").textContent = text ?? "";
+}
+
+function askForToken() {
+  $("token-form").hidden = false;
+  $("token").focus();
+}
+
+function press(button, on) {
+  button.setAttribute("aria-pressed", String(on));
+}
+
+$("start").addEventListener("click", () => (run ? stop() : start()));
+$("interrupt").addEventListener("click", interrupt);
+$("again").addEventListener("click", () => {
+  playVoice(run);
+  showStatus("The face speaks.");
+});
+$("sound").addEventListener("click", () => {
+  soundChosen = true;
+  press($("sound"), !soundOn());
+  $("avatar").muted = !soundOn();
+});
+$("gaze").addEventListener("click", () => {
+  const on = $("gaze").getAttribute("aria-pressed") !== "true";
+  press($("gaze"), on);
+  gaze.enable(on);
+});
+$("voices").addEventListener("change", (event) => {
+  if (event.target.id === "voice-file" && event.target.files.length > 0) {
+    $("voice-choose").textContent = event.target.files[0].name;
+  }
+  $("voice-options").hidden = voiceKind() !== "file";
+  soundDefault();
+});
+$("voice-choose").addEventListener("click", () => $("voice-file").click());
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setToken($("token").value);
+  $("token-form").hidden = true;
+  showProblem(null);
+  start();
+});
+window.addEventListener("pagehide", () => {
+  if (run?.connection?.sessionId) endSession(run.connection.sessionId);
+  if (run) stop();
+});
+
+takeTokenFromAddress();
+soundDefault();

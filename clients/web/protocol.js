@@ -1,0 +1,91 @@
+// Every message between the page and the server. The server's side is server/protocol.py; both read the same
+// golden vectors. No network and no page in here.
+
+export const CONTROL_LABEL = "control";
+export const GAZE_LIMIT_RAD = Math.PI / 2;
+
+export class ProtocolError extends Error {}
+
+export class ServerError extends Error {
+  constructor(code, message, retryAfterS = null) {
+    super(message);
+    this.code = code;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+export function encodeOffer(sdp, portraitId = null) {
+  return JSON.stringify(portraitId === null ? { sdp, type: "offer" } : { sdp, type: "offer", portrait: portraitId });
+}
+
+export function parseAnswer(body) {
+  if (body?.type !== "answer" || typeof body.sdp !== "string" || typeof body.session_id !== "string") {
+    throw new ProtocolError("The server's answer cannot be read.");
+  }
+  return { sdp: body.sdp, type: "answer", sessionId: body.session_id };
+}
+
+export function parsePortrait(body) {
+  if (typeof body?.portrait_id !== "string") throw new ProtocolError("The server's answer cannot be read.");
+  return body.portrait_id;
+}
+
+// An Error for any failed response, whatever its body holds.
+export function parseError(status, body, retryAfter = null) {
+  const { code, message } = body?.error ?? {};
+  const retryAfterS = Number.parseInt(retryAfter, 10);
+  return new ServerError(
+    typeof code === "string" ? code : "unknown",
+    typeof message === "string" ? message : `The server answered with status ${status}.`,
+    Number.isNaN(retryAfterS) ? null : retryAfterS,
+  );
+}
+
+const CONTROLS = {
+  gaze: ({ pitch, yaw }) => ({ type: "gaze", pitch: angle(pitch), yaw: angle(yaw) }),
+  gaze_off: () => ({ type: "gaze_off" }),
+  interrupt: () => ({ type: "interrupt" }),
+  ping: ({ id }) => ({ type: "ping", id }),
+};
+
+export function encodeControl(message) {
+  const encode = CONTROLS[message.type];
+  if (encode === undefined) throw new ProtocolError(`There is no control message '${message.type}'.`);
+  return JSON.stringify(encode(message));
+}
+
+const EVENTS = {
+  state: { state: "string" },
+  stats: {
+    fps: "number",
+    latency_ms: "number",
+    render_ms: "number",
+    frames_sent: "number",
+    frames_late: "number",
+    frames_dropped: "number",
+    voice_dropped_ms: "number",
+  },
+  interrupted: { generation: "number" },
+  pong: { id: "number" },
+  error: { code: "string", message: "string" },
+};
+
+// One message of the data channel; null for a kind that this page does not know (a newer server's).
+export function parseEvent(text) {
+  let event;
+  try {
+    event = JSON.parse(text);
+  } catch {
+    throw new ProtocolError("A message from the server is not JSON.");
+  }
+  const fields = EVENTS[event?.type];
+  if (fields === undefined) return null;
+  for (const [name, type] of Object.entries(fields)) {
+    if (typeof event[name] !== type) throw new ProtocolError(`The field '${name}' of '${event.type}' is missing.`);
+  }
+  return event;
+}
+
+function angle(value) {
+  return Math.max(-GAZE_LIMIT_RAD, Math.min(GAZE_LIMIT_RAD, value));
+}

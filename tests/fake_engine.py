@@ -1,0 +1,109 @@
+"""A stand-in engine for the server's own tests: frames that show what was heard.
+
+A frame is white when its 40 ms hold a loud sample, else grey; it needs 80 ms of sound after it, like the real one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import ImageUnreadable, NoFaceFound
+
+SAMPLES_PER_FRAME = 640
+LOOKAHEAD_SAMPLES = 1280
+LOUD = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class FakeFrame:
+    rgb: npt.NDArray[np.uint8]
+    pts_samples: int
+    loud: bool
+
+
+class FakeSession:
+    lookahead_ms = 80.0
+    frame_size = (256, 256)
+
+    def __init__(self, avatar: Any, render_s: float) -> None:
+        self.avatar = avatar
+        self.render_s = render_s
+        self.wave = np.zeros(0, np.float32)
+        self.start = 0
+        self.next_frame = 0
+        self.interrupts = 0
+        self.gaze: tuple[float, float] | None = None
+        self.closed = False
+        self.fail = False
+        self.heard_samples = 0
+        self.threads: set[int] = set()
+
+    @property
+    def next_pts_samples(self) -> int:
+        return self.start + len(self.wave)
+
+    def push_pcm(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeFrame]:
+        self.threads.add(threading.get_ident())
+        if self.fail:
+            raise RuntimeError("the fake engine was told to fail")
+        assert sample_rate_hz == 48_000
+        self.heard_samples += len(chunk)
+        new = chunk.reshape(-1, 3).max(axis=1).astype(np.float32) / 32768
+        self.wave = np.concatenate([self.wave, new])
+        frames = []
+        while (self.next_frame + 1) * SAMPLES_PER_FRAME + LOOKAHEAD_SAMPLES <= self.next_pts_samples:
+            begin = self.next_frame * SAMPLES_PER_FRAME - self.start
+            frames.append(self._render(self.wave[max(begin, 0) : begin + SAMPLES_PER_FRAME]))
+        return frames
+
+    def _render(self, sound: npt.NDArray[np.float32]) -> FakeFrame:
+        if self.render_s:
+            time.sleep(self.render_s)
+        loud = bool(np.abs(sound).max(initial=0) > LOUD)
+        rgb = np.full((256, 256, 3), 255 if loud else 90, np.uint8)
+        rgb[:, : 4 * (self.next_frame % 64)] //= 2
+        frame = FakeFrame(rgb, self.next_frame * SAMPLES_PER_FRAME, loud)
+        self.next_frame += 1
+        return frame
+
+    def set_gaze(self, pitch_rad: float, yaw_rad: float) -> None:
+        self.gaze = (pitch_rad, yaw_rad)
+
+    def clear_gaze(self) -> None:
+        self.gaze = None
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+        self.start = self.next_frame * SAMPLES_PER_FRAME
+        self.wave = np.zeros(0, np.float32)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeEngine:
+    """``render_s`` is slept for each frame; ``load_s`` before the engine is there."""
+
+    def __init__(self, render_s: float = 0.0, load_s: float = 0.0) -> None:
+        time.sleep(load_s)
+        self.render_s = render_s
+        self.sessions: list[FakeSession] = []
+
+    def enroll(self, image: Any) -> Any:
+        if isinstance(image, bytes):
+            if not image.startswith((b"\xff\xd8", b"\x89PNG")):
+                raise ImageUnreadable("that is not a picture")
+            if b"noface" in image:
+                raise NoFaceFound("no face was found in the picture")
+        return object()
+
+    def open_session(self, avatar: Any, *, seed: int = 0) -> FakeSession:
+        session = FakeSession(avatar, self.render_s)
+        self.sessions.append(session)
+        return session

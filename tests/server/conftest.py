@@ -1,0 +1,29 @@
+"""A served fake engine for every test of the server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine
+from serving_helper import Served, start_server
+
+ServeFactory = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+async def serve_fake() -> AsyncIterator[ServeFactory]:
+    """``await serve_fake(engine=..., **config)`` starts a server on a free port."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(engine: FakeEngine | None = None, **config: Any) -> Served:
+            return await start_server(stack, engine, **config)
+
+        yield start
+
+
+@pytest.fixture
+async def served(serve_fake: ServeFactory) -> Served:
+    return await serve_fake()

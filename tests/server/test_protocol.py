@@ -1,0 +1,106 @@
+"""The wire, against the vectors that the JavaScript tests read too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server import protocol
+from server.protocol import Refusal
+
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "protocol.json").read_text("utf-8"))
+CONTROLS = {c.TYPE: c for c in (protocol.Gaze, protocol.GazeOff, protocol.Interrupt, protocol.Ping)}
+EVENTS = {
+    e.TYPE: e
+    for e in (
+        protocol.StateEvent,
+        protocol.StatsEvent,
+        protocol.Interrupted,
+        protocol.Pong,
+        protocol.ErrorEvent,
+    )
+}
+
+
+def _by_name(vector: dict[str, Any]) -> str:
+    return vector["name"]
+
+
+@pytest.mark.parametrize("vector", GOLDEN["offers"], ids=_by_name)
+def test_offers_are_read(vector: dict[str, Any]) -> None:
+    offer = protocol.parse_offer(vector["wire"].encode())
+    assert (offer.sdp, offer.portrait) == (vector["sdp"], vector["portrait"])
+
+
+@pytest.mark.parametrize("vector", GOLDEN["bad_offers"], ids=_by_name)
+def test_bad_offers_are_refused(vector: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as caught:
+        protocol.parse_offer(vector["wire"].encode())
+    assert caught.value.code == vector["code"]
+    assert caught.value.status == 400
+
+
+def test_answers_portraits_and_errors_are_written() -> None:
+    for vector in GOLDEN["answers"]:
+        answer = protocol.Answer(sdp=vector["sdp"], session_id=vector["session_id"])
+        assert protocol.encode_answer(answer) == json.loads(vector["wire"])
+    for vector in GOLDEN["portraits"]:
+        assert protocol.encode_portrait(vector["portrait_id"]) == json.loads(vector["wire"])
+    for vector in GOLDEN["errors"]:
+        refusal = Refusal(vector["code"], vector["message"])
+        assert refusal.status == vector["status"]
+        assert protocol.encode_error(refusal.code, refusal.message) == json.loads(vector["wire"])
+
+
+@pytest.mark.parametrize("vector", GOLDEN["controls"], ids=lambda v: v["wire"])
+def test_controls_are_read(vector: dict[str, Any]) -> None:
+    fields = dict(vector["message"])
+    assert protocol.parse_control(vector["wire"]) == CONTROLS[fields.pop("type")](**fields)
+
+
+@pytest.mark.parametrize("vector", GOLDEN["bad_controls"], ids=_by_name)
+def test_bad_controls_are_refused(vector: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as caught:
+        protocol.parse_control(vector["wire"])
+    assert caught.value.code == vector["code"]
+
+
+@pytest.mark.parametrize("vector", GOLDEN["events"], ids=lambda v: v["event"]["type"])
+def test_events_are_written(vector: dict[str, Any]) -> None:
+    fields = dict(vector["event"])
+    assert protocol.encode_event(EVENTS[fields.pop("type")](**fields)) == vector["wire"]
+
+
+def test_every_message_has_a_vector() -> None:
+    assert {v["message"]["type"] for v in GOLDEN["controls"]} == set(CONTROLS)
+    assert {v["event"]["type"] for v in GOLDEN["events"]} == set(EVENTS)
+
+
+def test_control_messages_are_small_text() -> None:
+    with pytest.raises(Refusal, match="at most"):
+        protocol.parse_control('{"type":"interrupt"}' + " " * protocol.MAX_CONTROL_BYTES)
+    with pytest.raises(Refusal, match="not binary"):
+        protocol.parse_control(b'{"type":"interrupt"}')
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200))
+def test_no_text_breaks_the_parsers(text: str | bytes) -> None:
+    for parse in (protocol.parse_control, protocol.parse_offer):
+        try:
+            parse(text)  # type: ignore[arg-type]
+        except Refusal:
+            continue
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=8), st.text())
+def test_no_field_breaks_the_parsers(value: Any, name: str) -> None:
+    for message in ({"type": "gaze", "pitch": value, "yaw": value}, {"type": value}, {"type": "ping", "id": value}):
+        try:
+            protocol.parse_control(json.dumps({**message, name: value}))
+        except Refusal:
+            continue

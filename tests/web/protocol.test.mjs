@@ -1,0 +1,56 @@
+// The page's side of the wire, against the vectors that the Python tests read too. Run: node --test tests/web/
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import test from "node:test";
+
+import * as protocol from "../../clients/web/protocol.js";
+
+const golden = JSON.parse(await readFile(new URL("../golden/protocol.json", import.meta.url), "utf8"));
+
+test("offers are written", () => {
+  for (const { sdp, portrait, wire } of golden.offers) assert.equal(protocol.encodeOffer(sdp, portrait), wire);
+});
+
+test("answers and portraits are read", () => {
+  for (const { sdp, session_id: sessionId, wire } of golden.answers) {
+    assert.deepEqual(protocol.parseAnswer(JSON.parse(wire)), { sdp, type: "answer", sessionId });
+  }
+  for (const { portrait_id: id, wire } of golden.portraits) assert.equal(protocol.parsePortrait(JSON.parse(wire)), id);
+});
+
+test("answers that cannot be used are errors", () => {
+  for (const body of [null, {}, [], { type: "answer", sdp: 1, session_id: "a" }, { type: "offer", sdp: "", session_id: "" }]) {
+    assert.throws(() => protocol.parseAnswer(body), protocol.ProtocolError);
+    assert.throws(() => protocol.parsePortrait(body), protocol.ProtocolError);
+  }
+});
+
+test("errors are read, whatever the body holds", () => {
+  for (const { code, status, message, wire } of golden.errors) {
+    const error = protocol.parseError(status, JSON.parse(wire), "5");
+    assert.deepEqual([error.code, error.message, error.retryAfterS], [code, message, 5]);
+  }
+  for (const body of [null, {}, { error: null }, { error: { code: 7 } }, "no"]) {
+    const error = protocol.parseError(502, body);
+    assert.equal(error.code, "unknown");
+    assert.match(error.message, /502/);
+    assert.equal(error.retryAfterS, null);
+  }
+});
+
+test("controls are written", () => {
+  for (const { message, wire } of golden.controls) assert.equal(protocol.encodeControl(message), wire);
+  assert.throws(() => protocol.encodeControl({ type: "dance" }), protocol.ProtocolError);
+});
+
+test("gaze stays inside its limits", () => {
+  const { pitch, yaw } = JSON.parse(protocol.encodeControl({ type: "gaze", pitch: 9, yaw: -9 }));
+  assert.deepEqual([pitch, yaw], [protocol.GAZE_LIMIT_RAD, -protocol.GAZE_LIMIT_RAD]);
+});
+
+test("events are read", () => {
+  for (const { event, wire } of golden.events) assert.deepEqual(protocol.parseEvent(wire), event);
+  for (const wire of golden.unknown_events) assert.equal(protocol.parseEvent(wire), null);
+  for (const wire of golden.bad_events) assert.throws(() => protocol.parseEvent(wire), protocol.ProtocolError);
+});

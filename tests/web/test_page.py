@@ -1,0 +1,177 @@
+"""The page in a real headless Chromium, against a fake engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import FakeEngine
+from serving_helper import Served
+
+pytestmark = pytest.mark.browser
+
+DESKTOP = {"width": 1280, "height": 860}
+PHONE = {"width": 390, "height": 844}
+
+FRAMES = "() => document.querySelector('#avatar').getVideoPlaybackQuality().totalVideoFrames"
+BRIGHTNESS = """() => {
+  const video = document.querySelector('#avatar');
+  const canvas = document.createElement('canvas');
+  canvas.width = canvas.height = 16;
+  const context = canvas.getContext('2d');
+  context.drawImage(video, 0, 0, 16, 16);
+  const pixels = context.getImageData(14, 2, 1, 1).data;
+  return pixels[0];
+}"""
+
+
+@pytest.fixture(scope="module")
+def served(serve_in_thread: Callable[..., Served]) -> Served:
+    return serve_in_thread(FakeEngine(render_s=0.01))
+
+
+@pytest.fixture
+def page(browser: Any, served: Served) -> Iterator[Any]:
+    context = browser.new_context(viewport=DESKTOP, permissions=["microphone"])
+    page = context.new_page()
+    page.problems = []
+    page.on("console", lambda m: page.problems.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(served.url)
+    yield page
+    context.close()
+    _wait(lambda: len(served.server.sessions) == 0)
+
+
+def _wait(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def _start(page: Any, voice: str = "microphone") -> None:
+    page.locator(f"input[name=voice][value={voice}] + span").click()
+    page.click("#start")
+    page.wait_for_selector("#connection[data-state=live]", timeout=15_000)
+
+
+def test_loads_without_a_complaint(page: Any) -> None:
+    assert page.title() == "gohd-live"
+    assert page.is_visible(".badge") and page.inner_text(".badge") == "AI-generated"
+    page.wait_for_load_state("networkidle")
+    assert page.problems == []
+
+
+def test_microphone_moves_the_avatar(page: Any, tmp_path: Path) -> None:
+    _start(page)
+    _wait(lambda: page.evaluate(FRAMES) > 10)
+    before, began = page.evaluate(FRAMES), time.monotonic()
+    levels = []
+    while time.monotonic() < began + 3:
+        levels.append(page.evaluate(BRIGHTNESS))
+        page.wait_for_timeout(40)
+    fps = (page.evaluate(FRAMES) - before) / (time.monotonic() - began)
+    assert fps > 15
+    assert max(levels) > 200 and min(levels) < 140, "the picture must change with the microphone's sound"
+    _wait(lambda: "fps" in page.inner_text("#stat-fps"))
+    page.screenshot(path=tmp_path / "live.png")
+    page.click("#start")
+    page.wait_for_selector("#connection[data-state=off]")
+    assert page.inner_text("#start") == "Start"
+    assert page.problems == []
+
+
+def test_sample_voice_speaks_and_can_be_interrupted(page: Any, served: Served) -> None:
+    _start(page, "sample")
+    page.wait_for_selector("#screen[data-state=speaking]", timeout=10_000)
+    page.click("#interrupt")
+    _wait(lambda: served.engine.sessions[-1].interrupts == 1)
+    page.wait_for_selector("#again:not([hidden])")
+    page.click("#again")
+    page.wait_for_selector("#screen[data-state=speaking]", timeout=10_000)
+    page.click("#start")
+    assert page.problems == []
+
+
+def test_eyes_follow_pointer_and_keys(page: Any, served: Served) -> None:
+    _start(page)
+    page.click("#gaze")
+    box = page.locator("#screen").bounding_box()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.2 * box["height"])
+    session = served.engine.sessions[-1]
+    _wait(lambda: session.gaze is not None and session.gaze[0] > 0.1 and session.gaze[1] > 0.3)
+    page.mouse.move(2, 2)
+    _wait(lambda: session.gaze is None)
+    page.focus("#screen")
+    page.keyboard.press("ArrowLeft")
+    _wait(lambda: session.gaze is not None and session.gaze[1] < 0)
+    page.click("#gaze")
+    _wait(lambda: session.gaze is None)
+
+
+def test_own_picture_needs_consent(page: Any, served: Served) -> None:
+    picture = {"name": "me.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8 a face"}
+    page.set_input_files("#portrait-file", picture)
+    page.click("#start")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "right to use" in page.inner_text("#problem")
+    page.check("#consent")
+    _start(page)
+    page.click("#start")
+
+
+def test_faults_are_told_in_words(page: Any, served: Served) -> None:
+    page.set_input_files(
+        "#portrait-file", {"name": "wall.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8 noface"}
+    )
+    page.check("#consent")
+    page.click("#start")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "no face" in page.inner_text("#problem").lower()
+    assert page.inner_text("#start") == "Start"
+
+
+def test_second_tab_is_told_that_the_place_is_taken(page: Any, browser: Any, served: Served) -> None:
+    _start(page)
+    context = browser.new_context(permissions=["microphone"])
+    second = context.new_page()
+    second.goto(served.url)
+    second.click("#start")
+    second.wait_for_selector("#problem:not([hidden])", timeout=15_000)
+    assert "Another conversation" in second.inner_text("#problem")
+    context.close()
+
+
+def test_reload_storm_keeps_the_place(page: Any, served: Served) -> None:
+    for _ in range(4):
+        _start(page)
+        page.reload()
+    _start(page)
+    page.click("#start")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_the_screen(browser: Any, served: Served, size: Any, scheme: str, tmp_path: Path) -> None:
+    context = browser.new_context(viewport=size, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(served.url)
+    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.locator("#start").bounding_box()["height"] >= 40
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    context.close()
+
+
+def test_keyboard_alone_can_start(page: Any) -> None:
+    page.focus("input[name=voice][value=microphone]")
+    page.keyboard.press("ArrowRight")
+    assert page.is_checked("input[name=voice][value=sample]")
+    page.focus("#start")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#connection[data-state=live]", timeout=15_000)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#connection[data-state=off]")
