@@ -1,0 +1,39 @@
+"""``python -m train RECIPE [key=value ...]``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from engine.errors import GohdError
+
+
+def main(arguments: list[str]) -> int:
+    """Run a recipe and print its figures; without arguments, list the recipes."""
+    from train.recipes import RECIPES
+    from train.run import run
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    console = Console()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        console.print("python -m train RECIPE [key=value ...]")
+        for name, recipe in RECIPES.items():
+            console.print(f"  {name:18} {(recipe.__doc__ or '').splitlines()[0]}", highlight=False)
+        return 0
+    try:
+        figures = run(arguments[0], arguments[1:])
+    except (GohdError, FileNotFoundError) as error:
+        Console(stderr=True).print(f"[red]{error}")
+        return 1
+    table = Table("figure", "value")
+    for key, value in figures.items():
+        table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

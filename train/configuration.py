@@ -1,0 +1,61 @@
+"""``key=value`` on the command line to a changed frozen config."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engine.errors import CommandInvalid
+
+__all__ = ["override"]
+
+_Config = TypeVar("_Config")
+
+
+def override(config: _Config, assignments: Sequence[str]) -> _Config:
+    """Return ``config`` with ``trainer.steps=100``-like assignments applied.
+
+    Raises:
+        CommandInvalid: an assignment has no ``=``, names no field, or its value is of the wrong type.
+    """
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator:
+            raise CommandInvalid(f"'{assignment}' is not KEY=VALUE")
+        config = _assign(config, key.split("."), text, key)
+    return config
+
+
+def _assign(config: Any, path: Sequence[str], text: str, full: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    name = path[0]
+    if name not in hints:
+        raise CommandInvalid(f"no setting '{full}': {type(config).__name__} has {', '.join(hints)}")
+    if len(path) > 1:
+        return dataclasses.replace(config, **{name: _assign(getattr(config, name), path[1:], text, full)})
+    try:
+        return dataclasses.replace(config, **{name: _parse(hints[name], text)})
+    except (TypeError, ValueError) as error:
+        raise CommandInvalid(f"{full}={text}: {error}") from error
+
+
+def _parse(kind: Any, text: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if text.lower() == "none" and type(None) in arguments:
+            return None
+        return _parse(next(a for a in arguments if a is not type(None)), text)
+    if origin is tuple:
+        parts = [part for part in text.strip("()").split(",") if part]
+        return tuple(_parse(arguments[0], part) for part in parts)
+    if kind is bool:
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ValueError("must be true or false")
+        return text.lower() in ("true", "1")
+    if kind in (int, float, str, Path):
+        return kind(text)
+    raise ValueError(f"a {kind} cannot be set from the command line; set its parts")

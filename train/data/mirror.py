@@ -1,0 +1,18 @@
+"""Left-right mirror of poses and gaze; expressions are mirrored by `LandmarkModel.mirror_expression`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["mirror_gaze", "mirror_pose"]
+
+
+def mirror_pose(pose: Tensor) -> Tensor:
+    """(...,6): rotations about y and z and the translation along x change sign."""
+    return pose * torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0, 1.0], dtype=pose.dtype)
+
+
+def mirror_gaze(gaze: Tensor) -> Tensor:
+    """(...,2) pitch, yaw: yaw changes sign."""
+    return gaze * torch.tensor([1.0, -1.0], dtype=gaze.dtype)

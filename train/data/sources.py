@@ -1,0 +1,68 @@
+"""Which clip is whose, under which licence, and on which side of the split: known by the file's name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+__all__ = ["HELD_OUT_CLIPS", "ClipSource", "describe_clip", "held_out"]
+
+HELD_OUT_CLIPS = frozenset({"address-daines", "grid-bbaf2n", "grid-swwp2s", "grid-lwbsza", "silent-noem"})
+"""Clips of people that no training sees. The split is by person: none of these people appears in another clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSource:
+    """Where a clip comes from.
+
+    Attributes:
+        person: label of the speaker; clips with one label never sit on both sides of a split.
+        split: "train" or "held_out".
+        licence: SPDX name or a sentence.
+        credit: whom the model card must name.
+        offset_prior_frames: audio-video offset to start from, when the recording set-up is known to be in sync.
+    """
+
+    person: str
+    split: str
+    licence: str
+    credit: str
+    offset_prior_frames: int | None = None
+
+
+_GRID = ClipSource(
+    person="",
+    split="train",
+    licence="CC-BY-4.0",
+    credit="Cooke, Barker, Cunningham, Shao (2006), GRID audio-visual sentence corpus",
+    offset_prior_frames=0,
+)
+_ADDRESS = ClipSource(
+    person="",
+    split="train",
+    licence="public domain (work of the US government)",
+    credit="Weekly addresses of United States office holders",
+)
+_UNKNOWN = ClipSource(
+    person="", split="train", licence="unknown (supplied by the user)", credit="supplied by the user"
+)
+
+
+def describe_clip(stem: str) -> ClipSource:
+    """Source of a clip by its file name without suffix; names that match no known set are the user's own.
+
+    ``grid-s26-...`` is speaker s26; a GRID clip without a speaker number is a speaker of its own. A trailing ``-a``
+    or ``-1`` of an address numbers the clips of one person.
+    """
+    split = "held_out" if stem in HELD_OUT_CLIPS else "train"
+    if match := re.fullmatch(r"grid-(?:(s\d+)-)?(\w+)", stem):
+        return dataclasses.replace(_GRID, person=f"grid-{match[1] or match[2]}", split=split)
+    if match := re.fullmatch(r"(?:address|silent)-([a-z-]+?)(?:-[a-z0-9])?", stem):
+        return dataclasses.replace(_ADDRESS, person=match[1], split=split)
+    return dataclasses.replace(_UNKNOWN, person=stem, split=split)
+
+
+def held_out(person: str) -> bool:
+    """Whether a person label belongs to the held-out side."""
+    return person in {describe_clip(stem).person for stem in HELD_OUT_CLIPS}

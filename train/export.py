@@ -1,0 +1,95 @@
+"""From a run's checkpoint to the weights folder that the engine opens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from engine.checkpoint import save_tensors, write_checksums
+from engine.config import FORMAT_VERSION, MixerConfig, StreamConfig
+from engine.errors import WeightsNotFound
+from engine.motion.expression import LipNetwork
+from engine.motion.eye_lstm import EyeMotionNetwork
+from train.tasks.scales import fold_eye, fold_lip
+
+__all__ = ["averaged_tensors", "export_network", "load_averaged"]
+
+
+def averaged_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
+    """Averaged weights of module ``name`` in a training checkpoint.
+
+    Raises:
+        WeightsNotFound: there is no such checkpoint, or no such module in it.
+    """
+    if not checkpoint.is_file():
+        raise WeightsNotFound(f"no checkpoint at {checkpoint}: train that stage first")
+    prefix = f"average.{name}."
+    found = {
+        key.removeprefix(prefix): v for key, v in load_file(checkpoint).items() if key.startswith(prefix)
+    }
+    if not found:
+        raise WeightsNotFound(f"{checkpoint} holds no averaged module called '{name}'")
+    return found
+
+
+def load_averaged(module: nn.Module, checkpoint: Path, name: str) -> None:
+    """Load the averaged weights of ``name`` into ``module``, in the units of training."""
+    module.load_state_dict(averaged_tensors(checkpoint, name))
+    module.eval()
+
+
+def export_network(
+    folder: Path,
+    name: str,
+    network: nn.Module,
+    *,
+    sections: Mapping[str, Any],
+    training: Mapping[str, Any],
+    half: bool = True,
+) -> None:
+    """Write ``name.safetensors`` and its part of ``config.json``, then the checksums.
+
+    Args:
+        folder: weights folder; made if missing, other networks in it are kept.
+        network: as trained; units of training are folded into its layers here.
+        sections: config sections to set: config dataclasses or mappings (the network's own under ``name``).
+        training: what is written under ``training`` / ``name``: data, seconds, held-out figures.
+        half: store weights in half precision.
+    """
+    if isinstance(network, LipNetwork):
+        network = fold_lip(network)
+    elif isinstance(network, EyeMotionNetwork):
+        network = fold_eye(network)
+    tensors = dict(network.state_dict())
+    if half:
+        tensors = {key: v.half() if v.dtype == torch.float32 else v for key, v in tensors.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / f"{name}.safetensors", tensors)
+    config_path = folder / "config.json"
+    config = (
+        json.loads(config_path.read_text(encoding="utf-8"))
+        if config_path.is_file()
+        else _new_config(folder.name)
+    )
+    for key, value in sections.items():
+        config[key] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else dict(value)  # type: ignore[arg-type]
+    config.setdefault("training", {})[name] = dict(training)
+    config_path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    write_checksums(folder)
+
+
+def _new_config(name: str) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "stream": dataclasses.asdict(StreamConfig()),
+        "mixer": dataclasses.asdict(MixerConfig()),
+        "animator": "geometric",
+    }

@@ -1,0 +1,35 @@
+"""Linear operators that move one region of the face in expression space and hold the others.
+
+The shape is linear in e (Eq. 10), and e is in standard deviations, so the likeliest expression whose landmarks meet a
+linear wish is a ridge or least-norm solution.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.motion.landmark_model import LandmarkModel
+
+__all__ = ["eye_swap_operator", "mouth_closing_operator"]
+
+_MOUTH = [*range(3, 14), *range(48, 68)]
+_EYES = [*range(17, 27), *range(36, 48)]
+_INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
+_STIFFNESS = 1e4
+
+
+def eye_swap_operator(model: LandmarkModel) -> Tensor:
+    """(64,64) matrix P: e + (e_other - e) @ P has the brows and eyes of e_other and the mouth of e."""
+    basis = model.expression_basis_68.double()
+    eyes, mouth = basis[:, _EYES].flatten(1), basis[:, _MOUTH].flatten(1)
+    attract = _STIFFNESS * eyes @ eyes.T
+    hold = _STIFFNESS * mouth @ mouth.T + torch.eye(len(basis), dtype=torch.float64)
+    return torch.linalg.solve(attract + hold, attract).T.float()
+
+
+def mouth_closing_operator(model: LandmarkModel) -> Tensor:
+    """(64,64) matrix C: e - e @ C has the inner lips as far apart as in the mean face, by the least change."""
+    basis = model.expression_basis_68.double()
+    gap = torch.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in _INNER_LIP_PAIRS])
+    return (gap.T @ torch.linalg.solve(gap @ gap.T + 1e-9 * torch.eye(3, dtype=torch.float64), gap)).float()

@@ -1,0 +1,59 @@
+"""Units in which the networks see eye features; folded into their first and last layers at export.
+
+A blink ratio moves by 0.2, a brow by 0.01 face units: networks get both in units of their usual spread around the
+neutral face (ratio 1, brows 0).
+
+Shape suffix: F eye feature (21) [blink ratio | 20 brow displacements].
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from engine.motion.expression import LipNetwork
+from engine.motion.eye_lstm import EyeMotionNetwork
+
+__all__ = ["EYE_FEATURE_MEAN", "EYE_FEATURE_STD", "fold_eye", "fold_lip", "normalise", "restore"]
+
+EYE_FEATURE_MEAN = torch.tensor([1.0] + [0.0] * 20)
+EYE_FEATURE_STD = torch.tensor([0.2] + [0.01] * 20)
+
+
+def normalise(feature_F: Tensor) -> Tensor:
+    """Eye features (...,21) in units of their spread."""
+    return (feature_F - EYE_FEATURE_MEAN) / EYE_FEATURE_STD
+
+
+def restore(feature_F: Tensor) -> Tensor:
+    """Inverse of `normalise`."""
+    return feature_F * EYE_FEATURE_STD + EYE_FEATURE_MEAN
+
+
+def fold_lip(network: LipNetwork) -> LipNetwork:
+    """Copy of a lip network trained on normalised eye features that takes plain ones."""
+    folded = copy.deepcopy(network)
+    _fold_input(folded.map[0], folded.map[0].in_features - len(EYE_FEATURE_MEAN))
+    return folded
+
+
+def fold_eye(network: EyeMotionNetwork) -> EyeMotionNetwork:
+    """Copy of an eye network trained on normalised features that takes and gives plain ones."""
+    folded = copy.deepcopy(network)
+    _fold_input(folded.feature_encoder[0], 0)
+    last = folded.head[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight *= EYE_FEATURE_STD[:, None]
+        last.bias.copy_(last.bias * EYE_FEATURE_STD + EYE_FEATURE_MEAN)
+    return folded
+
+
+def _fold_input(layer: nn.Module, first: int) -> None:
+    assert isinstance(layer, nn.Linear)
+    with torch.no_grad():
+        columns = slice(first, first + len(EYE_FEATURE_MEAN))
+        layer.weight[:, columns] /= EYE_FEATURE_STD
+        layer.bias -= layer.weight[:, columns] @ EYE_FEATURE_MEAN
