@@ -44,14 +44,17 @@ class PoseWindowConfig:
     ``guidance`` is gamma of Eq. 3; None takes one conditional pass, as the release does. ``mean`` and ``std``
     normalise residual poses (p - p_0), ``initial_mean`` and ``initial_std`` the initial pose p_0, channel by
     channel; empty means 0 and 1. ``limit`` clips predicted clean residuals, in normalised units. ``spacing``
-    1 spaces steps evenly, 2 spends more of them on little noise.
+    1 spaces steps evenly, 3 spends most of them on little noise, where a hop is decided. ``order`` and ``eta`` are those of `ddim`.
+    ``temperature`` scales the noise that new frames start from: above 1 motion is livelier.
     """
 
     window: int = 50
     hop: int = 3
     steps: int = 4
-    spacing: float = 1.0
+    spacing: float = 3.0
+    order: int = 2
     eta: float = 0.0
+    temperature: float = 1.0
     guidance: float | None = 0.4
     limit: float | None = None
     known_frames: Literal["clean", "noised"] = "clean"
@@ -63,10 +66,10 @@ class PoseWindowConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.hop < self.window:
             raise ValueError(f"hop must be within 1..window - 1, not {self.hop} of {self.window}")
-        if self.steps < 1 or self.spacing <= 0:
-            raise ValueError("steps and spacing must be positive")
-        if not 0.0 <= self.eta <= 1.0:
-            raise ValueError("eta must be within 0..1")
+        if self.steps < 1 or self.spacing <= 0 or self.temperature <= 0:
+            raise ValueError("steps, spacing and temperature must be positive")
+        if not 0.0 <= self.eta <= 1.0 or self.order not in (1, 2) or (self.order == 2 and self.eta > 0):
+            raise ValueError("eta must be within 0..1 and order 1, or order 2 with eta 0")
         if self.known_frames not in ("clean", "noised"):
             raise ValueError(f"known_frames must be 'clean' or 'noised', not '{self.known_frames}'")
         if any(value <= 0 for value in (*self.std, *self.initial_std)):
@@ -75,7 +78,7 @@ class PoseWindowConfig:
     @classmethod
     def paper(cls) -> PoseWindowConfig:
         """For released weights: raw units clamped to +-1, one conditional network."""
-        return cls(guidance=None, limit=1.0, known_frames="noised")
+        return cls(guidance=None, limit=1.0, known_frames="noised", spacing=1.0, order=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,7 @@ class PoseWindow:
         hop = self.config.hop
         _slide(state.prosody_BWM, prosody_BHM)
         draws_NBHC = self._draw(state)
-        _slide(state.noise_BWC, draws_NBHC[0])
+        _slide(state.noise_BWC, draws_NBHC[0] * self.config.temperature)
         _slide(state.residual_BWC, torch.zeros_like(draws_NBHC[0]))
         sampled_BWC = ddim(
             self._denoise(state),
@@ -187,6 +190,7 @@ class PoseWindow:
             self._steps,
             noise_NBTC=_pad_past(draws_NBHC[1:], self.config.window - hop),
             eta=self.config.eta,
+            order=self.config.order,
             known_BTC=(state.residual_BWC - self._mean_C) / self._std_C,
             known_mask_BT=self._known_W,
             known_clean=self.config.known_frames == "clean",

@@ -110,6 +110,7 @@ def _assert_denoises(network: PoseDenoiser, expected: dict[str, Tensor]) -> None
         assert _error(network.denoise(expected["x"], step[None], condition), eps) <= BAR
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_ancestral_sampling_matches_the_release(reference_dir: Path, pose_denoiser: PoseDenoiser) -> None:
     expected = _outputs(reference_dir, "sampler")
