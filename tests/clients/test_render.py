@@ -1,0 +1,160 @@
+"""``gohd render`` as a user runs it: the real command in its own process, the film decoded again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+_GOHD = [sys.executable, "-c", "from clients.cli import main; main()"]
+
+
+def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*_GOHD, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
+def _write_wav(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+def _film(path: Path) -> tuple[list[np.ndarray], float]:
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    with av.open(str(path)) as container:
+        seconds = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+    return frames, seconds
+
+
+@pytest.fixture(scope="module")
+def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One second of telephone sound: 8 kHz."""
+    t = np.arange(8000) / 8000
+    return _write_wav(tmp_path_factory.mktemp("tone") / "tone.wav", 0.3 * np.sin(2 * np.pi * 200 * t), 8000)
+
+
+def test_film_has_picture_and_sound_of_the_same_length(
+    portrait_path: Path, tone: Path, tmp_path: Path
+) -> None:
+    done = _run("render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--gaze", "0.1,-0.3", "--seed", "5")
+    assert done.returncode == 0, done.stderr
+    frames, seconds = _film(tmp_path / "out.mp4")
+    assert len(frames) == 25
+    assert seconds == pytest.approx(1.0, abs=0.07)
+    assert frames[0].shape == (256, 256, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_same_seed_same_film(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
+    films = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert _run("render", portrait_path, tone, "-o", tmp_path / f"{name}.mp4", "--seed", str(seed)).returncode == 0
+        films.append(np.stack(_film(tmp_path / f"{name}.mp4")[0]))
+    assert np.array_equal(films[0], films[1])
+    assert not np.array_equal(films[0], films[2])
+
+
+def test_a_film_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
+    driver = tmp_path / "driver.mp4"
+    assert _run("render", portrait_path, tone, "-o", driver, "--gaze", "0,0.5").returncode == 0
+    done = _run(
+        "render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--drive-video", driver, "--drive", "gaze,pose"
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(_film(tmp_path / "out.mp4")[0]) == 25
+
+
+@pytest.mark.parametrize(
+    ("portrait", "audio", "output", "extra", "says"),
+    [
+        ("missing.jpg", None, "out.mp4", [], "missing.jpg"),
+        ("notes.txt", None, "out.mp4", [], "image"),
+        ("grey.png", None, "out.mp4", [], "face"),
+        (None, "notes.txt", "out.mp4", [], "notes.txt"),
+        (None, "empty.wav", "out.mp4", [], "empty.wav"),
+        (None, None, "no/such/folder/out.mp4", [], "folder"),
+        (None, None, "out.mp4", ["--gaze", "up"], "radians"),
+        (None, None, "out.mp4", ["--gaze", "0,9"], "radians"),
+        (None, None, "out.mp4", ["--drive-video", "notes.txt"], "notes.txt"),
+        (None, None, "out.mp4", ["--drive-video", "x.mp4", "--drive", "hair"], "hair"),
+        (None, None, "out.mp4", ["--weights", "no-such-weights"], "no-such-weights"),
+    ],
+)
+def test_mistakes_get_one_clear_line_and_leave_nothing(
+    portrait_path: Path,
+    tone: Path,
+    tmp_path: Path,
+    portrait: str | None,
+    audio: str | None,
+    output: str,
+    extra: list[str],
+    says: str,
+) -> None:
+    (tmp_path / "notes.txt").write_text("this is neither a picture nor a sound\n" * 50)
+    (tmp_path / "empty.wav").touch()
+    Image.new("RGB", (300, 300), (90, 90, 90)).save(tmp_path / "grey.png")
+    before = sorted(tmp_path.iterdir())
+    extra = [str(tmp_path / word) if "." in word and "," not in word else word for word in extra]
+    done = _run(
+        "render",
+        portrait_path if portrait is None else tmp_path / portrait,
+        tone if audio is None else tmp_path / audio,
+        "-o",
+        tmp_path / output,
+        *extra,
+    )
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_ctrl_c_leaves_a_playable_film(portrait_path: Path, tmp_path: Path) -> None:
+    t = np.arange(16_000 * 120) / 16_000
+    long = _write_wav(tmp_path / "long.wav", 0.2 * np.sin(2 * np.pi * 150 * t), 16_000)
+    command = [*_GOHD, "render", str(portrait_path), str(long), "-o", str(tmp_path / "out.mp4")]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > 100_000 for path in tmp_path.glob(".out.mp4.*")):
+        assert running.poll() is None, running.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in errors
+    frames, _ = _film(tmp_path / "out.mp4")
+    assert len(frames) > 25
+    assert not list(tmp_path.glob(".out.mp4.*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs a POSIX system")
+def test_an_hour_of_sound_needs_bounded_memory() -> None:
+    """An hour of sound stays within 60 MB of what ten seconds need."""
+    script = (
+        "import numpy as np, resource, sys\n"
+        "from engine.audio.listener import Listener\n"
+        "listener = Listener()\n"
+        "def hear(seconds):\n"
+        "    for _ in range(seconds):\n"
+        "        for block in listener.blocks(np.zeros(16000, np.float32), 16000): listener.hear(block)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "first = hear(10)\n"
+        "print((hear(3600) - first) / 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert float(done.stdout) < 60
