@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.animator.head_motion import HeadMotion
-from engine.animator.rims import Box, box_around, opening, smooth_step
+from engine.animator.rims import Box, Opening, box_around, opening, smooth_step
 from engine.animator.topology import Eye
 
 __all__ = ["EyeLayer", "build_eye", "limited_gaze"]
@@ -19,10 +19,12 @@ Float32Array = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
 _SHUT_SHARE = 0.36
-_LID_FOLLOWS = 0.35
+_LID_FOLLOWS_DOWN = 0.85
+_LID_FOLLOWS_UP = 0.5
 _YAW_LIMIT_RAD = 0.62
 _PITCH_LIMIT_RAD = 0.45
 _MARGIN_PX = 10
+_EDGE_SOFTNESS_PX = 0.45
 """The eyes of a face never turn further than this; commands approach it smoothly."""
 
 
@@ -37,7 +39,8 @@ class EyeLayer:
         down: (2,) the head's downward axis in the picture.
         radius_px: of the eyeball, at the portrait's size.
         rest_gaze: eye-in-head pitch and yaw of the portrait, limited.
-        white: (h, w, 3) eye without iris. iris: (h, w, 4) premultiplied RGBA. residue: (h, w, 3) what the two miss of
+        white: (h, w, 3) eye without iris. iris: (h, w, 4) premultiplied RGBA. residue: (h, w, 3) what the
+            two miss of
             the portrait at rest.
         box: place of these textures in the crop.
         lash: (3,) colour of the lash line.
@@ -70,10 +73,15 @@ class EyeLayer:
         narrow = rest * (gap - shut) / np.maximum(rest - shut, 1e-6)
         shown = np.maximum(np.where(gap < rest, narrow, gap), 0.0)
         openness = np.clip(shown / np.maximum(rest, 1e-6), 0.0, 1.0)
-        follow = _LID_FOLLOWS * float(self.iris_shift(gaze)[1])
         closing = gap - shown
-        upper_drop = 0.85 * closing + openness * np.clip(follow, -0.25 * rest, 0.45 * shown)
-        lower_rise = 0.15 * closing - openness * 0.4 * np.clip(follow, -0.2 * rest, 0.0)
+        # The lids go with the iris, by as much as the expression has not moved them already.
+        iris_drop = float(self.iris_shift(gaze)[1])
+        lowered = rest - shown
+        down_drop = np.clip(_LID_FOLLOWS_DOWN * iris_drop - np.maximum(lowered, 0.0), 0.0, 0.6 * shown)
+        up_drop = np.clip(_LID_FOLLOWS_UP * iris_drop - np.minimum(lowered, 0.0), -0.3 * rest, 0.0)
+        lower_follow = openness * np.clip(0.25 * iris_drop, -0.12 * rest, 0.15 * rest)
+        upper_drop = 0.85 * closing + (down_drop if iris_drop > 0 else openness * up_drop)
+        lower_rise = 0.15 * closing - lower_follow
         upper_drop[[0, -1]] = lower_rise[[0, -1]] = 0.0
         points_px[self.eye.upper] += (head.scale * upper_drop)[:, None] * down
         points_px[self.eye.lower] -= (head.scale * lower_rise)[:, None] * down
@@ -87,14 +95,14 @@ class EyeLayer:
         box = box_around(np.concatenate([upper, lower]), 1.0, *frame.shape[:2])
         if box.empty:
             return
-        seen = opening(upper, lower, box)
+        seen = opening(upper, lower, box, _EDGE_SOFTNESS_PX)
         if float(seen.coverage.max()) >= 1.0 / 255.0:
-            self._draw_ball(frame, seen.coverage, upper, box, head, gaze)
+            self._draw_ball(frame, seen, upper, box, head, gaze)
 
     def _draw_ball(
         self,
         frame: ImageArray,
-        coverage: Float32Array,
+        seen: Opening,
         upper: Float64Array,
         box: Box,
         head: HeadMotion,
@@ -122,10 +130,17 @@ class EyeLayer:
         ball *= 1.0 - np.clip(iris[..., 3:] / 255.0, 0.0, 1.0)
         ball += iris[..., :3]
         stillness = float(np.exp(-float(shift @ shift) / 1.0))
+        # The portrait holds the shadow of its own lid; a moved eyeball gets one of its own.
+        shadow = (
+            0.28 * (1.0 - stillness) * np.exp(-np.maximum(seen.below_upper, 0.0) / (0.22 * self.radius_px))
+        )
+        ball *= 1.0 - shadow[..., None]
         if stillness > 0.01:
             ball += stillness * sample(self.residue, centre)
         part = frame[box.slices]
-        part[...] = np.clip(part + (ball - part) * coverage[..., None] + 0.5, 0.0, 255.0).astype(np.uint8)
+        part[...] = np.clip(part + (ball - part) * seen.coverage[..., None] + 0.5, 0.0, 255.0).astype(
+            np.uint8
+        )
 
     def _to_rest(self, corner_vector: Float64Array, head: HeadMotion) -> Float64Array:
         """Linear map (2, 2) from the picture back to the portrait: corners onto corners, down onto down."""

@@ -1,6 +1,6 @@
 """The geometric animator: a portrait warped by the landmarks of the motion descriptor. It needs no training.
 
-    descriptor --> landmarks, head motion, eye-in-head gaze --> layers of the portrait --> picture
+descriptor --> landmarks, head motion, eye-in-head gaze --> layers of the portrait --> picture
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class GeometricAnimator:
     def __init__(self, model: LandmarkModel) -> None:
         self._mean = model.mean.numpy().astype(np.float64)
         self._identity_basis = model.identity_basis.numpy().astype(np.float64).reshape(-1, self._mean.size)
-        self._expression_basis = model.expression_basis.numpy().astype(np.float64).reshape(-1, self._mean.size)
+        self._expression_basis = (
+            model.expression_basis.numpy().astype(np.float64).reshape(-1, self._mean.size)
+        )
         self._eyeball_radius = model.eyeball_radius
 
     def prepare(self, crop: FaceCrop, coefficients: Coefficients) -> PreparedPortrait:
@@ -77,7 +79,9 @@ class GeometricAnimator:
         )
         return PreparedPortrait(neutral_shape=neutral, rest_descriptor=rest, layers=layers)
 
-    def render(self, prepared: PreparedPortrait, window_TD: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    def render(
+        self, prepared: PreparedPortrait, window_TD: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.uint8]:
         """Picture (S, S, 3) uint8 RGB of the portrait in a motion.
 
         Args:
@@ -87,7 +91,9 @@ class GeometricAnimator:
             ValueError: another shape, or values that are not finite.
         """
         if window_TD.shape != (self.past_frames + 1 + self.future_frames, DESCRIPTOR_SIZE):
-            raise ValueError(f"the geometric animator takes a window of (1, {DESCRIPTOR_SIZE}), not {window_TD.shape}")
+            raise ValueError(
+                f"the geometric animator takes a window of (1, {DESCRIPTOR_SIZE}), not {window_TD.shape}"
+            )
         if not np.isfinite(window_TD).all():
             raise ValueError("the motion descriptor holds values that are not finite")
         descriptor = window_TD[self.past_frames]
@@ -107,7 +113,9 @@ class GeometricAnimator:
         pose = descriptor[POSE].astype(np.float64)
         shape = neutral + expression.reshape(-1, 3)
         landmarks = _scale_px(descriptor, crop_size) * (shape @ rotation_matrix(pose[:3]).T)
-        landmarks[:, :2] += crop_size / 2 * (1.0 + pose[3:5])
+        # The motion space counts from the corner of the picture, the layers from the middle of the first
+        # pixel.
+        landmarks[:, :2] += crop_size / 2 * (1.0 + pose[3:5]) - 0.5
         return np.asarray(landmarks)
 
 

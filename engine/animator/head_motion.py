@@ -34,6 +34,8 @@ class HeadMotion:
         source_centre_px, target_centre_px: (3,) the head's origin before and after.
         source_rotation, target_rotation: (3, 3) canonical head to camera.
         scale: size relative to the portrait.
+
+    Pixel centres are at integers here, so the middle of the crop is at (crop_size - 1) / 2.
     """
 
     linear: Float64Array
@@ -51,11 +53,10 @@ class HeadMotion:
         source_rotation = rotation_matrix(source_pose[:3])
         target_rotation = rotation_matrix(target_pose[:3])
         scale = float(np.exp(target_pose[5] - source_pose[5]))
-        half = crop_size / 2
         return cls(
             linear=scale * (target_rotation @ source_rotation.T),
-            source_centre_px=np.array([half + half * source_pose[3], half + half * source_pose[4], 0.0]),
-            target_centre_px=np.array([half + half * target_pose[3], half + half * target_pose[4], 0.0]),
+            source_centre_px=_centre_px(source_pose, crop_size),
+            target_centre_px=_centre_px(target_pose, crop_size),
             source_rotation=source_rotation,
             target_rotation=target_rotation,
             scale=scale,
@@ -65,3 +66,8 @@ class HeadMotion:
         """Move (..., 3) points fixed to the head, in crop pixels."""
         moved = (np.asarray(points_px, dtype=np.float64) - self.source_centre_px) @ self.linear.T
         return np.asarray(moved + self.target_centre_px)
+
+
+def _centre_px(pose: npt.NDArray[np.floating], crop_size: int) -> Float64Array:
+    half = crop_size / 2
+    return np.array([half + half * float(pose[3]) - 0.5, half + half * float(pose[4]) - 0.5, 0.0])

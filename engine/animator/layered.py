@@ -22,6 +22,8 @@ __all__ = ["LayeredPortrait", "build_layers", "draw"]
 Float64Array = npt.NDArray[np.float64]
 ImageArray = npt.NDArray[np.uint8]
 
+_FOLD_PX = 3.5
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LayeredPortrait:
@@ -81,10 +83,29 @@ def draw(
     image = torch.from_numpy(portrait.skin).permute(2, 0, 1)[None]
     warped = backward_warp(image, grid, impl="opencv", mode="bicubic")
     frame = np.ascontiguousarray(warped[0].permute(1, 2, 0).numpy())
+    _soften_folds(frame, grid[0].numpy())
     for eye in portrait.eyes:
         eye.draw(frame, points, head, eye_in_head)
     portrait.mouth.draw(frame, points, np.asarray(landmarks_px, dtype=np.float64), head)
     return frame
+
+
+def _soften_folds(frame: ImageArray, source_map: npt.NDArray[np.float32]) -> None:
+    """Anti-alias where one part of the mesh passes in front of another: blur across the jumps of the map, in place."""
+    places = source_map.view(np.complex64)[..., 0]
+    jump = np.zeros(frame.shape[:2], dtype=np.uint8)
+    for before, after in (
+        ((slice(None), slice(0, -1)), (slice(None), slice(1, None))),
+        ((slice(0, -1), slice(None)), (slice(1, None), slice(None))),
+    ):
+        step = places[after] - places[before]
+        far = (np.abs(step.real) + np.abs(step.imag)) > _FOLD_PX
+        jump[before] |= far
+        jump[after] |= far
+    if not jump.any():
+        return
+    at = jump.astype(bool)
+    frame[at] = cv2.GaussianBlur(frame, (3, 3), 0.8)[at]
 
 
 def _grow_over(picture: ImageArray, upper: Float64Array, lower: Float64Array) -> None:
@@ -118,6 +139,6 @@ def _white_level(rgb: ImageArray, landmarks_px: Float64Array) -> npt.NDArray[np.
     face = box_around(landmarks_px[[50, 280, 4, 152], :2], 0.0, *rgb.shape[:2])
     skin = np.quantile(rgb[face.slices].reshape(-1, 3), 0.85, axis=0) if not face.empty else np.full(3, 200.0)
     white = np.mean(whites, axis=0) if whites else skin
-    level = float(np.clip(0.6 * white.mean() + 0.4 * skin.mean(), 110.0, 235.0)) * 1.08
+    level = float(np.clip(max(white.mean(), 0.95 * skin.mean()), 0.0, 1.5 * skin.mean()))
     tint = white / max(float(white.mean()), 1.0)
-    return np.asarray(np.clip(level * (0.5 + 0.5 * tint), 60.0, 250.0), np.float32)
+    return np.asarray(np.clip(1.05 * level * (0.4 + 0.6 * tint), 30.0, 245.0), np.float32)

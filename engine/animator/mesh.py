@@ -10,6 +10,7 @@ border o . . o . . o      border points never move: the background stays still
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,8 @@ class PortraitMesh:
     Attributes:
         source_px: (V, 2) vertices in the crop; the first 468 are landmarks.
         triangles: (F, 3).
-        ray_follow_skull, ray_follow_outline: (R, 36, 1) how far each ray point goes with the skull as a rigid ball,
+        ray_follow_skull, ray_follow_outline: (R, 36, 1) how far each ray point goes with the skull as a
+            rigid ball,
             and with the face outline that its ray starts from.
         ray_depth: (R * 36,) depth of the ray points; behind all of the face.
         skull_centre_px: (3,) middle of the head, at the depth of the ears.
@@ -138,7 +140,7 @@ def _ray_triangles(steps: int) -> IntArray:
     count = len(FACE_OVAL)
     rings = [FACE_OVAL] + [FACE_POINTS + count * k + np.arange(count) for k in range(steps)]
     triangles = []
-    for inner, outer in zip(rings[:-1], rings[1:], strict=True):
+    for inner, outer in itertools.pairwise(rings):
         inner_next, outer_next = np.roll(inner, -1), np.roll(outer, -1)
         triangles.append(np.stack([inner, outer, outer_next], axis=1))
         triangles.append(np.stack([inner, outer_next, inner_next], axis=1))

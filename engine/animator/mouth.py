@@ -1,4 +1,4 @@
-"""What shows between the lips: throat, tongue, and two rows of teeth, the upper fixed to the head, the lower to the jaw.
+"""What shows between the lips: throat, tongue, and two rows of teeth, one fixed to the head and one to the jaw.
 
 A portrait with open lips lends its own teeth; for one with closed lips they are painted in its light.
 """
@@ -26,6 +26,8 @@ _CHIN = np.array([152, 148, 377, 175, 199, 200])
 _OPEN_AT_REST = 0.045
 _TOUCHING = 0.022
 _OWN_MARGIN_PX = 14
+_EDGE_SOFTNESS_PX = 0.6
+_LOWER_TEETH_SHOW = 0.055
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class MouthLayer:
         chin_px: (6, 3) points that follow the jaw.
         width_px: distance between the mouth corners.
         upper_teeth, lower_teeth: RGBA premultiplied textures.
-        upper_origin_px, lower_origin_px: (2,) place of their first texel from the anchor, in the frontal plane.
+        upper_origin_px, lower_origin_px: (2,) place of their first texel from the anchor, in the frontal
+            plane.
         own, own_box: RGBA premultiplied picture of the portrait's own mouth, or None.
         own_stays: whether it shows teeth, and so stays as the lips move.
         light: (3,) brightness of a white thing in this portrait, RGB 0..255.
@@ -83,10 +86,10 @@ class MouthLayer:
         box = box_around(np.concatenate([upper, lower]), 1.0, *frame.shape[:2])
         if box.empty:
             return
-        seen = opening(upper, lower, box)
+        seen = opening(upper, lower, box, _EDGE_SOFTNESS_PX)
         if float(seen.coverage.max()) < 1.0 / 255.0:
             return
-        jaw = (landmarks_px[_CHIN] - head.apply(self.chin_px)).mean(axis=0)[:2]
+        jaw = self._jaw_shift(points_px, landmarks_px, head)
         size = (box.right - box.left, box.bottom - box.top)
         width = self.width_px * head.scale
         inside = self._throat(seen, width)
@@ -107,6 +110,17 @@ class MouthLayer:
         part = frame[box.slices]
         alpha = seen.coverage[..., None]
         part[...] = np.clip(part + (inside - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
+
+    def _jaw_shift(
+        self, points_px: Float64Array, landmarks_px: npt.NDArray[np.floating], head: HeadMotion
+    ) -> Float64Array:
+        """Shift (2,) of the lower teeth against the head: with the chin, but never far above the lower lip."""
+        down = _down(head.target_rotation)
+        chin = (landmarks_px[_CHIN] - head.apply(self.chin_px)).mean(axis=0)[:2]
+        lip = points_px[MOUTH_LOWER[4:7]].mean(axis=0) - head.apply(self.anchor_px)[:2]
+        highest = float(lip @ down) - _LOWER_TEETH_SHOW * self.width_px * head.scale
+        sideways = chin - (chin @ down) * down
+        return np.asarray(max(float(chin @ down), highest) * down + 0.5 * sideways)
 
     def _near_rest(self, points_px: Float64Array, head: HeadMotion) -> float:
         gap = (points_px[MOUTH_LOWER] - points_px[MOUTH_UPPER]) @ _down(head.target_rotation) / head.scale
@@ -138,18 +152,19 @@ def build_mouth(
     rest_gap = np.maximum((lower - upper) @ down, 0.0)
     is_open = float(rest_gap[3:8].mean()) > _OPEN_AT_REST * width_px
     shown = rest_gap if is_open else np.zeros_like(rest_gap)
-    shut = np.minimum(_TOUCHING * width_px, 0.6 * rest_gap)
+    shut = np.minimum((2.0 if is_open else 1.0) * _TOUCHING * width_px, 0.6 * rest_gap)
     points_px[MOUTH_UPPER], points_px[MOUTH_LOWER] = spread(upper, lower, down, shown)
     own, own_box, own_stays = None, Box(0, 0, 0, 0), False
     if is_open:
         own_box = box_around(np.concatenate([upper, lower]), _OWN_MARGIN_PX, *rgb.shape[:2])
-        own, own_stays = _own_mouth(rgb, upper, lower, own_box, light)
+        own, own_stays, teeth_light = _own_mouth(rgb, upper, lower, own_box, light)
+        light = teeth_light if own_stays else light
     forward = rotation[:, 2]
     seam = 0.5 * (landmarks_px[13] + landmarks_px[14])
     if is_open:
         # The upper lip of a smile has risen: the biting edges stay where closed lips would meet.
         seam = landmarks_px[13] + 0.35 * (landmarks_px[14] - landmarks_px[13])
-    colour = light * np.array([0.90, 0.86, 0.78], np.float32)
+    colour = light * np.array([0.97, 0.93, 0.86], np.float32)
     half_upper, half_lower = 0.43 * width_px, 0.34 * width_px
     length_upper, length_lower = 0.21 * width_px, 0.17 * width_px
     return MouthLayer(
@@ -160,9 +175,9 @@ def build_mouth(
         chin_px=landmarks_px[_CHIN].copy(),
         width_px=width_px,
         upper_teeth=paint_upper_teeth(half_upper, length_upper, colour),
-        lower_teeth=paint_lower_teeth(half_lower, length_lower, colour * 0.9),
+        lower_teeth=paint_lower_teeth(half_lower, length_lower, colour * 0.82),
         upper_origin_px=np.array([-half_upper - 1.0, 0.03 * width_px - length_upper]),
-        lower_origin_px=np.array([-half_lower - 1.0, -0.03 * width_px - 2.0]),
+        lower_origin_px=np.array([-half_lower - 1.0, -2.0]),
         own=own,
         own_box=own_box,
         own_stays=own_stays,
@@ -177,8 +192,8 @@ def _down(rotation: Float64Array) -> Float64Array:
 
 def _own_mouth(
     rgb: ImageArray, upper: Float64Array, lower: Float64Array, box: Box, light: Float32Array
-) -> tuple[Float32Array, bool]:
-    """The portrait's open mouth, continued under both lips, and whether it shows teeth."""
+) -> tuple[Float32Array, bool, Float32Array]:
+    """The portrait's open mouth, continued under both lips, whether it shows teeth, and how bright they are."""
     seen = opening(upper, lower, box)
     picture = rgb[box.slices].astype(np.float32)
     rows = np.arange(picture.shape[0], dtype=np.float32)[:, None]
@@ -192,8 +207,13 @@ def _own_mouth(
     alpha = alpha * np.clip(gap / 1.5, 0.0, 1.0) * (np.abs(seen.across) < 1.0)
     inside = seen.coverage > 0.5
     bright = picture[inside].mean() if inside.any() else 0.0
+    white = np.quantile(picture[inside], 0.8, axis=0) if inside.any() else light
+    # Above the teeth that show, gum.
+    gum = (white * np.array([0.66, 0.42, 0.42]))[None, None]
+    into_gum = smooth_step((-seen.below_upper - 0.5) / 3.0)[..., None]
+    picture = picture + (gum - picture) * into_gum
     rgba = np.concatenate([picture * alpha[..., None], 255.0 * alpha[..., None]], axis=2)
-    return rgba.astype(np.float32), bool(bright > 0.45 * light.mean())
+    return rgba.astype(np.float32), bool(bright > 0.45 * light.mean()), white.astype(np.float32)
 
 
 def _sample(
@@ -220,7 +240,7 @@ def _over(below: Float32Array, above: Float32Array) -> None:
 
 def _lip_shadow(seen: Opening, width_px: float) -> Float32Array:
     """Light that reaches the inside: less under the upper lip, in the corners and through a narrow gap."""
-    under_lip = 0.45 + 0.55 * smooth_step(seen.below_upper / (0.09 * width_px))
-    over_lip = 0.70 + 0.30 * smooth_step(seen.above_lower / (0.06 * width_px))
+    under_lip = 0.72 + 0.28 * smooth_step(seen.below_upper / (0.07 * width_px))
+    over_lip = 0.80 + 0.20 * smooth_step(seen.above_lower / (0.06 * width_px))
     corner = 1.0 - 0.65 * np.clip(np.abs(seen.across), 0.0, 1.0) ** 3
     return (under_lip * over_lip * corner).astype(np.float32)[..., None]

@@ -4,7 +4,10 @@ Every triangle is cut into pixel rows, every row into pixels, all by array opera
 
     triangle --(rows it touches)--> spans [left, right] --(repeat)--> pixels --(last write wins)--> map
 
-Triangles are written from far to near, so where the mesh folds over itself the near side shows. The x at which a row
+Triangles that face away are left out and the rest is written from far to near, so where the mesh folds over
+itself
+the near side shows. As the rim of the mesh stays put, what faces the camera still covers everything inside
+it. The x at which a row
 crosses an edge is always computed from the edge's upper end, so neighbours agree on it and leave no gap.
 """
 
@@ -34,10 +37,13 @@ def draw_source_map(
         target_px: (V, 2) moved vertices, x right and y down; pixel centres at integers.
         source_px: (V, 2) the same vertices in the source picture.
         depth: (V,) distance from the camera; larger is farther.
-        triangles: (F, 3) vertex indices.
-        source_map: (H, W, 2) float32, C-contiguous, written in place; keeps its value where no triangle falls.
+        triangles: (F, 3) vertex indices, clockwise as seen where the surface faces the camera.
+        source_map: (H, W, 2) float32, C-contiguous, written in place; keeps its value where no triangle
+            falls.
     """
     height, width = source_map.shape[:2]
+    x, y = target_px[triangles].transpose(2, 1, 0)
+    triangles = triangles[(x[1] - x[0]) * (y[2] - y[0]) > (x[2] - x[0]) * (y[1] - y[0])]
     far_to_near = np.argsort(-depth[triangles].sum(axis=1), kind="stable")
     triangles = triangles[far_to_near]
     down = np.argsort(target_px[triangles, 1], axis=1, kind="stable")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -41,7 +42,8 @@ class Opening:
     """Pixels of a box seen against two rims.
 
     Attributes:
-        coverage: (h, w) share of each pixel between the rims, 0..1; exact along columns, so it is anti-aliased and
+        coverage: (h, w) share of each pixel between the rims, 0..1; exact along columns, so it is anti-
+            aliased and
             vanishes as the rims meet.
         below_upper, above_lower: (h, w) signed distance in px along the column to either rim.
         across: (w,) -1 at the left corner, 1 at the right one.
@@ -65,8 +67,8 @@ def box_around(points_px: Float64Array, margin_px: float, height: int, width: in
     )
 
 
-def opening(upper_px: Float64Array, lower_px: Float64Array, box: Box) -> Opening:
-    """See a box against rims (N, 2) and (M, 2), given left to right."""
+def opening(upper_px: Float64Array, lower_px: Float64Array, box: Box, softness_px: float = 0.0) -> Opening:
+    """See a box against rims (N, 2) and (M, 2), given left to right; ``softness_px`` blurs the coverage."""
     columns = np.arange(box.left, box.right, dtype=np.float64)
     rows = np.arange(box.top, box.bottom, dtype=np.float64)[:, None]
     y_upper = _height_at(columns, upper_px)
@@ -74,8 +76,11 @@ def opening(upper_px: Float64Array, lower_px: Float64Array, box: Box) -> Opening
     coverage = np.minimum(y_lower, rows + 0.5) - np.maximum(y_upper, rows - 0.5)
     left, right = upper_px[0, 0], upper_px[-1, 0]
     inside = np.clip(np.minimum(columns - left, right - columns) + 0.5, 0.0, 1.0)
+    covered = (np.clip(coverage, 0.0, 1.0) * inside).astype(np.float32)
+    if softness_px > 0.0:
+        covered = cv2.GaussianBlur(covered, (3, 3), softness_px)
     return Opening(
-        coverage=(np.clip(coverage, 0.0, 1.0) * inside).astype(np.float32),
+        coverage=covered,
         below_upper=(rows - y_upper).astype(np.float32),
         above_lower=(y_lower - rows).astype(np.float32),
         across=((columns - 0.5 * (left + right)) / max(0.5 * (right - left), 1e-6)).astype(np.float32),

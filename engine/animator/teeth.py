@@ -15,7 +15,7 @@ _PAINT_SCALE = 4
 
 # Widths of the teeth from the middle outwards, as shares of half the row.
 _UPPER_WIDTHS = (0.255, 0.195, 0.205, 0.150, 0.120, 0.075)
-_UPPER_LENGTHS = (1.00, 0.90, 0.97, 0.86, 0.80, 0.74)
+_UPPER_LENGTHS = (1.00, 0.95, 0.98, 0.92, 0.87, 0.82)
 _LOWER_WIDTHS = (0.165, 0.175, 0.190, 0.180, 0.160, 0.130)
 _LOWER_LENGTHS = (0.96, 0.97, 1.00, 0.95, 0.92, 0.90)
 
@@ -51,7 +51,7 @@ def _paint_row(
         stop = start + width
         away = 0.5 * (start + stop)
         # The arch bends back: outer teeth catch less light.
-        shade = 1.0 - 0.55 * away**1.6
+        shade = 1.0 - 0.50 * away**1.6
         for side in (-1, 1):
             left, right = sorted((half + side * start * half, half + side * stop * half))
             tooth = np.zeros((height, 2 * half), np.uint8)
@@ -59,22 +59,22 @@ def _paint_row(
             _fill_tooth(tooth, left + inset, right - inset, 0.0, length * height)
             mask = (tooth > 0)[..., None]
             canvas = np.where(mask, _tooth_colour(colour * shade, left, right, canvas.shape), canvas)
-            alpha = np.maximum(alpha, tooth / 255.0)
+            alpha = np.maximum(alpha, tooth.astype(np.float32) / 255.0)
         start = stop
     row = np.arange(height, dtype=np.float32)[:, None]
     # Dark seams between teeth belong to the row: only below the biting edges is it clear.
     reach = np.interp(
         np.abs(np.arange(2 * half) - half) / half,
         np.cumsum(widths) - 0.5 * np.array(widths),
-        np.array(lengths) * height * 0.80,
+        np.array(lengths) * height * 0.92,
     )
     seam = (row < reach) & (alpha < 0.5)
-    canvas = np.where(seam[..., None], colour * 0.50, canvas)
-    alpha = np.maximum(alpha, seam)
-    into_gum = np.clip((gum_line - row) / (0.10 * height) + 0.5, 0.0, 1.0)[..., None]
+    canvas = np.where(seam[..., None], np.float32(0.68) * colour, canvas)
+    alpha = np.maximum(alpha, seam.astype(np.float32))
+    into_gum = np.clip((gum_line - row) / (0.10 * height) + 0.5, 0.0, 1.0)[..., None].astype(np.float32)
     canvas = canvas * (1.0 - into_gum) + gum * into_gum
     far = np.clip((np.abs(np.arange(2 * half) - half) / half - 0.82) / 0.18, 0.0, 1.0)
-    alpha = alpha * (1.0 - far)
+    alpha *= (1.0 - far).astype(np.float32)
     rgba = np.concatenate([canvas * alpha[..., None], 255.0 * alpha[..., None]], axis=2).astype(np.float32)
     rgba = np.pad(rgba, ((_PAINT_SCALE, 2 * fine), (fine, fine), (0, 0)))
     rgba[:_PAINT_SCALE] = rgba[_PAINT_SCALE]
@@ -86,7 +86,7 @@ def _paint_row(
 def _tooth_colour(colour: Float32Array, left: float, right: float, shape: tuple[int, ...]) -> Float32Array:
     """Rounded shading: brightest in the middle, darker to both sides."""
     column = (np.arange(shape[1], dtype=np.float32) - 0.5 * (left + right)) / (0.5 * (right - left))
-    shade = 1.0 - 0.16 * np.clip(np.abs(column), 0.0, 1.0) ** 3
+    shade = 1.0 - 0.10 * np.clip(np.abs(column), 0.0, 1.0) ** 3
     return np.asarray(shade[None, :, None] * colour, np.float32)
 
 

@@ -1,6 +1,7 @@
 """Triangles and named point sets of the 478-point MediaPipe face mesh.
 
-The 852 surface triangles are the face tessellation published with MediaPipe (Apache-2.0, Google); mouth and eye
+The 852 surface triangles are the face tessellation published with MediaPipe (Apache-2.0, Google); mouth and
+eye
 openings are left out there and closed here by strips between the upper and the lower rim.
 """
 
@@ -145,9 +146,11 @@ MOUTH_UPPER: IntArray = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 3
 MOUTH_LOWER: IntArray = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308])
 """Inner lip rims, image left to right, sharing both corners."""
 
-FACE_OVAL: IntArray = np.array(
-    [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
-    + [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
+FACE_OVAL: IntArray = np.ravel(
+    [
+        [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377],
+        [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109],
+    ]
 )
 """Outline of the mesh, from the top of the forehead clockwise as seen in the picture."""
 
@@ -172,6 +175,7 @@ _OPENINGS = [
 ]
 
 FACE_TRIANGLES: IntArray = np.concatenate(
-    [np.array(_SURFACE.split(), dtype=np.int64).reshape(-1, 3)] + [np.array(strip) for strip in _OPENINGS]
+    [np.array(_SURFACE.split(), dtype=np.int64).reshape(-1, 3)[:, ::-1]]
+    + [np.array(strip) for strip in _OPENINGS]
 )
-"""(898, 3): every triangle of the closed face."""
+"""(898, 3): every triangle of the closed face, clockwise as seen from the front."""

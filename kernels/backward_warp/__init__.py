@@ -2,8 +2,10 @@
 
     output[b, c, y, x] = image[b, c] at (grid[b, y, x, 0], grid[b, y, x, 1])
 
-The grid holds pixel coordinates, x then y, with pixel centres at integers; places outside the image take the nearest
-border pixel. This is ``torch.nn.functional.grid_sample`` with ``align_corners=True`` and ``padding_mode="border"``,
+The grid holds pixel coordinates, x then y, with pixel centres at integers; places outside the image take
+the nearest
+border pixel. This is ``torch.nn.functional.grid_sample`` with ``align_corners=True`` and
+``padding_mode="border"``,
 the grid scaled from [-1, 1] to pixels. The bicubic kernel has a = -0.75, as in PyTorch and OpenCV.
 """
 
@@ -35,10 +37,13 @@ def backward_warp(
     """Warp ``image`` by ``grid``.
 
     Args:
-        image: (B, C, H, W) uint8, float16, bfloat16 or float32. Channels-last memory is taken as it is by "opencv".
+        image: (B, C, H, W) uint8, float16, bfloat16 or float32. Channels-last memory is taken as it is by
+            "opencv".
         grid: (B, H', W', 2) floating point, pixel coordinates (x, y) into the image.
-        impl: "reference" (plain PyTorch, differentiable), "opencv" (CPU, uint8 and float32, coordinates rounded to
-            1/32 px), "triton" (CUDA, all types), or "auto": the fastest that is here; it never leaves the device.
+        impl: "reference" (plain PyTorch, differentiable), "opencv" (CPU, uint8 and float32, coordinates
+            rounded to
+            1/32 px), "triton" (CUDA, all types), or "auto": the fastest that is here; it never leaves the
+            device.
         mode: "bilinear" or "bicubic".
 
     Returns:

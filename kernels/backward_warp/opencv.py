@@ -28,7 +28,8 @@ def backward_warp_opencv(image: torch.Tensor, grid: torch.Tensor, mode: str) -> 
     pictures = image.detach().permute(0, 2, 3, 1).contiguous().numpy()
     places = grid.detach().float().contiguous().numpy()
     # Farther out only the border counts; bounding keeps cv2's 16-bit coordinates from wrapping.
-    places = np.clip(places, -3.0, np.array([width + 2, height + 2], dtype=np.float32))
+    if places.size and not (places.min() >= -3.0 and places.max() <= min(width, height) + 2.0):
+        places = np.clip(places, -3.0, np.array([width + 2, height + 2], dtype=np.float32))
     result = np.empty((batch, rows, columns, channels), dtype=pictures.dtype)
     interpolation = cv2.INTER_CUBIC if mode == "bicubic" else cv2.INTER_LINEAR
     for item in range(batch):

@@ -1,6 +1,7 @@
 """Backward warp as one Triton kernel: each program fetches a run of output pixels for all channels of one image.
 
-Reading the grid once for all channels is what it saves over ``grid_sample``, together with the passes that scale the
+Reading the grid once for all channels is what it saves over ``grid_sample``, together with the passes that
+scale the
 grid and convert the type. Imported only where Triton is installed; compiled at the first call.
 """
 
@@ -32,7 +33,7 @@ def backward_warp_triton(image: torch.Tensor, grid: torch.Tensor, mode: str) -> 
     return output
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _weight(distance):  # type: ignore[no-untyped-def]
     # Cubic convolution with a = -0.75: two arcs, for |d| <= 1 and for 1 < |d| < 2.
     d = tl.abs(distance)
