@@ -44,7 +44,8 @@ class PoseWindowConfig:
     ``guidance`` is gamma of Eq. 3; None takes one conditional pass, as the release does. ``mean`` and ``std``
     normalise residual poses (p - p_0), ``initial_mean`` and ``initial_std`` the initial pose p_0, channel by
     channel; empty means 0 and 1. ``limit`` clips predicted clean residuals, in normalised units. ``spacing``
-    1 spaces steps evenly, 3 spends most of them on little noise, where a hop is decided. ``order`` and ``eta`` are those of `ddim`.
+    1 spaces steps evenly, 3 spends most of them on little noise, where a hop is decided; ``order`` and
+    ``eta`` are those of `ddim`.
     ``temperature`` scales the noise that new frames start from: above 1 motion is livelier.
     """
 
