@@ -1,0 +1,113 @@
+"""The product as a newcomer meets it: ``gohd serve`` in its own process, the page in Chromium, a voice in the microphone."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import CHROMIUM_FLAGS
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+_SILENCE_S, _CYCLE_S = 2.0, 5.0
+
+# Runs in the page: for each shown frame its time, the state that the server told, and the green values of the mouth
+# region in a small copy.
+_WATCH = """(seconds) => new Promise((resolve) => {
+  const video = document.querySelector('#avatar');
+  const canvas = document.createElement('canvas');
+  canvas.width = canvas.height = 64;
+  const context = canvas.getContext('2d', {willReadFrequently: true});
+  const rows = [];
+  const end = performance.now() + seconds * 1000;
+  const look = (now, metadata) => {
+    context.drawImage(video, 0, 0, 64, 64);
+    const pixels = context.getImageData(0, 0, 64, 64).data;
+    const mouth = [];
+    for (let y = 36; y < 50; y += 1)
+      for (let x = 24; x < 40; x += 1) mouth.push(pixels[4 * (64 * y + x) + 1]);
+    rows.push({time: metadata.mediaTime, mouth, state: document.querySelector('#screen').dataset.state});
+    if (performance.now() < end) video.requestVideoFrameCallback(look); else resolve(rows);
+  };
+  video.requestVideoFrameCallback(look);
+})"""
+
+
+@pytest.fixture(scope="module")
+def talking_microphone(voice_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of silence, three of the demo voice; Chromium repeats it."""
+    with wave.open(str(voice_path)) as file:
+        voice = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    speech = voice[8_000 : 8_000 + round((_CYCLE_S - _SILENCE_S) * 16_000)]
+    cycle = np.concatenate([np.zeros(round(_SILENCE_S * 16_000), np.int16), speech])
+    path = tmp_path_factory.mktemp("voice") / "microphone.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        positions = np.arange(len(cycle) * 3) / 3
+        file.writeframes(np.interp(positions, np.arange(len(cycle)), cycle).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def served_url() -> Iterator[str]:
+    command = [sys.executable, "-u", "-c", "from clients.cli import main; main()", "serve", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        address = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
+        assert address is not None, server.communicate(timeout=5)
+        assert "Ready" in server.stdout.readline()
+        yield address[0]
+    finally:
+        server.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, errors = server.communicate(timeout=20)
+    assert time.monotonic() - began < 5
+    assert server.returncode == 0
+    assert "Traceback" not in errors, errors
+
+
+@pytest.fixture(scope="module")
+def page(chromium_path: str, talking_microphone: Path, served_url: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    flags = [*CHROMIUM_FLAGS, f"--use-file-for-fake-audio-capture={talking_microphone}"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, headless=True, args=flags)
+        page = browser.new_context(permissions=["microphone"]).new_page()
+        page.goto(served_url)
+        yield page
+        browser.close()
+
+
+def test_a_newcomer_speaks_and_the_face_speaks_in_time(page: Any, tmp_path: Path) -> None:
+    page.locator("input[name=voice][value=microphone] + span").click()
+    page.click("#start")
+    page.wait_for_selector("#connection[data-state=live]", timeout=30_000)
+    page.wait_for_timeout(2000)
+    rows = page.evaluate(_WATCH, 2.5 * _CYCLE_S)
+    page.screenshot(path=tmp_path / "live.png")
+    times = np.array([row["time"] for row in rows])
+    fps = (len(times) - 1) / (times[-1] - times[0])
+    mouth = np.array([row["mouth"] for row in rows], dtype=np.float32)
+    change = np.abs(np.diff(mouth, axis=0)).mean(axis=1)
+    speaking = np.array([row["state"] == "speaking" for row in rows])[1:]
+    print(
+        f"{fps:.1f} fps, mouth change {change[speaking].mean():.2f} speaking, {change[~speaking].mean():.2f} silent"
+    )
+    assert fps >= 20
+    assert 0.3 < speaking.mean() < 0.9
+    assert change[speaking].mean() > 2 * change[~speaking].mean()
+    page.click("#start")
+    page.wait_for_selector("#connection[data-state=off]")
