@@ -89,7 +89,8 @@ def _from_array(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _decode(data: bytes) -> NDArray[np.uint8]:
-    formats = [*_FORMATS, *_heif_format(data)]
+    Image.init()
+    formats = [name for name in (*_FORMATS, *_heif_format(data)) if name in Image.OPEN]
     try:
         with warnings.catch_warnings():
             # Pillow warns of large and of odd pictures; the bounds below decide.

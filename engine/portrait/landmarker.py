@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +29,23 @@ _MAX_FACES = 8
 _CONFIDENCE = 0.3
 _SMALL_SIDE = 320
 
+_PARTS = (2, 3, 5)
+
 _Rgb = NDArray[np.uint8]
 _Landmarks = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Pixels to search, their scale against the picture, where their corner is in it, and whether all
+    of it is there.
+    """
+
+    pixels: _Rgb
+    scale: float
+    left: float
+    top: float
+    whole: bool
 
 
 class FaceLandmarker:
@@ -64,15 +80,32 @@ class FaceLandmarker:
     def _look(self, rgb: _Rgb) -> list[_Landmarks]:
         """Faces of the picture, else of it in a wide frame, enlarged, or part by part.
 
-        The detector works at 128 x 128 px: it misses faces that fill the picture and those that are a speck
-        in it.
+        The detector works at 128 x 128 px: it misses faces that fill the picture, and those below a seventh
+        of it.
         """
-        for pixels, scale, left, top in _views(rgb):
-            found = self._run(pixels)
-            if found:
-                shift = np.array([left, top, 0], np.float32)
-                return [(face / np.float32(scale) + shift).astype(np.float32) for face in found]
+        for views in _levels(rgb):
+            found = [face for view in views for face in self._in_view(view)]
+            if found and views[0].whole:
+                return found
+            for face in sorted(found, key=_size, reverse=True):
+                # Among so many parts some texture will look like a face once; a face does so twice.
+                again = self._again(rgb, face)
+                if again is not None:
+                    return [again]
         return []
+
+    def _in_view(self, view: _View) -> list[_Landmarks]:
+        shift = np.array([view.left, view.top, 0], np.float32)
+        return [(face / np.float32(view.scale) + shift).astype(np.float32) for face in self._run(view.pixels)]
+
+    def _again(self, rgb: _Rgb, face: _Landmarks) -> _Landmarks | None:
+        """Look once more around a face that a part of the picture may have cut; None unless it is there again."""
+        middle, reach = (face[:, :2].max(0) + face[:, :2].min(0)) / 2, 1.5 * _size(face)
+        left, top = np.maximum(middle - reach, 0).astype(int)
+        right, bottom = (middle + reach).astype(int)
+        found = self._in_view(_View(rgb[top:bottom, left:right], 1.0, float(left), float(top), False))
+        nearest = min(found, key=lambda other: _distance(other, face), default=None)
+        return nearest if nearest is not None and _distance(nearest, face) < 0.15 * _size(face) else None
 
     def _run(self, pixels: _Rgb) -> list[_Landmarks]:
         image = self._mediapipe.Image(
@@ -126,27 +159,33 @@ def _create_task(video: bool) -> tuple[Any, Any]:
         return mediapipe, vision.FaceLandmarker.create_from_options(options)
 
 
-def _views(rgb: _Rgb) -> Iterator[tuple[_Rgb, float, float, float]]:
-    """The picture as it is, then other ways to look at it: pixels, scale, and where its corner is in
-    the picture.
-    """
-    yield rgb, 1.0, 0.0, 0.0
+def _levels(rgb: _Rgb) -> Iterator[list[_View]]:
+    """Ways to look at a picture, from the plainest to the most laborious."""
+    yield [_View(rgb, 1.0, 0.0, 0.0, True)]
     height, width = rgb.shape[:2]
     longer = max(height, width)
-    scale = max(1.0, 2 * _SMALL_SIDE / longer) if longer < _SMALL_SIDE else 1.0
-    enlarged = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else rgb
+    scale = 2 * _SMALL_SIDE / longer if longer < _SMALL_SIDE or longer > 4 * _SMALL_SIDE else 1.0
+    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resized = cv2.resize(rgb, size, interpolation=method) if scale != 1 else rgb
     if scale > 1:
-        yield enlarged, scale, 0.0, 0.0
+        yield [_View(resized, scale, 0.0, 0.0, True)]
     for share in (0.35, 1.0):
-        pad = round(share * max(enlarged.shape[:2]))
-        framed = cv2.copyMakeBorder(enlarged, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(128, 128, 128))
-        yield framed, scale, -pad / scale, -pad / scale
-    if min(height, width) >= 2 * MIN_FACE_PX:
-        for parts in (2, 3):
-            tile = -(-2 * longer // (parts + 1))
-            for top in np.linspace(0, max(0, height - tile), parts).round().astype(int):
-                for left in np.linspace(0, max(0, width - tile), parts).round().astype(int):
-                    yield rgb[top : top + tile, left : left + tile], 1.0, float(left), float(top)
+        pad = round(share * max(resized.shape[:2]))
+        framed = cv2.copyMakeBorder(resized, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+        yield [_View(framed, scale, -pad / scale, -pad / scale, True)]
+    for parts in _PARTS:
+        tile = -(-2 * longer // (parts + 1))
+        if tile < _SMALL_SIDE:
+            return
+        # Half overlapping, so that a face of half a tile lies whole in one of them.
+        tops = sorted(set(np.linspace(0, max(0, height - tile), parts).round().astype(int).tolist()))
+        lefts = sorted(set(np.linspace(0, max(0, width - tile), parts).round().astype(int).tolist()))
+        yield [
+            _View(rgb[top : top + tile, left : left + tile], 1.0, float(left), float(top), False)
+            for top in tops
+            for left in lefts
+        ]
 
 
 def _to_pixels(face: Any, pixels: _Rgb) -> _Landmarks:
@@ -156,6 +195,10 @@ def _to_pixels(face: Any, pixels: _Rgb) -> _Landmarks:
 
 def _size(landmarks: _Landmarks) -> float:
     return float((landmarks[:, :2].max(0) - landmarks[:, :2].min(0)).max())
+
+
+def _distance(one: _Landmarks, other: _Landmarks) -> float:
+    return float(np.linalg.norm(one[:, :2] - other[:, :2], axis=1).mean())
 
 
 @contextlib.contextmanager

@@ -1,0 +1,27 @@
+"""One landmarker for all tests of the room, and the bundled face as pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.portrait import FaceLandmarker
+
+
+@pytest.fixture(scope="session")
+def landmarker() -> Iterator[FaceLandmarker]:
+    """MediaPipe with the bundled model."""
+    found = FaceLandmarker()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def face(portrait_path: Path) -> NDArray[np.uint8]:
+    """The bundled portrait, (512, 512, 3)."""
+    return np.asarray(Image.open(portrait_path).convert("RGB"), np.uint8)
