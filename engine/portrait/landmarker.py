@@ -111,8 +111,7 @@ class FaceLandmarker:
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels)
         )
-        with _quiet():
-            result = self._task.detect(image)
+        result = self._task.detect(image)
         return [_to_pixels(face, pixels) for face in result.face_landmarks]
 
 
@@ -131,8 +130,7 @@ class FaceTracker:
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
         )
-        with _quiet():
-            result = self._task.detect_for_video(image, time_ms)
+        result = self._task.detect_for_video(image, time_ms)
         return _to_pixels(result.face_landmarks[0], rgb) if result.face_landmarks else None
 
     def close(self) -> None:
@@ -203,7 +201,10 @@ def _distance(one: _Landmarks, other: _Landmarks) -> float:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """MediaPipe's C++ code writes notices to file descriptor 2; send them nowhere meanwhile."""
+    """While its graph starts, MediaPipe's C++ code writes notices to file descriptor 2; send them nowhere.
+
+    The descriptor belongs to the whole process, so this is for start-up only.
+    """
     sys.stderr.flush()
     try:
         kept = os.dup(2)

@@ -239,6 +239,13 @@ def test_heic_without_its_extra_names_the_install_line(monkeypatch: pytest.Monke
         load_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64)
 
 
+def test_heic(face: _Rgb) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the heic extra is not installed")
+    pillow_heif.register_heif_opener()
+    seen = load_image(_encode(Image.fromarray(face), "HEIF", quality=90))
+    assert _near(seen, face, 4)
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_damaged_files_raise_only_named_errors(data: st.DataObject) -> None:

@@ -49,7 +49,7 @@ def _seen(shapes: _Array, random: np.random.Generator) -> NDArray[np.float32]:
     rotation = rotation_vector_to_matrix(torch.from_numpy(vectors)).numpy()
     noisy = shapes + random.normal(size=shapes.shape) * 2e-4
     turned = 90 * noisy @ rotation.swapaxes(1, 2)
-    return (turned + random.normal(size=(len(shapes), 1, 3)) * 20 + 128).astype(np.float32)
+    return np.asarray(turned + random.normal(size=(len(shapes), 1, 3)) * 20 + 128, np.float32)
 
 
 @pytest.fixture(scope="module")
