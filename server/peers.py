@@ -45,7 +45,7 @@ class Peer:
 
     def __init__(
         self,
-        session_id: str,
+        label: str,
         clock: Clock,
         *,
         video: MediaStreamTrack,
@@ -57,7 +57,7 @@ class Peer:
         connect_timeout_s: float = 10.0,
         peer_timeout_s: float = 8.0,
     ) -> None:
-        self._id = session_id
+        self._id = label
         self._clock = clock
         self._video = video
         self._audio = audio

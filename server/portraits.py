@@ -80,7 +80,9 @@ async def read_upload(request: web.Request, max_bytes: int) -> Upload:
                 consent = (await _read_part(part, _MAX_FIELD_BYTES)).decode(
                     "ascii", "replace"
                 ).lower() in _YES
-    except (ValueError, AssertionError) as error:
+    except (Refusal, ConnectionError):
+        raise
+    except Exception as error:  # the form parser raises whatever its parts raise
         raise Refusal("bad_message", "The form cannot be read.") from error
     if not picture:
         raise Refusal("bad_message", "The form needs a picture in its field 'portrait'.")

@@ -66,6 +66,7 @@ class SessionRunner:
         on_closed: Callable[[SessionRunner], None],
     ) -> None:
         self.session_id = session_id
+        self._label = session_id[:6]
         self._clock = clock
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
@@ -80,10 +81,10 @@ class SessionRunner:
             clock,
             on_picture=self._from_thread(self.video.offer),
             on_ended=self._from_thread(self._worker_ended),
-            name=session_id[:6],
+            name=self._label,
         )
         self.peer = Peer(
-            session_id,
+            self._label,
             clock,
             video=self.video,
             audio=self.audio,
@@ -126,7 +127,7 @@ class SessionRunner:
         await asyncio.shield(self._closing)
 
     async def _close(self, reason: str) -> None:
-        log.info("session %s: ends: %s", self.session_id, reason)
+        log.info("session %s: ends: %s", self._label, reason)
         try:
             self.peer.send(StateEvent(state="ended"))
             self.worker.stop()
@@ -156,7 +157,7 @@ class SessionRunner:
                     self.peer.send(self._stats((self.video.sent - sent_before) / max(now_s - told_s, 1e-3)))
                     sent_before, told_s = self.video.sent, now_s
         except Exception:
-            log.exception("session %s: the clock's task failed", self.session_id)
+            log.exception("session %s: the clock's task failed", self._label)
             self.end("internal error")
 
     def _ticks_due(self) -> int:

@@ -120,9 +120,10 @@ class AvatarVideoTrack(MediaStreamTrack):
 
 
 class AvatarAudioTrack(MediaStreamTrack):
-    """The voice, 20 ms a frame at 48 kHz mono, delayed to match the picture; silence when there is none.
+    """The voice, 20 ms a frame at 48 kHz, delayed to match the picture; silence when there is none.
 
-    aiortc's encoders count samples and ignore time stamps, so no block is ever left out.
+    aiortc's encoders count samples and ignore time stamps, so no block is ever left out. They turn mono into stereo
+    3 dB quieter, so the frames carry the one voice on both channels.
     """
 
     kind = "audio"
@@ -132,6 +133,7 @@ class AvatarAudioTrack(MediaStreamTrack):
         self._timeline = timeline
         self._clock = clock
         self._index: int | None = None
+        self._silence = np.zeros(BLOCK_SAMPLES, np.int16)
         self.voiced_now = False
 
     async def recv(self) -> av.AudioFrame:
@@ -146,8 +148,9 @@ class AvatarAudioTrack(MediaStreamTrack):
             raise MediaStreamError
         block = self._timeline.outgoing_sound(self._index)
         self.voiced_now = block is not None and block.voiced
-        frame = av.AudioFrame(format="s16", layout="mono", samples=BLOCK_SAMPLES)
-        frame.planes[0].update(bytes(2 * BLOCK_SAMPLES) if block is None else block.samples.tobytes())
+        samples = self._silence if block is None else block.samples
+        frame = av.AudioFrame(format="s16", layout="stereo", samples=BLOCK_SAMPLES)
+        frame.planes[0].update(samples.repeat(2).tobytes())
         frame.sample_rate = MEDIA_RATE_HZ
         frame.pts = self._index * BLOCK_SAMPLES
         frame.time_base = Fraction(1, MEDIA_RATE_HZ)

@@ -45,7 +45,7 @@ class VoiceTrack(MediaStreamTrack):
         await asyncio.sleep(max(0.0, self._start + fast + slow - time.monotonic()))
         block = self._wave[self._sent : self._sent + BLOCK]
         block = np.pad(block, (0, BLOCK - len(block)))
-        frame = av.AudioFrame.from_ndarray(block[None], format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(block.repeat(2)[None], format="s16", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, self._sent, Fraction(1, RATE_HZ)
         self._sent += BLOCK
         return frame
@@ -133,7 +133,9 @@ async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
         await asyncio.sleep(0.02)
 
 
-async def start_server(stack: contextlib.AsyncExitStack, engine: FakeEngine | None = None, **config: Any) -> Served:
+async def start_server(
+    stack: contextlib.AsyncExitStack, engine: FakeEngine | None = None, **config: Any
+) -> Served:
     """Serve a fake engine on a free port of 127.0.0.1 until the stack unwinds."""
     engine = engine or FakeEngine()
     server = AvatarServer(ServerConfig(port=0, **config), lambda: engine)

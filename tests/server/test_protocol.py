@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from server import protocol
 from server.protocol import Refusal
 
-GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "protocol.json").read_text("utf-8"))
+GOLDEN: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "golden" / "protocol.json").read_text("utf-8")
+)
 CONTROLS = {c.TYPE: c for c in (protocol.Gaze, protocol.GazeOff, protocol.Interrupt, protocol.Ping)}
 EVENTS = {
     e.TYPE: e
@@ -99,7 +101,11 @@ def test_no_text_breaks_the_parsers(text: str | bytes) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=8), st.text())
 def test_no_field_breaks_the_parsers(value: Any, name: str) -> None:
-    for message in ({"type": "gaze", "pitch": value, "yaw": value}, {"type": value}, {"type": "ping", "id": value}):
+    for message in (
+        {"type": "gaze", "pitch": value, "yaw": value},
+        {"type": value},
+        {"type": "ping", "id": value},
+    ):
         try:
             protocol.parse_control(json.dumps({**message, name: value}))
         except Refusal:

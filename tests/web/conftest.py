@@ -34,7 +34,9 @@ CHROMIUM_FLAGS = [
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     named = os.environ.get("GOHD_CHROMIUM")
-    path = named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = (
+        named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    )
     if path is None:
         pytest.skip("no Chromium: install it (apt-get install chromium), or name one in GOHD_CHROMIUM")
     return path
@@ -89,4 +91,3 @@ def serve_in_thread() -> Iterator[Callable[..., Served]]:
             return call(start_server(services, engine, **config))
 
         yield start
-

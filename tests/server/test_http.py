@@ -1,0 +1,255 @@
+"""The HTTP side: what is answered, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import FormData
+from conftest import ServeFactory
+from fake_engine import FakeEngine
+from serving_helper import Served, until
+
+JPEG = b"\xff\xd8 a picture"
+TOKEN = "0123456789abcdef-token"
+
+
+async def _error(response: aiohttp.ClientResponse) -> tuple[int, str]:
+    body = json.loads(await response.text())
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message"}
+    assert body["error"]["message"]
+    return response.status, body["error"]["code"]
+
+
+async def test_health_and_readiness(serve_fake: ServeFactory) -> None:
+    served = await serve_fake()
+    async with served.http.get(f"{served.url}/healthz") as response:
+        assert (response.status, await response.json()) == (200, {"status": "ok"})
+    await served.server.wait_loaded()
+    async with served.http.get(f"{served.url}/readyz") as response:
+        assert (response.status, await response.json()) == (200, {"status": "ready", "free_sessions": 1})
+
+
+async def test_page_and_its_parts_are_served(served: Served) -> None:
+    async with served.http.get(f"{served.url}/") as response:
+        page = await response.text()
+        assert response.status == 200
+        assert response.content_type == "text/html"
+    for path in ("/app.js", "/protocol.js", "/style.css", "/icon.svg", "/demo/portrait", "/demo/voice.wav"):
+        async with served.http.get(served.url + path) as response:
+            assert response.status == 200, path
+            etag = response.headers["ETag"]
+        async with served.http.get(served.url + path, headers={"If-None-Match": etag}) as response:
+            assert response.status == 304
+    assert "<script>" not in page
+    assert " style=" not in page
+    assert "onclick" not in page
+
+
+async def test_security_headers_are_on_everything(served: Served) -> None:
+    for path in ("/", "/healthz", "/nowhere"):
+        async with served.http.get(served.url + path) as response:
+            policy = response.headers["Content-Security-Policy"]
+            assert "default-src 'none'" in policy
+            assert "script-src 'self';" in policy
+            assert "unsafe" not in policy
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["X-Frame-Options"] == "DENY"
+            assert "aiohttp" not in response.headers["Server"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../server/app.py",
+        "/%2e%2e/pyproject.toml",
+        "/demo/../../etc/passwd",
+        "/package.json",
+        "/demo/",
+        "//etc/passwd",
+    ],
+)
+async def test_no_other_file_is_served(served: Served, path: str) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+    status = (await reader.read()).split(b" ")[1]
+    writer.close()
+    await writer.wait_closed()
+    assert status in (b"404", b"400")
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
+)
+async def test_other_hosts_are_refused(served: Served, host: str) -> None:
+    headers = {"Host": host.format(port=served.server.port)}
+    async with served.http.get(f"{served.url}/healthz", headers=headers) as response:
+        assert await _error(response) == (403, "forbidden_host")
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "https://127.0.0.1", "file://", "http://localhost:1"]
+)
+async def test_other_origins_are_refused(served: Served, origin: str) -> None:
+    async with served.http.post(f"{served.url}/offer", json={}, headers={"Origin": origin}) as response:
+        assert await _error(response) == (403, "forbidden_origin")
+
+
+async def test_own_names_are_accepted(served: Served) -> None:
+    for name in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
+        host = f"{name}:{served.server.port}"
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        async with served.http.get(f"{served.url}/healthz", headers=headers) as response:
+            assert response.status == 200, host
+
+
+async def test_token_guards_everything_that_acts(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(token=TOKEN)
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    for method, path in (("POST", "/offer"), ("POST", "/portraits"), ("DELETE", "/sessions/x")):
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": TOKEN},
+            {"Authorization": "Bearer é"},
+        ):
+            async with served.http.request(method, served.url + path, headers=headers) as response:
+                assert await _error(response) == (401, "unauthorized")
+        async with served.http.request(method, served.url + path, headers=right) as response:
+            assert (await _error(response))[0] in (404, 415)
+    async with served.http.get(f"{served.url}/") as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", None]
+)
+async def test_offers_must_be_json(served: Served, content_type: str | None) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    async with served.http.post(f"{served.url}/offer", data=b"{}", headers=headers) as response:
+        assert await _error(response) == (415, "unsupported_media_type")
+
+
+async def test_bodies_have_limits(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(max_portrait_bytes=100_000)
+    offer = json.dumps({"type": "offer", "sdp": "x" * 70_000}).encode()
+
+    async def unannounced(body: bytes) -> Any:
+        for start in range(0, len(body), 8192):
+            yield body[start : start + 8192]
+
+    for data in (offer, unannounced(offer)):
+        headers = {"Content-Type": "application/json"}
+        async with served.http.post(f"{served.url}/offer", data=data, headers=headers) as response:
+            assert await _error(response) == (413, "too_large")
+    picture = JPEG + bytes(150_000)
+    for data in (picture, unannounced(picture)):
+        headers = {"Content-Type": "image/jpeg"}
+        async with served.http.post(
+            f"{served.url}/portraits?consent=true", data=data, headers=headers
+        ) as response:
+            assert await _error(response) == (413, "too_large")
+    form = FormData()
+    form.add_field("portrait", picture, filename="p.jpg", content_type="image/jpeg")
+    async with served.http.post(f"{served.url}/portraits", data=form) as response:
+        assert await _error(response) == (413, "too_large")
+
+
+async def test_portrait_by_form_and_by_body(served: Served) -> None:
+    form = FormData()
+    form.add_field("consent", "true")
+    form.add_field("portrait", JPEG, filename="../../etc/passwd", content_type="image/jpeg")
+    async with served.http.post(f"{served.url}/portraits", data=form) as response:
+        assert response.status == 201
+        first = (await response.json())["portrait_id"]
+    headers = {"Content-Type": "image/png"}
+    async with served.http.post(
+        f"{served.url}/portraits?consent=true", data=JPEG, headers=headers
+    ) as response:
+        second = (await response.json())["portrait_id"]
+    assert first != second
+    caller = await served.caller().connect(portrait=second)
+    await until(lambda: caller.frames)
+
+
+@pytest.mark.parametrize(
+    ("picture", "consent", "expected"),
+    [
+        (JPEG, "false", (400, "consent_missing")),
+        (JPEG, None, (400, "consent_missing")),
+        (b"\xff\xd8 noface", "true", (400, "no_face")),
+        (b"MZ not a picture", "true", (415, "unsupported_media_type")),
+        (b"", "true", (400, "bad_message")),
+    ],
+)
+async def test_portraits_that_cannot_be_used(
+    served: Served, picture: bytes, consent: str | None, expected: tuple[int, str]
+) -> None:
+    form = FormData()
+    if consent is not None:
+        form.add_field("consent", consent)
+    form.add_field("portrait", picture, filename="p.jpg", content_type="image/jpeg")
+    async with served.http.post(f"{served.url}/portraits", data=form) as response:
+        assert await _error(response) == expected
+
+
+async def test_broken_forms_are_refused(served: Served) -> None:
+    for content_type, body in (
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b", b"--b\r\nnonsense"),
+        ("multipart/form-data; boundary=b", b""),
+        ("multipart/form-data; boundary=" + "b" * 300, b"x"),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="portrait"\r\n\r\nx',
+        ),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Transfer-Encoding: moon\r\n\r\nx\r\n--b--\r\n"),
+    ):
+        headers = {"Content-Type": content_type}
+        async with served.http.post(f"{served.url}/portraits", data=body, headers=headers) as response:
+            assert (await _error(response))[0] in (400, 415), body
+    async with served.http.get(f"{served.url}/healthz") as response:
+        assert response.status == 200
+
+
+async def test_only_a_few_portraits_are_kept(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(max_portraits=2)
+    ids = []
+    for _ in range(3):
+        headers = {"Content-Type": "image/jpeg"}
+        async with served.http.post(
+            f"{served.url}/portraits?consent=1", data=JPEG, headers=headers
+        ) as response:
+            ids.append((await response.json())["portrait_id"])
+    status, body = await served.caller().post(portrait=ids[0])
+    assert (status, body["error"]["code"]) == (404, "not_found")
+    await served.caller().connect(portrait=ids[2])
+
+
+async def test_unknown_paths_and_methods(served: Served) -> None:
+    async with served.http.get(f"{served.url}/nowhere") as response:
+        assert await _error(response) == (404, "not_found")
+    async with served.http.get(f"{served.url}/offer") as response:
+        assert await _error(response) == (405, "method_not_allowed")
+        assert response.headers["Allow"] == "POST"
+    async with served.http.delete(f"{served.url}/sessions/nobody") as response:
+        assert await _error(response) == (404, "not_found")
+
+
+async def test_an_offer_waits_for_the_engine(serve_fake: ServeFactory) -> None:
+    class SlowEngine(FakeEngine):
+        def enroll(self, image: Any) -> Any:
+            time.sleep(0.5)
+            return super().enroll(image)
+
+    served = await serve_fake(engine=SlowEngine())
+    async with served.http.get(f"{served.url}/readyz") as response:
+        assert await _error(response) == (503, "not_ready")
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames)

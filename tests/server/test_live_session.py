@@ -1,0 +1,276 @@
+"""A real WebRTC peer speaks with a served fake engine over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+from aiortc import RTCPeerConnection
+from conftest import ServeFactory
+from fake_engine import FakeEngine
+from serving_helper import Served, VoiceTrack, until
+
+from server.tracks import AvatarAudioTrack, AvatarVideoTrack
+
+RATE_HZ = 48_000
+
+
+def _tone(seconds: float, level: float = 0.8) -> npt.NDArray[np.int16]:
+    time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    return (32767 * level * np.sin(2 * np.pi * 300 * time_s)).astype(np.int16)
+
+
+def _silence(seconds: float) -> npt.NDArray[np.int16]:
+    return np.zeros(int(seconds * RATE_HZ), np.int16)
+
+
+def _is_white(frame: av.VideoFrame) -> bool:
+    return bool(frame.to_ndarray(format="gray")[:, -3:].mean() > 180)
+
+
+def _loudness(frame: av.AudioFrame) -> float:
+    return float(np.abs(frame.to_ndarray().astype(np.float32)).max() / 32768)
+
+
+async def test_frames_and_sound_arrive(served: Served) -> None:
+    began = time.monotonic()
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames and caller.sounds)
+    assert time.monotonic() - began < 2.0
+    await until(lambda: len(caller.frames) > 40)
+    steps = np.diff([frame.pts for frame in caller.frames])
+    assert np.median(steps) == 3600, "25 fps on the 90 kHz clock"
+    assert (steps > 0).all() and not (steps % 1800).any(), "from sample counts, not from a clock"
+    assert (caller.frames[0].width, caller.frames[0].height) == (256, 256)
+    await until(lambda: any(e["type"] == "stats" for e in caller.events))
+    stats = [e for e in caller.events if e["type"] == "stats"][-1]
+    assert 100 <= stats["latency_ms"] <= 400
+
+
+async def test_speech_shows_and_comes_back(served: Served) -> None:
+    voice = VoiceTrack(np.concatenate([_silence(0.5), _tone(0.6), _silence(0.5)]))
+    caller = await served.caller(voice).connect()
+    await until(lambda: any(_loudness(sound) > 0.5 for sound in caller.sounds))
+    await until(lambda: any(_is_white(frame) for frame in caller.frames))
+    await until(lambda: {"type": "state", "state": "speaking"} in caller.events)
+    await until(lambda: {"type": "state", "state": "idle"} in caller.events)
+
+
+async def test_flash_and_click_leave_together(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    flashes: list[float] = []
+    clicks: list[float] = []
+    send_video, send_audio = AvatarVideoTrack.recv, AvatarAudioTrack.recv
+
+    async def video(track: AvatarVideoTrack) -> av.VideoFrame:
+        frame = await send_video(track)
+        if frame.to_ndarray(format="rgb24")[:, 255].mean() > 180:
+            flashes.append(time.monotonic())
+        return frame
+
+    async def audio(track: AvatarAudioTrack) -> av.AudioFrame:
+        frame = await send_audio(track)
+        loud = np.abs(frame.to_ndarray()[0, ::2].astype(np.int32)) > 0.4 * 32768
+        if loud.any():
+            clicks.append(time.monotonic() + loud.argmax() / RATE_HZ)
+        return frame
+
+    monkeypatch.setattr(AvatarVideoTrack, "recv", video)
+    monkeypatch.setattr(AvatarAudioTrack, "recv", audio)
+    burst = np.concatenate([_silence(0.46), _tone(0.04)])
+    await served.caller(VoiceTrack(np.tile(burst, 8))).connect()
+    await until(lambda: len(flashes) >= 6 and len(clicks) >= 6, 15)
+    offsets_ms = [1e3 * (flash - min(clicks, key=lambda c, f=flash: abs(c - f))) for flash in flashes[:8]]
+    # A frame shows 40 ms of sound from its own time on, so a flash may lead its click by up to one frame.
+    assert min(offsets_ms) >= -41 and max(offsets_ms) <= 41, offsets_ms
+    assert abs(float(np.median(offsets_ms))) <= 40, offsets_ms
+
+
+async def test_only_one_session_at_a_time(served: Served) -> None:
+    first = await served.caller().connect()
+    async with served.http.post(
+        f"{served.url}/offer", json={"sdp": await served.caller().offer(), "type": "offer"}
+    ) as response:
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) > 0
+        body = await response.json()
+    assert body["error"]["code"] == "busy"
+    assert body["error"]["message"]
+    async with served.http.delete(f"{served.url}/sessions/{first.session_id}") as response:
+        assert response.status == 204
+    async with served.http.delete(f"{served.url}/sessions/{first.session_id}") as response:
+        assert response.status == 404
+    await served.caller().connect()
+
+
+async def test_a_closed_tab_frees_the_place(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames)
+    await caller.hang_up()
+    await served.free_again()
+    assert served.engine.sessions[-1].closed
+
+
+async def test_a_vanished_peer_frees_the_place(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(peer_timeout_s=1.0)
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames)
+    for transceiver in caller.pc.getTransceivers():  # sockets closed without a good-bye
+        for protocol in transceiver.receiver.transport.transport._connection._protocols:
+            protocol.transport.close()
+    await served.free_again(5.0)
+
+
+async def test_a_peer_that_never_connects_is_given_up(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(connect_timeout_s=0.5)
+    status, _ = await served.caller().post()
+    assert status == 200
+    assert len(served.server.sessions) == 1
+    await served.free_again(4.0)
+
+
+async def test_cycles_leave_nothing_behind(served: Served) -> None:
+    async def cycle() -> None:
+        caller = await served.caller().connect()
+        await until(lambda: caller.frames)
+        async with served.http.delete(f"{served.url}/sessions/{caller.session_id}") as response:
+            assert response.status == 204
+        await caller.hang_up()
+
+    await cycle()
+    await asyncio.sleep(0.3)
+    tasks, threads, peers = _census()
+    for _ in range(10):
+        await cycle()
+    await asyncio.sleep(0.3)
+    served.callers.clear()
+    assert len(served.server.sessions) == 0
+    after = _census()
+    assert after[0] <= tasks and after[1] <= threads and after[2] <= peers, (tasks, threads, peers, after)
+    assert all(session.closed for session in served.engine.sessions)
+
+
+def _census() -> tuple[int, int, int]:
+    gc.collect()
+    engines = [t for t in threading.enumerate() if t.name.startswith(("engine-", "audio-", "video-"))]
+    peers = [o for o in gc.get_objects() if type(o) is RTCPeerConnection and o.connectionState != "closed"]
+    return len(asyncio.all_tasks()), len(engines), len(peers)
+
+
+async def test_interrupt_silences_at_once(served: Served) -> None:
+    caller = await served.caller(VoiceTrack(np.concatenate([_silence(0.3), _tone(8.0)]), speed=4.0)).connect()
+    await until(lambda: any(_is_white(frame) for frame in caller.frames))
+    runner = served.server.sessions.find(caller.session_id)
+    await until(lambda: runner.inbox.backlog_ms > 1500)
+    caller.voice._sent = 10**9  # the caller falls silent
+    caller.channel.send('{"type":"interrupt"}')
+    await until(lambda: {"type": "interrupted", "generation": 1} in caller.events)
+    assert runner.inbox.backlog_ms < 200, "what was heard before the interrupt is gone"
+    await asyncio.sleep(0.6)
+    caller.frames.clear()
+    caller.sounds.clear()
+    await until(lambda: len(caller.frames) > 10)
+    assert not any(_is_white(frame) for frame in caller.frames)
+    assert max(_loudness(sound) for sound in caller.sounds) < 0.1
+    assert served.engine.sessions[-1].interrupts == 1
+
+
+async def test_sound_faster_than_real_time_is_paced(served: Served) -> None:
+    caller = await served.caller(VoiceTrack(_tone(4.0), speed=3.0)).connect()
+    await until(lambda: any(_is_white(frame) for frame in caller.frames))
+    began = time.monotonic()
+    await until(lambda: len(caller.sounds) > 25 and all(_loudness(s) < 0.1 for s in caller.sounds[-20:]), 12)
+    spoken_s = 0.02 * sum(_loudness(sound) > 0.5 for sound in caller.sounds)
+    assert spoken_s > 3.6, "nothing that was said is lost"
+    assert time.monotonic() - began > 3.0, "it is said at the pace of speech"
+    stats = [e for e in caller.events if e["type"] == "stats"]
+    assert max(e["fps"] for e in stats[1:]) < 28
+
+
+async def test_gaze_reaches_the_engine(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.channel.readyState == "open")
+    caller.channel.send('{"type":"gaze","pitch":0.1,"yaw":-0.2}')
+    await until(lambda: served.engine.sessions[-1].gaze == (0.1, -0.2))
+    caller.channel.send('{"type":"gaze_off"}')
+    await until(lambda: served.engine.sessions[-1].gaze is None)
+    caller.channel.send('{"type":"ping","id":3}')
+    await until(lambda: {"type": "pong", "id": 3} in caller.events)
+
+
+@pytest.mark.parametrize("message", ["{", '{"type":"dance"}', b"\x00\x01", "x" * 5000])
+async def test_bad_control_messages_are_answered(served: Served, message: str | bytes) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.channel.readyState == "open")
+    caller.channel.send(message)
+    await until(lambda: any(e["type"] == "error" for e in caller.events))
+    count = len(caller.frames)
+    await until(lambda: len(caller.frames) > count)
+
+
+async def test_a_flood_of_control_messages_is_limited(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.channel.readyState == "open")
+    for _ in range(400):
+        caller.channel.send('{"type":"ping","id":1}')
+    await until(lambda: any(e.get("code") == "rate_limited" for e in caller.events))
+    assert sum(e["type"] == "pong" for e in caller.events) < 200
+
+
+async def test_other_data_channels_are_closed(served: Served) -> None:
+    caller = served.caller()
+    other = caller.pc.createDataChannel("files")
+    await caller.connect()
+    await until(lambda: other.readyState == "closed")
+    await until(lambda: caller.channel.readyState == "open")
+
+
+async def test_the_peers_picture_is_refused(served: Served) -> None:
+    caller = served.caller()
+    from aiortc.mediastreams import VideoStreamTrack
+
+    caller.pc.addTrack(VideoStreamTrack())
+    await caller.connect()
+    await until(lambda: caller.frames)
+    runner = served.server.sessions.find(caller.session_id)
+    directions = {t.kind: t.currentDirection for t in runner.peer._pc.getTransceivers()}
+    assert directions["video"] == "sendonly"
+
+
+async def test_an_engine_that_fails_ends_its_session_only(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames and caller.channel.readyState == "open")
+    served.engine.sessions[-1].fail = True
+    await until(lambda: any(e["type"] == "error" and e["code"] == "internal" for e in caller.events))
+    await served.free_again()
+    again = await served.caller().connect()
+    await until(lambda: again.frames)
+
+
+async def test_a_slow_engine_keeps_the_sound_whole(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(engine=FakeEngine(render_s=0.06))
+    caller = await served.caller(VoiceTrack(_tone(6.0))).connect()
+    await until(lambda: any(_loudness(s) > 0.5 for s in caller.sounds))
+    caller.sounds.clear()
+    await asyncio.sleep(3.0)
+    runner = served.server.sessions.find(caller.session_id)
+    loud = [_loudness(s) > 0.5 for s in caller.sounds]
+    assert np.mean(loud) > 0.9
+    assert len(loud) > 130
+    assert runner.worker.skipped_blocks > 0
+    assert len(caller.frames) > 20
+    assert runner.timeline.delay_blocks <= 20
+
+
+async def test_engine_stays_on_one_thread(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: len(caller.frames) > 5)
+    threads: set[Any] = served.engine.sessions[-1].threads
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads

@@ -1,0 +1,108 @@
+"""The media clock, by hand: no time passes here but what the tests say."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from server.inbox import BLOCK_SAMPLES, VoiceInbox
+from server.timeline import BLOCK_S, MediaTimeline
+
+LOUD = np.full(BLOCK_SAMPLES, 9000, np.int16)
+
+
+def _timeline(delay_blocks: int = 5) -> tuple[MediaTimeline, VoiceInbox]:
+    inbox = VoiceInbox()
+    return MediaTimeline(100.0, inbox, delay_blocks), inbox
+
+
+def test_blocks_come_by_the_clock() -> None:
+    timeline, _ = _timeline()
+    assert timeline.advance(100.019) == []
+    assert [block.index for block in timeline.advance(100.0201)] == [0]
+    assert [block.index for block in timeline.advance(100.0201 + 3 * BLOCK_S)] == [1, 2, 3]
+
+
+def test_sound_leaves_after_the_delay_and_silence_fills_the_rest() -> None:
+    timeline, inbox = _timeline(delay_blocks=5)
+    inbox.push(LOUD)
+    timeline.advance(100.0 + 2.5 * BLOCK_S)
+    timeline.advance(100.0 + 9.5 * BLOCK_S)
+    out = [timeline.outgoing_sound(index) for index in range(9)]
+    assert [block is not None and block.voiced for block in out] == [False] * 5 + [True] + [False] * 3
+
+
+def test_sound_and_frame_of_one_moment_leave_together() -> None:
+    timeline, inbox = _timeline(delay_blocks=7)
+    for _ in range(20):
+        inbox.push(LOUD)
+    timeline.advance(100.0 + 20.5 * BLOCK_S)
+    block = timeline.outgoing_sound(7 + 4)
+    assert block is not None
+    assert block.index == 4
+    assert np.isclose(timeline.outgoing_due_s(7 + 4), timeline.departure_s(4 * BLOCK_SAMPLES))
+    assert timeline.outgoing_sample(4 * BLOCK_SAMPLES) == 11 * BLOCK_SAMPLES
+
+
+def test_late_frames_lengthen_the_delay_in_a_pause() -> None:
+    timeline, _ = _timeline(delay_blocks=5)
+    timeline.advance(101.0)
+    late = timeline.departure_s(0) + 0.03
+    assert timeline.note_frame_ready(0, late) < 0
+    timeline.outgoing_sound(6)
+    assert timeline.delay_blocks == 6
+
+
+def test_speech_is_not_cut_to_lengthen_the_delay_at_once() -> None:
+    timeline, inbox = _timeline(delay_blocks=5)
+    for _ in range(60):
+        inbox.push(LOUD)
+    timeline.advance(100.0 + 60.5 * BLOCK_S)
+    timeline.note_frame_ready(0, timeline.departure_s(0) + 0.03)
+    for index in range(5, 40):
+        assert timeline.outgoing_sound(index) is not None
+    assert timeline.delay_blocks == 5
+
+
+def test_early_frames_shorten_the_delay_slowly() -> None:
+    timeline, _ = _timeline(delay_blocks=10)
+    timeline.advance(110.0)
+    index = 10
+    for _ in range(5 * 50):
+        timeline.note_frame_ready(0, timeline.departure_s(0) - 0.1)
+        index += 1
+        timeline.outgoing_sound(index)
+    assert timeline.delay_blocks == 9
+
+
+def test_interrupt_makes_everything_before_it_silent() -> None:
+    timeline, inbox = _timeline(delay_blocks=8)
+    for _ in range(30):
+        inbox.push(LOUD)
+    now_s = 100.0 + 20.5 * BLOCK_S
+    timeline.advance(now_s)
+    refill = timeline.interrupt(now_s)
+    assert timeline.generation == 1
+    assert len(inbox) == 0
+    assert [block.index for block in refill] == list(range(14, 20))
+    assert all(block.generation == 1 and not block.samples.any() for block in refill)
+    assert all(timeline.outgoing_sound(index) is None for index in range(21, 28))
+    inbox.push(LOUD)
+    timeline.advance(now_s + BLOCK_S)
+    block = timeline.outgoing_sound(20 + 8)
+    assert block is not None
+    assert block.generation == 1
+
+
+def test_a_machine_that_slept_does_not_catch_up_for_ever() -> None:
+    timeline, _ = _timeline()
+    assert len(timeline.advance(100.0 + 3600.0)) < 2
+    assert len(timeline.advance(100.0 + 3600.0 + 10 * BLOCK_S)) == 10
+
+
+def test_no_drift_in_an_hour() -> None:
+    timeline, _ = _timeline(delay_blocks=7)
+    blocks = 0
+    for second in range(1, 3601):
+        blocks += len(timeline.advance(100.0 + second))
+    assert blocks == 3600 * 50
+    assert abs(timeline.departure_s(blocks * BLOCK_SAMPLES) - (100.0 + 3600 + 7 * BLOCK_S)) < 1e-6
