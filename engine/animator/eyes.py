@@ -25,6 +25,7 @@ _YAW_LIMIT_RAD = 0.62
 _PITCH_LIMIT_RAD = 0.45
 _MARGIN_PX = 10
 _EDGE_SOFTNESS_PX = 0.45
+_LASH_STRENGTH = 0.6
 """The eyes of a face never turn further than this; commands approach it smoothly."""
 
 
@@ -85,19 +86,22 @@ class EyeLayer:
         upper_drop[[0, -1]] = lower_rise[[0, -1]] = 0.0
         points_px[self.eye.upper] += (head.scale * upper_drop)[:, None] * down
         points_px[self.eye.lower] -= (head.scale * lower_rise)[:, None] * down
-        points_px[self.eye.crease] += (0.35 * head.scale * upper_drop[1:-1])[:, None] * down
 
     def draw(
         self, frame: ImageArray, points_px: Float64Array, head: HeadMotion, gaze: tuple[float, float]
     ) -> None:
         """Draw the eyeball into ``frame`` in place, between the lids of ``points_px`` (V, 2)."""
         upper, lower = points_px[self.eye.upper], points_px[self.eye.lower]
-        box = box_around(np.concatenate([upper, lower]), 1.0, *frame.shape[:2])
+        box = box_around(np.concatenate([upper, lower]), 3.0, *frame.shape[:2])
         if box.empty:
             return
         seen = opening(upper, lower, box, _EDGE_SOFTNESS_PX)
         if float(seen.coverage.max()) >= 1.0 / 255.0:
             self._draw_ball(frame, seen, upper, box, head, gaze)
+        gap = float(np.linalg.norm(lower - upper, axis=1).max()) / head.scale
+        shut = 1.0 - float(smooth_step(gap / max(0.4 * float(self.rest_gap_px.max()), 1e-6)))
+        if shut > 0.01:
+            self._draw_lash_line(frame, seen, box, shut)
 
     def _draw_ball(
         self,
@@ -141,6 +145,15 @@ class EyeLayer:
         part[...] = np.clip(part + (ball - part) * seen.coverage[..., None] + 0.5, 0.0, 255.0).astype(
             np.uint8
         )
+
+    def _draw_lash_line(self, frame: ImageArray, seen: Opening, box: Box, shut: float) -> None:
+        """Dark line where the lids meet, so that shut eyes do not look sealed."""
+        line = np.exp(-(((seen.below_upper - 0.3) / 0.85) ** 2)) * np.clip(
+            4.0 - 4.0 * np.abs(seen.across), 0.0, 1.0
+        )
+        alpha = (_LASH_STRENGTH * shut * line).astype(np.float32)[..., None]
+        part = frame[box.slices]
+        part[...] = np.clip(part + (self.lash - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
 
     def _to_rest(self, corner_vector: Float64Array, head: HeadMotion) -> Float64Array:
         """Linear map (2, 2) from the picture back to the portrait: corners onto corners, down onto down."""

@@ -105,6 +105,10 @@ class GeometricAnimator:
             _eye_in_head(descriptor),
         )
 
+    def landmarks(self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]) -> Float64Array:
+        """Landmarks (478, 3), px with pixel centres at integers, that the portrait is moved to; descriptor (72,)."""
+        return self._landmarks(prepared.neutral_shape, descriptor, prepared.layers.skin.shape[0])
+
     def _landmarks(
         self, neutral: Float64Array, descriptor: npt.NDArray[np.floating], crop_size: int
     ) -> Float64Array:

@@ -79,6 +79,7 @@ def draw(
     portrait.mouth.close_rims(points, head)
     for eye in portrait.eyes:
         eye.close_lids(points, head, eye_in_head)
+    portrait.mesh.settle_lids(points, head)
     grid = torch.from_numpy(portrait.mesh.source_map(points, depth))[None]
     image = torch.from_numpy(portrait.skin).permute(2, 0, 1)[None]
     warped = backward_warp(image, grid, impl="opencv", mode="bicubic")
@@ -117,12 +118,12 @@ def _grow_over(picture: ImageArray, upper: Float64Array, lower: Float64Array) ->
     columns = np.ascontiguousarray(
         np.broadcast_to(np.arange(part.shape[1], dtype=np.float32), seen.coverage.shape)
     )
-    from_upper = cv2.remap(part, columns, rows - seen.below_upper + 0.2, cv2.INTER_LINEAR)
-    from_lower = cv2.remap(part, columns, rows + seen.above_lower - 0.2, cv2.INTER_LINEAR)
+    from_upper = cv2.remap(part, columns, rows - seen.below_upper, cv2.INTER_LINEAR)
+    from_lower = cv2.remap(part, columns, rows + seen.above_lower + 0.8, cv2.INTER_LINEAR)
     share = seen.below_upper / np.maximum(seen.below_upper + seen.above_lower, 1e-3)
     share = np.clip(share, 0.0, 1.0)[..., None]
     filled = from_upper * (1.0 - share) + from_lower * share
-    inside = np.clip(np.minimum(seen.below_upper, seen.above_lower) - 0.8, 0.0, 1.0)[..., None]
+    inside = np.clip(np.minimum(seen.below_upper, seen.above_lower) - 0.3, 0.0, 1.0)[..., None]
     inside = inside * (np.abs(seen.across) < 1.0)[None, :, None]
     part[...] = np.clip(part + (filled - part) * inside + 0.5, 0.0, 255.0).astype(np.uint8)
 

@@ -17,16 +17,16 @@ import numpy.typing as npt
 
 from engine.animator.head_motion import HeadMotion
 from engine.animator.raster import draw_source_map
-from engine.animator.topology import FACE_OVAL, FACE_TRIANGLES
+from engine.animator.topology import EYES, FACE_OVAL, FACE_POINTS, FACE_TRIANGLES, LASH_VERTICES
 
-__all__ = ["FACE_POINTS", "PortraitMesh", "build_mesh"]
+__all__ = ["PortraitMesh", "build_mesh"]
 
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-FACE_POINTS = 468
-"""Landmarks that are mesh vertices: all but the irises."""
-
+_RAYS_FROM = FACE_POINTS + LASH_VERTICES
+_LASH_SHARE = 0.3
+_FOLD_FOLLOWS = 0.4
 _RAY_STEPS = (0.12, 0.28, 0.48, 0.72, 1.0)
 _EARS = np.array([127, 234, 93, 356, 454, 323])
 _STILL_BORDER_PX = 8
@@ -37,10 +37,9 @@ class PortraitMesh:
     """Everything about the mesh that depends on the portrait alone.
 
     Attributes:
-        source_px: (V, 2) vertices in the crop; the first 468 are landmarks.
+        source_px: (V, 2) vertices in the crop: 468 landmarks, lashes, rays.
         triangles: (F, 3).
-        ray_follow_skull, ray_follow_outline: (R, 36, 1) how far each ray point goes with the skull as a
-            rigid ball,
+        ray_follow_skull, ray_follow_outline: (R, 36, 1) how far each ray point goes with the skull as a rigid ball,
             and with the face outline that its ray starts from.
         ray_depth: (R * 36,) depth of the ray points; behind all of the face.
         skull_centre_px: (3,) middle of the head, at the depth of the ears.
@@ -62,16 +61,30 @@ class PortraitMesh:
     ) -> tuple[Float64Array, Float64Array]:
         """Moved vertices (V, 2) and their depth (V,) for moved landmarks (468 or more, 3)."""
         face = np.asarray(face_px[:FACE_POINTS], dtype=np.float64)
-        rest = self.source_px[FACE_POINTS:].reshape(-1, len(FACE_OVAL), 2)
+        rest = self.source_px[_RAYS_FROM:].reshape(-1, len(FACE_OVAL), 2)
         outline_shift = face[FACE_OVAL, :2] - self.source_px[FACE_OVAL]
         rays = (
             rest
             + self.ray_follow_outline * outline_shift
             + self.ray_follow_skull * self._skull_shift(rest, head)
         )
-        vertices = np.concatenate([face[:, :2], rays.reshape(-1, 2)])
-        depth = np.concatenate([face[:, 2], self.ray_depth])
+        vertices = np.concatenate([face[:, :2], self.source_px[FACE_POINTS:_RAYS_FROM], rays.reshape(-1, 2)])
+        depth = np.concatenate([face[:, 2], *(face[eye.upper[1:-1], 2] for eye in EYES), self.ray_depth])
         return vertices, depth
+
+    def settle_lids(self, vertices_px: Float64Array, head: HeadMotion) -> None:
+        """Place what depends on the lid rims after those have moved; ``vertices_px`` changes in place.
+
+        Lashes ride with the rim. The fold comes down some of the way, so that the skin of the whole brow gives and
+        not only the narrow band below the fold.
+        """
+        for eye in EYES:
+            rim = eye.upper[1:-1]
+            above = self.source_px[eye.lashes] - self.source_px[rim]
+            vertices_px[eye.lashes] = vertices_px[rim] + above @ head.linear[:2, :2].T
+            band = self.source_px[rim] - self.source_px[eye.crease]
+            stretch = vertices_px[rim] - vertices_px[eye.crease] - band @ head.linear[:2, :2].T
+            vertices_px[eye.crease] += _FOLD_FOLLOWS * stretch
 
     def source_map(self, vertices_px: Float64Array, depth: Float64Array) -> npt.NDArray[np.float32]:
         """(H, W, 2) float32: for each pixel of the moved picture, its place in the crop."""
@@ -118,13 +131,16 @@ def build_mesh(landmarks_px: npt.NDArray[np.floating], height: int, width: int) 
     follow_skull = fade * towards_skull * (1.0 - 0.5 * neck)
     follow_outline = fade * (1.0 - towards_skull) * (1.0 - 0.25 * neck)
 
+    lashes = [
+        (1.0 - _LASH_SHARE) * face[eye.upper[1:-1], :2] + _LASH_SHARE * face[eye.crease, :2] for eye in EYES
+    ]
     ear_depth = float(face[_EARS, 2].mean())
     skull = np.array([face[_EARS, 0].mean(), face[_EARS, 1].mean(), ear_depth])
-    ray_depth = face[:, 2].max() + radius_px * (2.0 + steps + 0.0 * reach)
+    ray_depth = face[:, 2].max() + radius_px * np.broadcast_to(2.0 + steps, distance.shape)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     border = np.minimum(np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns))
     return PortraitMesh(
-        source_px=np.concatenate([face[:, :2], rays.reshape(-1, 2)]),
+        source_px=np.concatenate([face[:, :2], *lashes, rays.reshape(-1, 2)]),
         triangles=np.concatenate([FACE_TRIANGLES, _ray_triangles(len(_RAY_STEPS))]),
         ray_follow_skull=follow_skull[..., None],
         ray_follow_outline=follow_outline[..., None],
@@ -138,7 +154,7 @@ def build_mesh(landmarks_px: npt.NDArray[np.floating], height: int, width: int) 
 def _ray_triangles(steps: int) -> IntArray:
     """Two triangles for each cell between neighbouring rays, from the outline outwards."""
     count = len(FACE_OVAL)
-    rings = [FACE_OVAL] + [FACE_POINTS + count * k + np.arange(count) for k in range(steps)]
+    rings = [FACE_OVAL] + [_RAYS_FROM + count * k + np.arange(count) for k in range(steps)]
     triangles = []
     for inner, outer in itertools.pairwise(rings):
         inner_next, outer_next = np.roll(inner, -1), np.roll(outer, -1)

@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["EYES", "FACE_OVAL", "FACE_TRIANGLES", "MOUTH_LOWER", "MOUTH_UPPER", "RIGID_POINTS", "Eye"]
+__all__ = [
+    "EYES",
+    "FACE_OVAL",
+    "FACE_POINTS",
+    "FACE_TRIANGLES",
+    "LASH_VERTICES",
+    "MOUTH_LOWER",
+    "MOUTH_UPPER",
+    "Eye",
+]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -114,16 +123,20 @@ class Eye:
     Attributes:
         upper, lower: lid rims, both with the two corners as end points.
         crease: points of the upper-lid fold, one for each inner point of ``upper``.
+        lashes: mesh vertices of our own between the two, see ``LASH_VERTICES``.
         iris: centre, then the four points around it.
     """
 
-    __slots__ = ("crease", "iris", "lower", "upper")
+    __slots__ = ("crease", "iris", "lashes", "lower", "upper")
 
-    def __init__(self, upper: list[int], lower: list[int], crease: list[int], iris: list[int]) -> None:
+    def __init__(
+        self, upper: list[int], lower: list[int], crease: list[int], iris: list[int], first_lash: int
+    ) -> None:
         self.upper: IntArray = np.array(upper)
         self.lower: IntArray = np.array(lower)
         self.crease: IntArray = np.array(crease)
         self.iris: IntArray = np.array(iris)
+        self.lashes: IntArray = first_lash + np.arange(len(crease))
 
 
 EYES: tuple[Eye, Eye] = (
@@ -132,15 +145,24 @@ EYES: tuple[Eye, Eye] = (
         [33, 7, 163, 144, 145, 153, 154, 155, 133],
         [247, 30, 29, 27, 28, 56, 190],
         [468, 469, 470, 471, 472],
+        first_lash=468,
     ),
     Eye(
         [362, 398, 384, 385, 386, 387, 388, 466, 263],
         [362, 382, 381, 380, 374, 373, 390, 249, 263],
         [414, 286, 258, 257, 259, 260, 467],
         [473, 474, 475, 476, 477],
+        first_lash=475,
     ),
 )
 """At image left (the subject's right eye) and at image right."""
+
+FACE_POINTS = 468
+"""Landmarks that are mesh vertices: all but the irises."""
+
+LASH_VERTICES = 14
+"""Vertices that follow the landmarks in the mesh: a second row above each upper lid rim. It rides with the rim, so
+that lashes are not stretched when the lid comes down; the skin above them is."""
 
 MOUTH_UPPER: IntArray = np.array([78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308])
 MOUTH_LOWER: IntArray = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308])
@@ -153,9 +175,6 @@ FACE_OVAL: IntArray = np.ravel(
     ]
 )
 """Outline of the mesh, from the top of the forehead clockwise as seen in the picture."""
-
-RIGID_POINTS: IntArray = np.array([33, 133, 362, 263, 168, 6, 197, 10, 151, 9, 127, 356, 234, 454, 54, 284])
-"""Points that expression hardly moves: eye corners, nose bridge, forehead, temples."""
 
 
 def _strip(upper: IntArray, lower: IntArray) -> list[tuple[int, int, int]]:
@@ -174,8 +193,20 @@ _OPENINGS = [
     *(_strip(eye.upper, eye.lower) for eye in EYES),
 ]
 
+
+def _with_lashes(surface: IntArray) -> IntArray:
+    """The surface with its upper lid rims replaced by the lash rows, and the bands between the two."""
+    renamed = np.arange(FACE_POINTS + LASH_VERTICES)
+    bands = []
+    for eye in EYES:
+        renamed[eye.upper[1:-1]] = eye.lashes
+        row = np.concatenate([eye.upper[:1], eye.lashes, eye.upper[-1:]])
+        bands.append(np.array(_strip(row, eye.upper)))
+    return np.concatenate([renamed[surface], *bands])
+
+
 FACE_TRIANGLES: IntArray = np.concatenate(
-    [np.array(_SURFACE.split(), dtype=np.int64).reshape(-1, 3)[:, ::-1]]
+    [_with_lashes(np.array(_SURFACE.split(), dtype=np.int64).reshape(-1, 3)[:, ::-1])]
     + [np.array(strip) for strip in _OPENINGS]
 )
-"""(898, 3): every triangle of the closed face, clockwise as seen from the front."""
+"""(926, 3): every triangle of the closed face, clockwise as seen from the front."""
