@@ -110,10 +110,11 @@ def _choose(image: torch.Tensor, grid: torch.Tensor) -> Implementation:
             return "triton"
         _announce_fallback(image.device.type)
         return "reference"
-    if "opencv" in available:
-        return "opencv"
-    _announce_fallback("cpu")
-    return "reference"
+    if "opencv" not in available:
+        _announce_fallback("cpu")
+        return "reference"
+    # OpenCV takes four channels at a time; feature maps are faster in PyTorch.
+    return "opencv" if image.shape[1] <= 4 else "reference"
 
 
 def _announce_fallback(device_type: str) -> None:

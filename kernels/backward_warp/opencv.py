@@ -31,6 +31,8 @@ def backward_warp_opencv(image: torch.Tensor, grid: torch.Tensor, mode: str) -> 
     if places.size and not (places.min() >= -3.0 and places.max() <= min(width, height) + 2.0):
         places = np.clip(places, -3.0, np.array([width + 2, height + 2], dtype=np.float32))
     result = np.empty((batch, rows, columns, channels), dtype=pictures.dtype)
+    if result.size == 0:
+        return torch.from_numpy(result).permute(0, 3, 1, 2)
     interpolation = cv2.INTER_CUBIC if mode == "bicubic" else cv2.INTER_LINEAR
     for item in range(batch):
         for first in range(0, channels, 4):
