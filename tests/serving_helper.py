@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -21,6 +21,19 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from fake_engine import FakeEngine
 
 from server import AvatarServer, ServerConfig
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+]
 
 RATE_HZ = 48_000
 BLOCK = 960
@@ -131,6 +144,10 @@ async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         await asyncio.sleep(0.02)
+
+
+ServeFactory = Callable[..., Awaitable[Served]]
+"""``await serve_fake(engine=..., **config)``: the fixture of tests/server."""
 
 
 async def start_server(

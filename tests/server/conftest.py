@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
-from serving_helper import Served, start_server
-
-ServeFactory = Callable[..., Awaitable[Served]]
+from serving_helper import Served, ServeFactory, start_server
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import FormData
-from conftest import ServeFactory
 from fake_engine import FakeEngine
-from serving_helper import Served, until
+from serving_helper import Served, ServeFactory, until
 
 JPEG = b"\xff\xd8 a picture"
 TOKEN = "0123456789abcdef-token"

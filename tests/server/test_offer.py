@@ -7,10 +7,9 @@ import random
 import time
 
 import pytest
-from conftest import ServeFactory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving_helper import Served, until
+from serving_helper import Served, ServeFactory, until
 
 from server.offer import check_offer
 from server.protocol import Refusal

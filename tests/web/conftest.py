@@ -15,20 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
-from serving_helper import Served, start_server
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-]
+from serving_helper import CHROMIUM_FLAGS, Served, start_server
 
 
 @pytest.fixture(scope="session")

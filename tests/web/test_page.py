@@ -77,7 +77,7 @@ def test_microphone_moves_the_avatar(page: Any, tmp_path: Path) -> None:
         page.wait_for_timeout(40)
     fps = (page.evaluate(FRAMES) - before) / (time.monotonic() - began)
     assert fps > 15
-    assert max(levels) > 200 and min(levels) < 140, "the picture must change with the microphone's sound"
+    assert max(levels) - min(levels) > 80, "the picture must change with the microphone's sound"
     _wait(lambda: "fps" in page.inner_text("#stat-fps"))
     page.screenshot(path=tmp_path / "live.png")
     page.click("#start")
