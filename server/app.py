@@ -16,7 +16,7 @@ from server.clock import Clock, MonotonicClock
 from server.codecs import configure_codecs
 from server.config import ServerConfig
 from server.engine_host import EngineHost, EngineLike
-from server.limits import allowed_hosts, check_content_type, check_host, check_origin
+from server.limits import RateLimit, allowed_hosts, check_content_type, check_host, check_origin
 from server.offer import check_offer
 from server.portraits import PortraitStore, read_limited, read_upload
 from server.protocol import Answer, Refusal, encode_answer, encode_error, encode_portrait, parse_offer
@@ -59,6 +59,7 @@ class AvatarServer:
         self._clock = clock or MonotonicClock()
         self._assets = Assets(config.portrait)
         self._portraits = PortraitStore(config.max_portraits)
+        self._portrait_rate = RateLimit(per_second=0.5, burst=10)
         self._hosts: frozenset[str] = frozenset()
         self._host: EngineHost | None = None
 
@@ -153,6 +154,8 @@ class AvatarServer:
         self.sessions.release(runner.session_id)
 
     async def _portrait(self, request: web.Request) -> web.Response:
+        if not self._portrait_rate.allow(self._clock.now_s()):
+            raise Refusal("rate_limited", "Too many pictures at once. Wait a moment.", retry_after_s=2)
         upload = await read_upload(request, self.config.max_portrait_bytes)
         if not upload.consent:
             raise Refusal(

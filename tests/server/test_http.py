@@ -217,6 +217,17 @@ async def test_broken_forms_are_refused(served: Served) -> None:
         assert response.status == 200
 
 
+async def test_pictures_are_taken_at_a_limited_rate(served: Served) -> None:
+    statuses = []
+    for _ in range(14):
+        headers = {"Content-Type": "image/jpeg"}
+        async with served.http.post(f"{served.url}/portraits", data=JPEG, headers=headers) as response:
+            statuses.append(response.status)
+            retry = response.headers.get("Retry-After")
+    assert statuses[:10] == [400] * 10
+    assert (statuses[-1], retry) == (429, "2")
+
+
 async def test_only_a_few_portraits_are_kept(serve_fake: ServeFactory) -> None:
     served = await serve_fake(max_portraits=2)
     ids = []

@@ -181,6 +181,20 @@ async def test_interrupt_silences_at_once(served: Served) -> None:
     assert served.engine.sessions[-1].interrupts == 1
 
 
+async def test_a_new_frame_leaves_soon_after_an_interrupt(served: Served) -> None:
+    caller = await served.caller(VoiceTrack(_tone(20.0))).connect()
+    await until(lambda: any(_is_white(frame) for frame in caller.frames))
+    runner = served.server.sessions.find(caller.session_id)
+    waits_ms = []
+    for _ in range(5):
+        await asyncio.sleep(0.3)
+        runner.interrupt()
+        began, sent = time.monotonic(), runner.video.sent
+        await until(lambda sent=sent: runner.video.sent > sent)
+        waits_ms.append(1e3 * (time.monotonic() - began))
+    assert np.median(waits_ms) < 100, waits_ms
+
+
 async def test_sound_faster_than_real_time_is_paced(served: Served) -> None:
     caller = await served.caller(VoiceTrack(_tone(4.0), speed=3.0)).connect()
     await until(lambda: any(_is_white(frame) for frame in caller.frames))
