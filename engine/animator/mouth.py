@@ -28,6 +28,7 @@ _TOUCHING = 0.022
 _OWN_MARGIN_PX = 14
 _EDGE_SOFTNESS_PX = 0.6
 _LOWER_TEETH_SHOW = 0.055
+_SEAM_STRENGTH = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,10 +84,12 @@ class MouthLayer:
     ) -> None:
         """Draw the inside of the mouth into ``frame`` in place, between the rims of ``points_px`` (V, 2)."""
         upper, lower = points_px[MOUTH_UPPER], points_px[MOUTH_LOWER]
-        box = box_around(np.concatenate([upper, lower]), 1.0, *frame.shape[:2])
+        box = box_around(np.concatenate([upper, lower]), 2.0, *frame.shape[:2])
         if box.empty:
             return
         seen = opening(upper, lower, box, _EDGE_SOFTNESS_PX)
+        if self.own is not None:
+            self._draw_seam(frame, seen, box, float(np.linalg.norm(lower - upper, axis=1).max()) / head.scale)
         if float(seen.coverage.max()) < 1.0 / 255.0:
             return
         jaw = self._jaw_shift(points_px, landmarks_px, head)
@@ -110,6 +113,19 @@ class MouthLayer:
         part = frame[box.slices]
         alpha = seen.coverage[..., None]
         part[...] = np.clip(part + (inside - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
+
+    def _draw_seam(self, frame: ImageArray, seen: Opening, box: Box, gap_px: float) -> None:
+        """Shadow where the lips of a portrait that came with them apart now meet."""
+        shut = 1.0 - float(
+            smooth_step(gap_px / min(0.08 * self.width_px, 0.5 * float(self.rest_gap_px.max())))
+        )
+        if shut < 0.01:
+            return
+        line = np.exp(-(seen.below_upper**2)) * np.clip(3.0 - 3.0 * np.abs(seen.across), 0.0, 1.0)
+        alpha = (_SEAM_STRENGTH * shut * line).astype(np.float32)[..., None]
+        part = frame[box.slices]
+        shade = self.light * np.array([0.36, 0.17, 0.16], np.float32)
+        part[...] = np.clip(part + (shade - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
 
     def _jaw_shift(
         self, points_px: Float64Array, landmarks_px: npt.NDArray[np.floating], head: HeadMotion
