@@ -8,6 +8,7 @@ import { openVoice } from "./voice.js";
 
 const $ = (id) => document.getElementById(id);
 const STATS_MS = 1000;
+const IDLE = "Choose a face and a voice, then press Start.";
 
 let run = null; // {connection, voice} while starting or live
 let soundChosen = false;
@@ -24,7 +25,10 @@ const portrait = new PortraitPicker(
     hint: $("own-hint"),
     consent: $("consent"),
   },
-  (url) => ($("poster").src = url),
+  (url) => {
+    $("poster").src = url;
+    $("screen").classList.toggle("photo", url.startsWith("blob:"));
+  },
   showProblem,
 );
 
@@ -61,8 +65,8 @@ async function start() {
     if (run !== mine) return;
     if (error.code === "not_found") portrait.forget();
     if (error.code === "unauthorized") askForToken();
-    showProblem(error.message);
-    stop();
+    showProblem(error.code === "unauthorized" ? "This server needs its access token." : error.message);
+    stop(IDLE);
   }
 }
 
@@ -94,7 +98,7 @@ function connectionChanged(mine, state) {
     playVoice(mine);
   } else if (state === "failed") {
     showProblem("The connection to the server was lost or could not be made.");
-    stop();
+    stop(IDLE);
     showConnection("failed", "Failed");
   } else {
     stop("The session has ended.");

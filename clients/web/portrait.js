@@ -67,7 +67,7 @@ export class PortraitPicker {
     const { thumb, name, hint, consent, faces } = this.elements;
     thumb.src = this.url;
     name.textContent = file.name;
-    hint.textContent = "Drop another one to change it";
+    hint.textContent = "Drop another to change it";
     consent.checked = false;
     faces.querySelector("input[value=own]").checked = true;
     this.onProblem(null);
