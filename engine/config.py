@@ -50,10 +50,15 @@ class StreamConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class MixerConfig:
-    """Scales, limits and gate times of the mixer (frames are 40 ms; angles in radians)."""
+    """Scales, limits and gate times of the mixer (frames are 40 ms; angles in radians).
+
+    Poses are the mean of the last ``pose_smoothing_frames``, as the release smooths them; here the mean ends at the
+    shown frame, so the head follows half a window later.
+    """
 
     expression_scale: float = 1.0
     pose_scale: float = 1.0
+    pose_smoothing_frames: int = 5
     rotation_limit_rad: float = 0.35
     translation_limit: float = 0.12
     gaze_limit_rad: float = 0.3 * 3.141592653589793
@@ -61,6 +66,8 @@ class MixerConfig:
     mouth_open_frames: int = 2
 
     def __post_init__(self) -> None:
+        if self.pose_smoothing_frames < 1:
+            raise ValueError("pose_smoothing_frames must be at least 1 (no smoothing)")
         if self.mouth_close_frames < 1 or self.mouth_open_frames < 1:
             raise ValueError("mouth_close_frames and mouth_open_frames must be at least 1")
         for name in ("rotation_limit_rad", "translation_limit", "gaze_limit_rad"):

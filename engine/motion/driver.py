@@ -98,7 +98,7 @@ class MotionDriver:
         with torch.inference_mode():
             self._feature0 = networks.model.eye_feature(self._expression0.cpu()).to(networks.device)
         self._hop: _F32 = np.zeros((0, 6), dtype=np.float32)
-        self._mixer = MixerState.start(avatar.coefficients.gaze)
+        self._mixer = MixerState.start(avatar.coefficients.gaze, networks.mixer)
 
     @torch.inference_mode()
     def step(self, index: int, heard_index: int, listener: Listener, speaking: bool) -> _F32:

@@ -6,6 +6,7 @@ command in. All state belongs to one session and is a function of the frames mix
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,12 +69,14 @@ class MixerState:
     """What the mixer remembers of one session between frames."""
 
     gaze: _F32
+    residuals: deque[_F32]
     opening: float = 0.0
 
     @classmethod
-    def start(cls, gaze: _F32) -> MixerState:
-        """State before the first frame: mouth at rest, eyes as in the portrait."""
-        return cls(gaze=gaze.astype(np.float32).copy())
+    def start(cls, gaze: _F32, config: MixerConfig) -> MixerState:
+        """State before the first frame: mouth at rest, head and eyes as in the portrait."""
+        still = [np.zeros(6, dtype=np.float32)] * config.pose_smoothing_frames
+        return cls(gaze.astype(np.float32).copy(), deque(still, maxlen=config.pose_smoothing_frames))
 
 
 def mix(
@@ -103,7 +106,9 @@ def mix(
     opening = state.opening * state.opening * (3.0 - 2.0 * state.opening)
     scaled = rest.expression + config.expression_scale * (expression - rest.expression)
     mouth = scaled + np.float32(1.0 - opening) * (rest.pull @ (rest.expression - scaled))
-    pose = pose_0 + _limited(config.pose_scale * pose_residual, config)
+    state.residuals.append(pose_residual)
+    smooth = np.mean(state.residuals, axis=0, dtype=np.float32)
+    pose = pose_0 + _limited(config.pose_scale * smooth, config)
     target = np.clip(gaze, -config.gaze_limit_rad, config.gaze_limit_rad)
     state.gaze += np.float32(_GAZE_RATE) * (target - state.gaze)
     descriptor: _F32 = np.concatenate([mouth, pose, state.gaze]).astype(np.float32)

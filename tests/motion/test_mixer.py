@@ -39,13 +39,14 @@ def rest() -> tuple[np.ndarray, np.ndarray, MouthRest]:
 def _run(
     rest: MouthRest, expression: np.ndarray, speaking: list[bool], config: MixerConfig | None = None
 ) -> np.ndarray:
-    state = MixerState.start(np.zeros(2, np.float32))
+    config = config or MixerConfig()
+    state = MixerState.start(np.zeros(2, np.float32), config)
     zero = np.zeros(6, np.float32)
     return np.stack(
         [
             mix(
                 state,
-                config or MixerConfig(),
+                config,
                 rest,
                 expression=expression,
                 pose_0=zero,
@@ -77,8 +78,8 @@ def test_silence_closes_the_mouth_and_leaves_the_eyes(rest: tuple[np.ndarray, np
 def test_poses_stay_within_limits_and_near_zero_pass_unchanged(
     rest: tuple[np.ndarray, np.ndarray, MouthRest],
 ) -> None:
-    config = MixerConfig()
-    state = MixerState.start(np.zeros(2, np.float32))
+    config = MixerConfig(pose_smoothing_frames=1)
+    state = MixerState.start(np.zeros(2, np.float32), config)
     pose_0 = np.full(6, 0.1, np.float32)
 
     def pose(residual: float) -> np.ndarray:
@@ -103,7 +104,7 @@ def test_gaze_arrives_without_overshoot_and_is_limited(
     rest: tuple[np.ndarray, np.ndarray, MouthRest],
 ) -> None:
     config = MixerConfig()
-    state = MixerState.start(np.zeros(2, np.float32))
+    state = MixerState.start(np.zeros(2, np.float32), config)
     zero6 = np.zeros(6, np.float32)
     yaw = [
         float(
@@ -122,3 +123,22 @@ def test_gaze_arrives_without_overshoot_and_is_limited(
     ]
     assert all(later >= earlier for earlier, later in itertools.pairwise(yaw))
     assert yaw[-1] == pytest.approx(0.3 * math.pi, abs=1e-3)
+
+
+def test_poses_are_the_mean_of_the_last_frames(rest: tuple[np.ndarray, np.ndarray, MouthRest]) -> None:
+    config = MixerConfig(pose_smoothing_frames=4)
+    state = MixerState.start(np.zeros(2, np.float32), config)
+    steps = [
+        mix(
+            state,
+            config,
+            rest[2],
+            expression=np.zeros(64, np.float32),
+            pose_0=np.zeros(6, np.float32),
+            pose_residual=np.full(6, 1e-3, np.float32),
+            gaze=np.zeros(2, np.float32),
+            speaking=True,
+        )[64]
+        for _ in range(6)
+    ]
+    assert steps == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3], rel=1e-3)
