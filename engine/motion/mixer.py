@@ -107,7 +107,7 @@ def mix(
     scaled = rest.expression + config.expression_scale * (expression - rest.expression)
     mouth = scaled + np.float32(1.0 - opening) * (rest.pull @ (rest.expression - scaled))
     state.residuals.append(pose_residual)
-    smooth = np.mean(state.residuals, axis=0, dtype=np.float32)
+    smooth: _F32 = np.stack(list(state.residuals)).mean(axis=0)
     pose = pose_0 + _limited(config.pose_scale * smooth, config)
     target = np.clip(gaze, -config.gaze_limit_rad, config.gaze_limit_rad)
     state.gaze += np.float32(_GAZE_RATE) * (target - state.gaze)
