@@ -17,7 +17,7 @@ from engine.motion.denoiser import PoseDenoiser
 from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeMotionNetwork
 
-__all__ = ["denoiser_tensors", "eye_tensors", "lip_tensors", "two_stage_parts"]
+__all__ = ["Rules", "denoiser_tensors", "eye_tensors", "lip_tensors", "renamed_tensors", "two_stage_parts"]
 
 Rules = tuple[tuple[str, str | None], ...]
 
@@ -66,7 +66,7 @@ def lip_tensors(released: Mapping[str, Tensor], network: LipNetwork) -> dict[str
         WeightsCorrupt: a name is unknown, or a tensor does not fit the network.
     """
     bare = {name.removeprefix(_PARALLEL): tensor for name, tensor in released.items()}
-    return _renamed(bare, _LIP, network)
+    return renamed_tensors(bare, _LIP, network)
 
 
 def two_stage_parts(released: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -82,15 +82,20 @@ def two_stage_parts(released: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
 
 def eye_tensors(released: Mapping[str, Tensor], network: EyeMotionNetwork) -> dict[str, Tensor]:
     """Eye part of a released two-stage checkpoint as the state of ``network``; raises as `lip_tensors`."""
-    return _renamed(released, _EYE, network)
+    return renamed_tensors(released, _EYE, network)
 
 
 def denoiser_tensors(released: Mapping[str, Tensor], network: PoseDenoiser) -> dict[str, Tensor]:
     """Released pose or gaze checkpoint as the state of ``network``; raises as `lip_tensors`."""
-    return _renamed(released, _DENOISER, network)
+    return renamed_tensors(released, _DENOISER, network)
 
 
-def _renamed(released: Mapping[str, Tensor], rules: Rules, network: nn.Module) -> dict[str, Tensor]:
+def renamed_tensors(released: Mapping[str, Tensor], rules: Rules, network: nn.Module) -> dict[str, Tensor]:
+    """A released checkpoint as the state of ``network``, each name by the first rule that matches all of it.
+
+    Raises:
+        WeightsCorrupt: no rule knows a name, a tensor does not fit the network, or the network lacks some.
+    """
     own = network.state_dict()
     renamed: dict[str, Tensor] = {}
     for name, tensor in released.items():

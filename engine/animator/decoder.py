@@ -1,0 +1,179 @@
+"""Decoder: a point of the latent space and a portrait's feature maps to a picture.
+
+    constant 4x4 -> styled conv -> level 8 -> level 16 -> ... -> level 256 -> RGB
+
+    a level      out  --styled, x2--> styled --------------+--> blend --> out of the level
+                                         |                 |
+                 flow of the level below +--flow head--> flow, mask m
+                                                           |
+                 portrait's features ------------------> warp * m --[SFT]--> RGB head (+ RGB of the level below)
+
+Shape suffixes: B rows, C channels, H and W pixels, S style.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.animator.equalised import SLOPE, EqualisedConv2d, fused_leaky_relu
+from engine.animator.fir import FirUpsample
+from engine.animator.modulated_conv import ModulatedConv2d, StyledConv2d
+
+__all__ = ["Decoder", "MaskMode"]
+
+MaskMode = Literal["paper", "released"]
+_FIRST_SIZE = 4
+
+
+class _FlowHead(nn.Module):
+    """Flow and mask of a level, as a correction of the level below's."""
+
+    def __init__(self, channels: int, style_size: int, *, first: bool) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(channels, 3, 1, style_size, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.upsample = None if first else FirUpsample(3)
+
+    def forward(self, x_BCHW: Tensor, style_BS: Tensor, below: Tensor | None) -> Tensor:
+        """Raw flow x, flow y and mask, (B, 3, H, W)."""
+        raw_B3HW: Tensor = self.conv(x_BCHW, style_BS) + self.bias[:, None, None]
+        if self.upsample is not None:
+            raw_B3HW = raw_B3HW + self.upsample(below)
+        return raw_B3HW
+
+
+class _RgbHead(nn.Module):
+    """Colours of a level, added to those of the level below. It is activated, and not modulated."""
+
+    def __init__(self, channels: int, *, first: bool) -> None:
+        super().__init__()
+        self.conv = EqualisedConv2d(channels, 3, 1)
+        self.activation_bias = nn.Parameter(torch.zeros(3))
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.upsample = None if first else FirUpsample(3)
+
+    def forward(self, x_BCHW: Tensor, below: Tensor | None) -> Tensor:
+        rgb_B3HW = fused_leaky_relu(self.conv(x_BCHW), self.activation_bias) + self.bias[:, None, None]
+        if self.upsample is not None:
+            rgb_B3HW = rgb_B3HW + self.upsample(below)
+        return rgb_B3HW
+
+
+class _FeatureTransform(nn.Module):
+    """Spatial feature transform (SFT): x + x a(x) + b(x)."""
+
+    def __init__(self, channels: int, style_size: int) -> None:
+        super().__init__()
+        self.scale_1 = StyledConv2d(channels, channels, style_size)
+        self.scale_2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.shift_1 = StyledConv2d(channels, channels, style_size)
+        self.shift_2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x_BCHW: Tensor, style_BS: Tensor) -> Tensor:
+        scale_BCHW: Tensor = self.scale_2(F.leaky_relu(self.scale_1(x_BCHW, style_BS), SLOPE))
+        shift_BCHW: Tensor = self.shift_2(F.leaky_relu(self.shift_1(x_BCHW, style_BS), SLOPE))
+        return x_BCHW + x_BCHW * scale_BCHW + shift_BCHW
+
+
+class _Level(nn.Module):
+    """One size of the decoder; ``first`` is the one that has no flow and no colours below it."""
+
+    def __init__(
+        self, channels: int, width: int, style_size: int, *, first: bool, transform: bool, mask_mode: MaskMode
+    ) -> None:
+        super().__init__()
+        self.mask_mode = mask_mode
+        self.up = StyledConv2d(channels, width, style_size, upsample=True)
+        self.conv = StyledConv2d(width, width, style_size)
+        self.to_flow = _FlowHead(width, style_size, first=first)
+        self.to_rgb = _RgbHead(width, first=first)
+        self.transform = _FeatureTransform(width, style_size) if transform else None
+
+    def forward(
+        self, x_BCHW: Tensor, style_BS: Tensor, feature_BCHW: Tensor, raw: Tensor | None, rgb: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What goes to the next level: features, raw flow and mask, colours."""
+        x_BCHW = self.conv(self.up(x_BCHW, style_BS), style_BS)
+        raw = self.to_flow(x_BCHW, style_BS, raw)
+        mask_B1HW = torch.sigmoid(raw[:, 2:])
+        warped_BCHW = _warp(feature_BCHW, raw[:, :2]) * mask_B1HW
+        kept_BCHW = x_BCHW * (1 - mask_B1HW)
+        if self.transform is None:
+            return warped_BCHW + kept_BCHW, raw, self.to_rgb(warped_BCHW, rgb)
+        shown_BCHW = self.transform(warped_BCHW, style_BS)
+        if self.mask_mode == "released":
+            # The release takes the blended features for the mask here, and its weights are trained so.
+            kept_BCHW = x_BCHW * (1 - (warped_BCHW + kept_BCHW))
+        return shown_BCHW + kept_BCHW, raw, self.to_rgb(shown_BCHW, rgb)
+
+
+class Decoder(nn.Module):
+    """The picture of a latent code and a portrait (Fig. 2)."""
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        style_size: int,
+        *,
+        transform_sizes: tuple[int, ...] = (),
+        mask_mode: MaskMode = "paper",
+    ) -> None:
+        """``widths``: channels at 4, 8, 16, ... pixels; ``transform_sizes``: sizes that have an SFT block.
+
+        ``mask_mode``: how a level with SFT keeps what was not warped: by 1 - mask ("paper"), or as the
+        released weights were trained ("released").
+        """
+        super().__init__()
+        if mask_mode not in get_args(MaskMode):
+            raise ValueError(f"mask_mode must be one of {get_args(MaskMode)}, not {mask_mode!r}")
+        self.constant_CHW = nn.Parameter(torch.randn(widths[0], _FIRST_SIZE, _FIRST_SIZE))
+        self.first = StyledConv2d(widths[0], widths[0], style_size)
+        self.levels = nn.ModuleList(
+            _Level(
+                channels,
+                width,
+                style_size,
+                first=index == 0,
+                transform=_FIRST_SIZE << index + 1 in transform_sizes,
+                mask_mode=mask_mode,
+            )
+            for index, (channels, width) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+        )
+
+    def forward(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        """Picture (B, 3, size, size), in [-1, 1] up to what the network overshoots.
+
+        Args:
+            latent_BS: z_R + lambda eta.
+            features: the encoder's feature maps from 8x8 up.
+        """
+        return self.pyramid(latent_BS, features)[-1]
+
+    def pyramid(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Colours after every level, from 8x8 up; the last one is the picture. Arguments as `forward`."""
+        x_BCHW: Tensor = self.first(self.constant_CHW.expand(len(latent_BS), -1, -1, -1), latent_BS)
+        raw: Tensor | None = None
+        rgb: Tensor | None = None
+        pictures: list[Tensor] = []
+        for level, feature_BCHW in zip(self.levels, features, strict=True):
+            x_BCHW, raw, rgb = level(x_BCHW, latent_BS, feature_BCHW, raw, rgb)
+            pictures.append(rgb)
+        return tuple(pictures)
+
+
+def _warp(feature_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
+    """Fetch features from the identity grid plus tanh(flow) (x, y in [-1, 1] of the picture), zeros outside.
+
+    In float32 whatever the network's type: half precision would place samples up to 1/16 px off.
+    """
+    height, width = flow_B2HW.shape[2:]
+    flow_B2HW = torch.tanh(flow_B2HW.float())
+    x_BHW = flow_B2HW[:, 0] + torch.linspace(-1, 1, width, device=flow_B2HW.device)
+    y_BHW = flow_B2HW[:, 1] + torch.linspace(-1, 1, height, device=flow_B2HW.device)[:, None]
+    grid_BHW2 = torch.stack([x_BHW, y_BHW], dim=-1)
+    warped_BCHW = F.grid_sample(feature_BCHW.float(), grid_BHW2, align_corners=False)
+    return warped_BCHW.to(feature_BCHW.dtype)

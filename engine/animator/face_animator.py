@@ -1,0 +1,152 @@
+"""The face animator of section 3.3: a portrait and a window of motion descriptors to a picture.
+
+Once per portrait: ``encode``. Once per frame: ``animate``. Shape suffixes: B rows, T frames, D descriptor (72),
+S style, M directions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Self
+
+from torch import Tensor, nn
+
+from engine.animator.decoder import Decoder, MaskMode
+from engine.animator.descriptor_mapping import DescriptorMapping, MotionHead
+from engine.animator.encoder import AppearanceEncoder
+from engine.animator.equalised import freeze
+from engine.animator.motion_basis import MotionBasis
+from engine.motion.coefficients import DESCRIPTOR_SIZE
+
+__all__ = ["FaceAnimatorConfig", "FaceAnimatorNetwork"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FaceAnimatorConfig:
+    """Layout of the animator; defaults are the released one.
+
+    ``widths``: channels at 4, 8, 16, ... pixels, in the encoder and in the decoder; their number sets the size
+    of the picture. ``past_frames`` and ``future_frames``: descriptors seen before and after the shown one.
+    ``transform_sizes``: sizes in pixels that have an SFT block. ``mask_mode``: see `Decoder`.
+    """
+
+    widths: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64)
+    style_size: int = 512
+    directions: int = 20
+    past_frames: int = 13
+    future_frames: int = 13
+    mapping_width: int = 512
+    mapping_kernel: int = 7
+    mapping_dilations: tuple[int, ...] = (3, 3, 3)
+    head_layers: int = 5
+    transform_sizes: tuple[int, ...] = (64, 128, 256)
+    mask_mode: MaskMode = "released"
+
+    def __post_init__(self) -> None:
+        sizes = (*self.widths, self.style_size, self.mapping_width, self.mapping_kernel, self.head_layers)
+        if len(self.widths) < 2 or min((*sizes, *self.mapping_dilations)) < 1:
+            raise ValueError("widths needs two numbers or more, and all sizes must be positive")
+        if not 1 <= self.directions <= self.style_size:
+            raise ValueError(f"directions must be within 1..{self.style_size}, not {self.directions}")
+        if self.past_frames < 0 or self.future_frames < 0:
+            raise ValueError("past_frames and future_frames must not be negative")
+        needed = self.mapping_kernel + 2 * sum(self.mapping_dilations)
+        if self.window_frames < needed:
+            raise ValueError(f"the mapping needs a window of {needed} frames, not {self.window_frames}")
+        unknown = set(self.transform_sizes) - {8 << index for index in range(len(self.widths) - 1)}
+        if unknown:
+            raise ValueError(f"the decoder has no levels of the transform_sizes {sorted(unknown)}")
+
+    @classmethod
+    def paper(cls) -> FaceAnimatorConfig:
+        """The released layout."""
+        return cls()
+
+    @classmethod
+    def lite(cls) -> FaceAnimatorConfig:
+        """Our own weights' layout: narrow, no SFT, no descriptor from the future, the mask as the paper says."""
+        return cls(
+            widths=(192, 160, 128, 96, 48, 24, 12),
+            style_size=256,
+            past_frames=6,
+            future_frames=0,
+            mapping_width=256,
+            mapping_kernel=3,
+            mapping_dilations=(1, 1),
+            head_layers=3,
+            transform_sizes=(),
+            mask_mode="paper",
+        )
+
+    @property
+    def window_frames(self) -> int:
+        """Descriptors that one picture needs."""
+        return self.past_frames + 1 + self.future_frames
+
+    @property
+    def picture_size(self) -> int:
+        """Height and width of portrait and picture in pixels."""
+        return 2 << len(self.widths)
+
+
+class FaceAnimatorNetwork(nn.Module):
+    """Encoder, descriptor mapping, motion basis and decoder."""
+
+    def __init__(self, config: FaceAnimatorConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or FaceAnimatorConfig.paper()
+        self.encoder = AppearanceEncoder(config.widths, config.style_size)
+        self.mapping = DescriptorMapping(
+            DESCRIPTOR_SIZE, config.mapping_width, config.mapping_kernel, config.mapping_dilations
+        )
+        self.head = MotionHead(config.style_size, config.mapping_width, config.directions, config.head_layers)
+        self.basis = MotionBasis(config.style_size, config.directions)
+        self.decoder = Decoder(
+            config.widths,
+            config.style_size,
+            transform_sizes=config.transform_sizes,
+            mask_mode=config.mask_mode,
+        )
+
+    def encode(self, rgb_B3HW: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Identity code z_R (B, S) and feature maps of portraits (B, 3, size, size) in [-1, 1]."""
+        identity_code_BS, features = self.encoder(rgb_B3HW)
+        return identity_code_BS, features
+
+    def navigate(
+        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None
+    ) -> Tensor:
+        """Latent code z_R + lambda eta (Eq. 9 and section 4.3), (B, S).
+
+        Args:
+            window_BTD: float (B, past + 1 + future, 72), motion descriptors around the shown frame.
+            intensity_B: lambda of each row: 0 is the canonical face, 1 (None) the whole motion.
+        """
+        magnitudes_BM = self.head(identity_code_BS, self.mapping(window_BTD))
+        if intensity_B is not None:
+            magnitudes_BM = magnitudes_BM * intensity_B[:, None]
+        latent_BS: Tensor = identity_code_BS + self.basis(magnitudes_BM)
+        return latent_BS
+
+    def animate(
+        self,
+        identity_code_BS: Tensor,
+        features: tuple[Tensor, ...],
+        window_BTD: Tensor,
+        intensity_B: Tensor | None = None,
+    ) -> Tensor:
+        """The per-frame part: pictures (B, 3, size, size) in [-1, 1]; arguments as `encode` and `navigate`."""
+        picture_B3HW: Tensor = self.decoder(
+            self.navigate(identity_code_BS, window_BTD, intensity_B), features
+        )
+        return picture_B3HW
+
+    def forward(self, rgb_B3HW: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None) -> Tensor:
+        """`encode` and `animate` in one call, as training wants it."""
+        identity_code_BS, features = self.encode(rgb_B3HW)
+        return self.animate(identity_code_BS, features, window_BTD, intensity_B)
+
+    def freeze(self) -> Self:
+        """Turn into constants, in place and for inference only, what depends on the weights alone."""
+        freeze(self)
+        return self.eval().requires_grad_(False)
