@@ -26,6 +26,7 @@ _PITCH_LIMIT_RAD = 0.45
 _MARGIN_PX = 10
 _EDGE_SOFTNESS_PX = 0.45
 _LASH_STRENGTH = 0.6
+_SEEN_IRIS_PIXELS = 12
 """The eyes of a face never turn further than this; commands approach it smoothly."""
 
 
@@ -45,6 +46,7 @@ class EyeLayer:
             the portrait at rest.
         box: place of these textures in the crop.
         lash: (3,) colour of the lash line.
+        sealed: whether the portrait's eye is shut; then iris and white are invented.
     """
 
     eye: Eye
@@ -59,6 +61,7 @@ class EyeLayer:
     residue: Float32Array
     box: Box
     lash: Float32Array
+    sealed: bool
 
     def iris_shift(self, gaze: tuple[float, float]) -> Float64Array:
         """Shift (2,) of the iris in the head's frontal plane, at the portrait's size, for an eye-in-head gaze."""
@@ -72,7 +75,7 @@ class EyeLayer:
         gap = (lower - upper) @ down / head.scale
         rest, shut = self.rest_gap_px, self.shut_gap_px
         narrow = rest * (gap - shut) / np.maximum(rest - shut, 1e-6)
-        shown = np.maximum(np.where(gap < rest, narrow, gap), 0.0)
+        shown = np.maximum(gap - rest if self.sealed else np.where(gap < rest, narrow, gap), 0.0)
         openness = np.clip(shown / np.maximum(rest, 1e-6), 0.0, 1.0)
         closing = gap - shown
         # The lids go with the iris, by as much as the expression has not moved them already.
@@ -198,11 +201,15 @@ def build_eye(
     distance = np.hypot(x - centre[0], y - centre[1]).astype(np.float32)
     visible = (seen.below_upper > 1.0) & (seen.above_lower > 0.6) & (np.abs(seen.across) < 0.97)
     white = _white_of_eye(picture, visible & (distance > 1.22 * iris_radius), seen.coverage)
-    iris = _whole_iris(picture, visible, distance, iris_radius, white)
+    sealed = int((visible & (distance < iris_radius)).sum()) < _SEEN_IRIS_PIXELS
+    iris = _whole_iris(picture, visible, distance, iris_radius, white, sealed)
     composite = white * (1.0 - iris[..., 3:] / 255.0) + iris[..., :3]
-    residue = picture - composite
-    edge = seen.below_upper[:, :, None]
-    near_upper = (np.abs(edge[..., 0]) < 1.2) & (np.abs(seen.across) < 0.8)
+    # Beyond the rims the portrait shows lids, which must not come along when the eye opens wider.
+    within = np.clip(np.minimum(seen.below_upper, seen.above_lower) + 1.5, 0.0, 1.0)
+    if sealed:
+        within *= 0.0
+    residue = (picture - composite) * within[..., None]
+    near_upper = (np.abs(seen.below_upper) < 1.2) & (np.abs(seen.across) < 0.8)
     lash = np.quantile(picture[near_upper], 0.2, axis=0) if near_upper.any() else np.array([60.0, 45.0, 40.0])
     return EyeLayer(
         eye=eye,
@@ -217,6 +224,7 @@ def build_eye(
         residue=residue.astype(np.float32),
         box=box,
         lash=np.asarray(lash, np.float32),
+        sealed=sealed,
     )
 
 
@@ -231,7 +239,8 @@ def _white_of_eye(
     """The eye with everything but its visible white smoothed over from that white."""
     if int(known.sum()) < 6:
         inside = picture[coverage > 0.5]
-        colour = np.quantile(inside, 0.8, axis=0) if len(inside) else np.array([190.0, 180.0, 175.0])
+        colour = np.quantile(inside if len(inside) > 12 else picture.reshape(-1, 3), 0.8, axis=0)
+        colour = 0.3 * colour + 0.7 * colour.mean()
         return np.broadcast_to(colour.astype(np.float32), picture.shape).copy()
     weight = known.astype(np.float32)
     total = picture * weight[..., None]
@@ -254,6 +263,7 @@ def _whole_iris(
     distance: Float32Array,
     radius: float,
     white: Float32Array,
+    sealed: bool,
 ) -> Float32Array:
     """Iris disc with a soft rim, RGBA premultiplied; what the lids hide continues the visible rings."""
     rings = np.arange(0.0, 1.35 * radius, 0.75)
@@ -269,6 +279,11 @@ def _whole_iris(
             profile[k] = (
                 np.quantile(picture[near], 0.3, axis=0) if near.any() else white.mean(axis=(0, 1)) * 0.3
             )
+    if sealed:
+        # A brown iris in the portrait's light.
+        shade = np.interp(rings / radius, [0.0, 0.35, 0.5, 0.85, 1.0], [0.10, 0.12, 0.36, 0.36, 0.22])
+        level = float(np.quantile(picture, 0.8))
+        profile = (level * shade[:, None] * np.array([1.0, 0.78, 0.62])).astype(np.float32)
     hidden = np.stack([np.interp(distance, rings, profile[:, c]) for c in range(3)], axis=-1)
     trust = cv2.GaussianBlur(visible.astype(np.float32), (0, 0), 0.7)
     trust = np.clip(2.0 * trust - 1.0, 0.0, 1.0)[..., None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -247,3 +248,24 @@ def test_a_smile_can_close_its_lips(data_dir: Path, stage: Stage) -> None:
         return float(np.quantile(part.min(axis=2), 0.95))
 
     assert whitest(closed) < 0.85 * whitest(crop.rgb)
+
+
+def test_a_portrait_with_shut_eyes_can_open_them(stage: Stage) -> None:
+    model = LandmarkModel.load(_WEIGHTS / "motion_space.safetensors")
+    asleep = stage.picture(stage.blink)
+    crop = FaceCrop(asleep, FaceLandmarker().detect(asleep), stage.crop.matrix)
+    coefficients = model.fit(crop.landmarks_px)
+    prepared = stage.animator.prepare(crop, coefficients)
+    awake = coefficients.descriptor.copy()
+    awake[:64] = stage.rest[:64]
+    for iris in (468, 473):
+        opened = stage.patch(stage.animator.render(prepared, awake[None]), iris, 3)
+        assert opened.mean() < 0.8 * stage.patch(asleep, iris, 3).mean()
+
+
+def test_a_steady_motion_makes_no_frame_jump(stage: Stage) -> None:
+    sway = [
+        stage.picture(stage.with_turn(0.0, 0.25 * k / 24, 0.05 * k / 24)).astype(np.int16) for k in range(25)
+    ]
+    steps = np.array([np.abs(b - a).mean() for a, b in itertools.pairwise(sway)])
+    assert steps.max() < 2.0 * np.median(steps)
