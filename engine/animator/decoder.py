@@ -13,6 +13,7 @@ Shape suffixes: B rows, C channels, H and W pixels, S style.
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal, get_args
 
 import torch
@@ -141,7 +142,7 @@ class Decoder(nn.Module):
                 transform=_FIRST_SIZE << index + 1 in transform_sizes,
                 mask_mode=mask_mode,
             )
-            for index, (channels, width) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for index, (channels, width) in enumerate(itertools.pairwise(widths))
         )
 
     def forward(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> Tensor:

@@ -10,6 +10,8 @@ Shape suffixes: B rows, T frames, D descriptor (72), S style, M directions.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,9 +46,7 @@ class MotionHead(nn.Module):
     def __init__(self, style_size: int, feature_size: int, directions: int, layers: int) -> None:
         super().__init__()
         sizes = [style_size + feature_size, *[style_size] * (layers - 1), directions]
-        self.layers = nn.Sequential(
-            *(EqualisedLinear(size, out) for size, out in zip(sizes[:-1], sizes[1:], strict=True))
-        )
+        self.layers = nn.Sequential(*(EqualisedLinear(size, out) for size, out in itertools.pairwise(sizes)))
 
     def forward(self, identity_code_BS: Tensor, feature_BS: Tensor) -> Tensor:
         """Magnitudes xi (B, M)."""

@@ -8,6 +8,7 @@ Shape suffixes: B rows, C channels, H and W pixels, S style.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -59,8 +60,7 @@ class AppearanceEncoder(nn.Module):
         falling = widths[::-1]
         self.stem = _ActivatedConv(3, falling[0], 1)
         self.blocks = nn.ModuleList(
-            _HalvingBlock(channels, out_channels)
-            for channels, out_channels in zip(falling[:-1], falling[1:], strict=True)
+            _HalvingBlock(channels, out_channels) for channels, out_channels in itertools.pairwise(falling)
         )
         self.head = EqualisedConv2d(falling[-1], style_size, 4)
 
