@@ -13,11 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
+from server.inbox import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.worker import EngineSession
 
 __all__ = ["EngineHost", "EngineLike"]
 
 log = logging.getLogger(__name__)
+
+_WARM_UP_BLOCKS = 30
 
 _T = TypeVar("_T")
 
@@ -68,7 +73,9 @@ class EngineHost:
 
     def _load_all(self) -> tuple[EngineLike, Any]:
         engine = self._load()
-        return engine, engine.enroll(self._demo_portrait)
+        avatar = engine.enroll(self._demo_portrait)
+        _warm_up(engine, avatar)
+        return engine, avatar
 
     async def _submit(self, work: Callable[[], _T]) -> _T:
         done: asyncio.Future[_T] = self._loop.create_future()
@@ -104,3 +111,11 @@ class EngineHost:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+
+
+def _warm_up(engine: EngineLike, avatar: Any) -> None:
+    """Make a few frames for nobody, so that the first visitor's come as fast as all others."""
+    session = engine.open_session(avatar)
+    for _ in range(_WARM_UP_BLOCKS):
+        session.push_pcm(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ)
+    session.close()
