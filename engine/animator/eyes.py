@@ -18,16 +18,17 @@ Float64Array = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
+# Landmarks of shut eyes still gape by a fifth to a third of the open eye.
 _SHUT_SHARE = 0.36
 _LID_FOLLOWS_DOWN = 0.85
 _LID_FOLLOWS_UP = 0.5
+# The eyes of a face never turn further than this; commands approach it smoothly.
 _YAW_LIMIT_RAD = 0.62
 _PITCH_LIMIT_RAD = 0.45
 _MARGIN_PX = 10
 _EDGE_SOFTNESS_PX = 0.45
 _LASH_STRENGTH = 0.6
 _SEEN_IRIS_PIXELS = 12
-"""The eyes of a face never turn further than this; commands approach it smoothly."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

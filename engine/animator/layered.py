@@ -112,6 +112,8 @@ def _soften_folds(frame: ImageArray, source_map: npt.NDArray[np.float32]) -> Non
 def _grow_over(picture: ImageArray, upper: Float64Array, lower: Float64Array) -> None:
     """Fill an opening, but for its outermost pixel, with what lies on its rims; in place."""
     box = box_around(np.concatenate([upper, lower]), 2.0, *picture.shape[:2])
+    if box.empty:
+        return
     seen = opening(upper, lower, box)
     part = picture[box.slices]
     rows = np.arange(part.shape[0], dtype=np.float32)[:, None]
