@@ -72,8 +72,9 @@ def demo_voice(seconds: float) -> np.ndarray:
     return np.resize(voice, int(seconds * SAMPLE_RATE_HZ)).astype(np.float32)
 
 
-def measure(device: str, seconds: float, weights: str) -> dict[str, object]:
+def measure(device: str, seconds: float, weights: str, threads: int) -> dict[str, object]:
     """Run the session and return the report that ``--json`` writes."""
+    torch.set_num_threads(threads)
     engine = load_engine(weights=weights, device=device)
     started = time.perf_counter()
     avatar = engine.enroll(PORTRAIT)
@@ -172,9 +173,10 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--weights", default="default")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; the server takes one")
     parser.add_argument("--json", type=Path, help="where to write the report")
     args = parser.parse_args()
-    report = measure(args.device, args.seconds, args.weights)
+    report = measure(args.device, args.seconds, args.weights, args.threads)
     show(report)
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 import numpy as np
+import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
@@ -71,6 +72,7 @@ def render_film(request: RenderRequest) -> bool:
     Raises:
         PortraitError, AudioUnreadable, VideoUnreadable, OutputUnwritable, WeightsError: see the message.
     """
+    torch.set_num_threads(1)  # the networks are small: a second thread costs more than it brings
     sound = read_audio(request.audio)
     engine = load_engine(weights=request.weights)
     avatar = engine.enroll(request.portrait)
