@@ -7,7 +7,7 @@ __all__ = ["run"]
 
 
 def run(recipe: str, overrides: Sequence[str] = ()) -> Mapping[str, Any]:
-    """Run a recipe with ``key=value`` overrides (see `train.run.run`); imports happen here, not at import."""
-    from train.run import run as run_recipe
+    """Run a recipe with ``key=value`` overrides (see `train.runner.run`); imports happen here, not at import."""
+    from train.runner import run as run_recipe
 
     return run_recipe(recipe, overrides)

@@ -14,7 +14,7 @@ from engine.errors import GohdError
 def main(arguments: list[str]) -> int:
     """Run a recipe and print its figures; without arguments, list the recipes."""
     from train.recipes import RECIPES
-    from train.run import run
+    from train.runner import run
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     console = Console()

@@ -61,7 +61,8 @@ def export_network(
         network: as trained; units of training are folded into its layers here.
         sections: config sections to set: config dataclasses or mappings (the network's own under ``name``).
         training: what is written under ``training`` / ``name``: data, seconds, held-out figures.
-        half: store weights in half precision.
+        half: store matrices and kernels in half precision; vectors (biases, norms, the motion prior's
+            autocovariance) stay in full precision.
     """
     if isinstance(network, LipNetwork):
         network = fold_lip(network)
@@ -69,7 +70,7 @@ def export_network(
         network = fold_eye(network)
     tensors = dict(network.state_dict())
     if half:
-        tensors = {key: v.half() if v.dtype == torch.float32 else v for key, v in tensors.items()}
+        tensors = {k: v.half() if v.ndim > 1 and v.dtype == torch.float32 else v for k, v in tensors.items()}
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / f"{name}.safetensors", tensors)
     config_path = folder / "config.json"

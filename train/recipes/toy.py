@@ -54,7 +54,8 @@ def toy_eye() -> EyeRecipe:
         task=EyeTaskConfig(
             network=EyeConfig(audio_size=16, noise_size=4, hidden_size=16, bottleneck=16, layers=1),
             rows=4,
-            lengths_frames=(60,),
+            lengths_frames=(40,),
+            evaluation_frames=120,
             losses=EyeLossWeights(l1=1.0, ssim=2.0, kl=1.0, distribution=1.0),
         ),
         trainer=_trainer("toy_eye", 12),

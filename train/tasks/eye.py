@@ -47,6 +47,7 @@ class EyeTaskConfig:
         rows, lengths_frames: a batch has ``rows`` sequences of one of these lengths (the paper: 300).
         blink_scale, brow_scale: what counts as one unit of error, in normalised features.
         silence_share: rows that hear silence instead of speech.
+        evaluation_frames: length of the samples that are judged.
         kl_warmup_steps: steps over which the KL's weight grows from a tenth to its full value.
         lookahead_ms, columns: of the frozen lip network's windows.
     """
@@ -64,6 +65,7 @@ class EyeTaskConfig:
     kl_warmup_steps: int = 400
     lookahead_ms: int = 80
     columns: int = 16
+    evaluation_frames: int = 2000
 
 
 class EyePosterior(nn.Module):
@@ -263,7 +265,7 @@ class EyeTask:
         """Samples of 80 s on held-out voices and on silence, against the real held-out and training motion."""
         network = modules["eye"]
         assert isinstance(network, EyeMotionNetwork)
-        frames = 2000
+        frames = self.config.evaluation_frames
         voices = torch.cat([track.audio for track in self.held_out if track.audio is not None])
         speech = voices.repeat(frames // len(voices) + 1, 1)[:frames]
         hush = torch.full((1, 80, self.config.columns), SILENCE)
@@ -278,6 +280,7 @@ class EyeTask:
             )
             curves = [row[:, 0].numpy() for row in samples]
             blink = blink_statistics(curves)
+            first, *_, last = samples[:, 1:].tensor_split(4, dim=1)
             figures |= {
                 f"{name}/blinks_per_minute": blink.per_minute,
                 f"{name}/blink_depth": blink.depth,
@@ -285,9 +288,7 @@ class EyeTask:
                 f"{name}/open_ratio": blink.open_ratio,
                 f"{name}/brow_std": float((samples / EYE_FEATURE_STD)[..., 1:].std(1).mean()),
                 f"{name}/brow_speed": float((samples / EYE_FEATURE_STD)[..., 1:].diff(dim=1).abs().mean()),
-                f"{name}/drift": float(
-                    ((samples[:, -500:].mean(1) - samples[:, 250:750].mean(1)) / EYE_FEATURE_STD).abs().mean()
-                ),
+                f"{name}/drift": float(((last.mean(1) - first.mean(1)) / EYE_FEATURE_STD).abs().mean()),
             }
         real = [self.model.eye_feature(track.expression) for track in self.held_out]
         blink = blink_statistics([row[:, 0].numpy() for row in real])

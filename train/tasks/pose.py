@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.pose_prior import fit_lags
 from engine.motion.pose_window import PoseWindow, PoseWindowConfig
 from engine.motion.schedule import DiffusionSchedule
 from train.data.mirror import mirror_pose
@@ -38,28 +39,33 @@ class PoseTaskConfig:
     """Pose diffusion.
 
     Attributes:
-        sampling: window, hop and steps as the stream will use them; its mean and std are filled in from the data.
+        sampling: as the stream will sample; mean and std are filled in from the data: of residual poses.
         hop_share: rows with exactly ``hop`` unknown frames; the others have a random number, up to all.
         condition_dropout: rows without the initial pose (the unconditional model of Eq. 3).
+        used_step_share: rows whose diffusion step lies near one that the few-step sampler takes.
         known_noise: standard deviation of the noise on known frames, normalised units.
         start_share: rows that begin at the portrait's own pose after silence, as a session does.
         silence_share: rows that hear silence all along.
         smoothing_frames: Gaussian that takes the tracker's jitter out of the poses.
-        tame: weight of clips of less than 4 s, in which people hardly move.
+        tame: weight of clips of less than ``long_frames``, in which people hardly move.
+        evaluation_frames: length of the streams that are judged, beside the real clips longer than ``long_frames``.
     """
 
     network: DenoiserConfig
     sampling: PoseWindowConfig = field(default_factory=PoseWindowConfig)
     rows: int = 32
     learning_rate: float = 6e-4
-    hop_share: float = 0.6
+    hop_share: float = 0.85
+    used_step_share: float = 0.6
     condition_dropout: float = 0.3
-    known_noise: float = 0.03
+    known_noise: float = 0.01
     start_share: float = 0.12
     silence_share: float = 0.15
     smoothing_frames: float = 1.2
     tame: float = 0.5
     prosody_delay_frames: int = 2
+    evaluation_frames: int = 1500
+    long_frames: int = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +107,16 @@ class PoseTask:
         self._weights = weights / weights.sum()
         self.std_C = self._spread()
         self.initial_std_C = torch.tensor([0.15, 0.15, 0.1, 0.3, 0.3, 0.3])
+        self._fit_prior()
+        self._used_steps = torch.tensor(
+            self.schedule.subsample(config.sampling.steps, config.sampling.spacing)
+        )
         self._batch = ""
 
     def _prepared(self, clip: ClipFeatures) -> list[_Track]:
         pose = smooth(clip.pose, self.config.smoothing_frames)
         centre = torch.from_numpy(np.median(pose, 0))
-        weight = self.config.tame if clip.frames < 100 else 1.0
+        weight = self.config.tame if clip.frames < self.config.long_frames else 1.0
         tracks = []
         for speed, mel in [(v.speed, v.mel) for v in clip.variants] or [(s, None) for s in (1.0, 0.88, 1.14)]:
             residual = torch.from_numpy(resample_motion(pose, speed)) - centre
@@ -114,13 +124,20 @@ class PoseTask:
             if mel is not None:
                 frames = torch.arange(len(residual))
                 prosody = prosody_windows(torch.from_numpy(mel), frames, self.config.prosody_delay_frames)
-                weight = weight if speed == 1.0 or clip.frames < 100 else 1.0 / 3
+                weight = weight if speed == 1.0 or clip.frames < self.config.long_frames else 1.0 / 3
             tracks.append(_Track(residual, centre, prosody, clip.clip, weight))
         return tracks
 
     def _spread(self) -> Tensor:
         squares = torch.stack([track.residual.square().mean(0) for track in self._tracks])
         return (squares * self._weights[:, None]).sum(0).sqrt()
+
+    def _fit_prior(self) -> None:
+        """Give the denoiser's closed-form part the data's autocovariance, in normalised units."""
+        prior = self.modules["pose"].prior
+        if prior is not None:
+            residuals = [track.residual / self.std_C for track in self._tracks]
+            prior.lags_T.copy_(fit_lags(residuals, len(prior.lags_T), [t.weight for t in self._tracks]))
 
     def sampling_config(self, **changes: object) -> PoseWindowConfig:
         """The stream's config with the units found in the data."""
@@ -138,23 +155,28 @@ class PoseTask:
     def updates(self, generator: torch.Generator, step: int) -> Iterator[Update]:
         """One Adam step of Eq. 2."""
         cfg = self.config
-        clean_BTC, prosody_BTM, initial_BC = self._draw(generator)
-        rows, frames, _ = clean_BTC.shape
+        residual_BTC, prosody_BTM, initial_BC = self._draw(generator)
+        rows, frames, _ = residual_BTC.shape
         hop = cfg.sampling.hop
-        unknown = torch.randint(1, frames + 1, (rows,), generator=generator)
+        unknown = torch.randint(1, 3 * hop, (rows,), generator=generator)
         unknown = torch.where(torch.rand(rows, generator=generator) < cfg.hop_share, hop, unknown)
         unknown_BT = torch.arange(frames) >= (frames - unknown)[:, None]
+        noise_BTC = torch.randn(residual_BTC.shape, generator=generator) * self.std_C
+        seen_BTC = residual_BTC + cfg.known_noise * noise_BTC * ~unknown_BT[..., None]
+        seen_BTC, initial_BC = seen_BTC / self.std_C, initial_BC / self.initial_std_C
         diffusion_step = torch.randint(len(self.schedule), (rows,), generator=generator)
+        used = torch.randint(len(self._used_steps), (rows,), generator=generator)
+        near = self._used_steps[used].round().long() + torch.randint(-2, 3, (rows,), generator=generator)
+        takes_used = torch.rand(rows, generator=generator) < cfg.used_step_share
+        diffusion_step = torch.where(takes_used, near.clamp(0, len(self.schedule) - 1), diffusion_step)
         alpha_bar = self._alpha_bar_N[diffusion_step][:, None, None]
-        eps_BTC = torch.randn(clean_BTC.shape, generator=generator)
-        noised_BTC = alpha_bar.sqrt() * clean_BTC + (1 - alpha_bar).sqrt() * eps_BTC
-        known_BTC = clean_BTC + cfg.known_noise * torch.randn(clean_BTC.shape, generator=generator)
-        x_BTC = torch.where(unknown_BT[..., None], noised_BTC, known_BTC)
+        eps_BTC = torch.randn(seen_BTC.shape, generator=generator)
+        noised_BTC = alpha_bar.sqrt() * seen_BTC + (1 - alpha_bar).sqrt() * eps_BTC
+        x_BTC = torch.where(unknown_BT[..., None], noised_BTC, seen_BTC)
         step_BT = torch.where(unknown_BT, diffusion_step[:, None], 0)
         has_initial_B = torch.rand(rows, generator=generator) >= cfg.condition_dropout
         predicted_BTC = self.modules["pose"](x_BTC, prosody_BTM, initial_BC, step_BT, has_initial_B)
-        loss = noise_prediction_loss(eps_BTC, predicted_BTC, unknown_BT)
-        yield Update("pose", loss, {})
+        yield Update("pose", noise_prediction_loss(eps_BTC, predicted_BTC, unknown_BT), {})
 
     @torch.no_grad()
     def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -183,8 +205,8 @@ class PoseTask:
             if chance(cfg.silence_share):
                 voice = torch.full_like(voice, SILENCE)
             initial = track.centre.clone()
-            initial[3:] = self.initial_std_C[3:] * torch.randn(3, generator=generator)
-            initial[:3] += 0.5 * self.initial_std_C[:3] * torch.randn(3, generator=generator)
+            initial[3:] = 0.3 * torch.randn(3, generator=generator)
+            initial[:3] += 0.07 * torch.randn(3, generator=generator)
             if chance(cfg.start_share):
                 motion, voice = self._started(motion, voice, pick(window - cfg.sampling.hop) + 1)
             if chance(0.5):
@@ -192,9 +214,7 @@ class PoseTask:
             rows.append(motion * (0.85 + 0.3 * torch.rand(1, generator=generator)))
             voices.append(voice)
             initials.append(initial)
-        clean_BTC = torch.stack(rows) / self.std_C
-        initial_BC = torch.stack(initials) / self.initial_std_C
-        return clean_BTC, torch.stack(voices), initial_BC
+        return torch.stack(rows), torch.stack(voices), torch.stack(initials)
 
     @staticmethod
     def _started(motion: Tensor, voice: Tensor, begin: int) -> tuple[Tensor, Tensor]:
@@ -213,37 +233,38 @@ class PoseTask:
     def sample(
         self,
         network: PoseDenoiser,
-        prosody_TM: Tensor,
+        prosody_BTM: Tensor,
         initial_C: Tensor,
         seeds: Sequence[int],
         **changes: object,
     ) -> Tensor:
-        """Residual poses (len(seeds), T, 6) in plain units, by the stream's own sampler."""
+        """Residual poses (B, T, 6) in plain units, by the stream's own sampler; one seed a row."""
         network.eval()
         stream = PoseWindow(network, self.sampling_config(**changes))
         state = stream.init_state(initial_C.expand(len(seeds), -1), seeds)
         hop = self.config.sampling.hop
         pieces = []
-        for start in range(0, len(prosody_TM) - hop + 1, hop):
-            piece = prosody_TM[start : start + hop].expand(len(seeds), -1, -1)
-            pieces.append(stream.step(piece, state))
+        for start in range(0, prosody_BTM.shape[1] - hop + 1, hop):
+            pieces.append(stream.step(prosody_BTM[:, start : start + hop], state))
         return torch.cat(pieces, 1)
 
     @torch.no_grad()
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Range, speed and jitter of streams of 60 s on held-out voices and on silence, beside real motion."""
+        """Range, speed and jitter of streams on held-out voices and on silence, beside real motion."""
         network = modules["pose"]
         assert isinstance(network, PoseDenoiser)
         voices = torch.cat([t.prosody for t in self.held_out if t.prosody is not None] or self._voices[:1])
-        speech = voices.repeat(1500 // len(voices) + 1, 1)[:1500]
-        initial = torch.zeros(6)
+        frames = self.config.evaluation_frames
+        speech = voices.repeat(frames // len(voices) + 1, 1)[:frames]
+        both = torch.stack([speech] * 4 + [torch.full_like(speech, SILENCE)] * 4)
+        sampled = self.sample(network, both, torch.zeros(6), range(8))
         figures: dict[str, float] = {}
-        for name, prosody in (("speech", speech), ("silence", torch.full_like(speech, SILENCE))):
-            sampled = self.sample(network, prosody, initial, range(4))
-            figures |= _named(name, pose_statistics(list(sampled), self.config.sampling.hop))
-        figures |= _named("real_train", pose_statistics([t.residual for t in self._tracks], 3))
-        if self.held_out:
-            figures |= _named("real_held_out", pose_statistics([t.residual for t in self.held_out], 3))
+        for name, rows in (("speech", sampled[:4]), ("silence", sampled[4:])):
+            figures |= _named(name, pose_statistics(list(rows), self.config.sampling.hop))
+        for name, tracks in (("real_train", self._tracks), ("real_held_out", self.held_out)):
+            talks = [t.residual for t in tracks if len(t.residual) > self.config.long_frames]
+            if talks:
+                figures |= _named(name, pose_statistics(talks, self.config.sampling.hop))
         return figures
 
 
