@@ -21,6 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.motion.pose_prior import MotionPrior
+from engine.motion.schedule import DiffusionSchedule
+
 __all__ = ["Condition", "DenoiserConfig", "PoseDenoiser"]
 
 _SCORE_FLOOR = 1e-8
@@ -33,7 +36,8 @@ class DenoiserConfig:
 
     ``initial_flag`` adds one condition channel that tells whether the initial pose is given, so that one
     network, trained with the initial pose dropped at times, is both models of Eq. 3. The release has no such
-    channel.
+    channel. ``prior_window`` > 0 adds the closed-form prediction for Gaussian motion over windows up to that
+    length (`MotionPrior`) to the network's, which then starts from zero and learns the difference.
     """
 
     channels: int = 6
@@ -49,11 +53,13 @@ class DenoiserConfig:
     step_width: int = 512
     step_frequencies: int = 64
     diffusion_steps: int = 150
+    prior_window: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             size = getattr(self, field.name)
-            if isinstance(size, int) and not isinstance(size, bool) and size < 1:
+            least = 0 if field.name in ("initial_flag", "prior_window") else 1
+            if isinstance(size, int) and size < least:
                 raise ValueError(f"{field.name} must be positive, not {size}")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must divide into {self.heads} heads")
@@ -68,7 +74,7 @@ class DenoiserConfig:
         return cls(channels=channels)
 
     @classmethod
-    def lite(cls, *, channels: int = 6) -> DenoiserConfig:
+    def lite(cls, *, channels: int = 6, prior_window: int = 50) -> DenoiserConfig:
         """The bundled default's layout."""
         return cls(
             channels=channels,
@@ -80,6 +86,7 @@ class DenoiserConfig:
             feed_forward_factor=2,
             step_width=128,
             step_frequencies=32,
+            prior_window=prior_window,
         )
 
     @property
@@ -250,6 +257,12 @@ class PoseDenoiser(nn.Module):
         )
         self.skip_proj = nn.Linear(width, width)
         self.output_proj = nn.Linear(width, channels)
+        self.prior: MotionPrior | None = None
+        if self.config.prior_window:
+            schedule = DiffusionSchedule.linear(self.config.diffusion_steps)
+            self.prior = MotionPrior(self.config.prior_window, schedule)
+            nn.init.zeros_(self.output_proj.weight)
+            nn.init.zeros_(self.output_proj.bias)
 
     def position_scores(self, length: int) -> tuple[Tensor, ...]:
         """Attention's positional score, one (H, T, T) for each attention layer, for windows of ``length``
@@ -316,7 +329,7 @@ class PoseDenoiser(nn.Module):
             skips.append(skip_BTD)
         total_BTD = torch.stack(skips).sum(0) * (1 / math.sqrt(len(skips)))
         eps_BTC: Tensor = self.output_proj(torch.relu(self.skip_proj(total_BTD)))
-        return eps_BTC
+        return eps_BTC if self.prior is None else eps_BTC + self.prior(x_BTC, step)
 
     def forward(
         self,

@@ -15,8 +15,11 @@ ROWS, FRAMES = 2, 7
 
 
 def _network(config: DenoiserConfig = LITE) -> PoseDenoiser:
+    """As if trained: beside a prior the output layer starts at zero."""
     torch.manual_seed(0)
-    return PoseDenoiser(config).eval()
+    network = PoseDenoiser(config).eval()
+    torch.nn.init.normal_(network.output_proj.weight, std=0.1)
+    return network
 
 
 def _inputs(config: DenoiserConfig = LITE) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -105,11 +108,20 @@ def test_position_scores_are_those_of_the_formula_and_depend_on_the_offset_alone
 
 
 def test_gradients_reach_every_weight() -> None:
-    network = PoseDenoiser(LITE)
+    network = _network().train()
     x, prosody, initial, step = _inputs()
     network(x, prosody, initial, step, torch.tensor([True, False])).square().sum().backward()
     without = [name for name, parameter in network.named_parameters() if parameter.grad is None]
     assert not without
+
+
+@torch.no_grad()
+def test_untrained_lite_says_what_the_prior_says() -> None:
+    network = PoseDenoiser(LITE).eval()
+    assert network.prior is not None
+    x, prosody, initial, step = _inputs()
+    assert torch.equal(network(x, prosody, initial, step), network.prior(x, step))
+    assert "prior.lags_T" in network.state_dict()
 
 
 def test_lite_is_small() -> None:
