@@ -77,12 +77,14 @@ async def _serve(
 
 def _engine_loader(config: ServerConfig) -> Callable[[], EngineLike]:
     def load() -> EngineLike:
+        import cv2
         import torch
 
         from engine import load_engine
 
         # Threads that start later, the sessions' among them, take this number over.
         torch.set_num_threads(config.engine_threads)
+        cv2.setNumThreads(config.engine_threads)
         engine: EngineLike = load_engine(weights=config.weights, device=config.device, backend=config.backend)
         return engine
 

@@ -25,10 +25,7 @@ const portrait = new PortraitPicker(
     hint: $("own-hint"),
     consent: $("consent"),
   },
-  (url) => {
-    $("poster").src = url;
-    $("screen").classList.toggle("photo", url.startsWith("blob:"));
-  },
+  (url) => ($("poster").src = url),
   showProblem,
 );
 
