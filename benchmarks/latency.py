@@ -21,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import torch
 from aiortc.codecs.vpx import Vp8Encoder
@@ -75,6 +76,7 @@ def demo_voice(seconds: float) -> np.ndarray:
 def measure(device: str, seconds: float, weights: str, threads: int) -> dict[str, object]:
     """Run the session and return the report that ``--json`` writes."""
     torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
     engine = load_engine(weights=weights, device=device)
     started = time.perf_counter()
     avatar = engine.enroll(PORTRAIT)

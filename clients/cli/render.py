@@ -13,6 +13,7 @@ from math import ceil
 from pathlib import Path
 from types import FrameType
 
+import cv2
 import numpy as np
 import torch
 import typer
@@ -72,7 +73,9 @@ def render_film(request: RenderRequest) -> bool:
     Raises:
         PortraitError, AudioUnreadable, VideoUnreadable, OutputUnwritable, WeightsError: see the message.
     """
-    torch.set_num_threads(1)  # the networks are small: a second thread costs more than it brings
+    # Networks and pictures are small: a second thread costs more than it brings.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     sound = read_audio(request.audio)
     engine = load_engine(weights=request.weights)
     avatar = engine.enroll(request.portrait)
