@@ -29,9 +29,9 @@ BLOCK_S = BLOCK_SAMPLES / MEDIA_RATE_HZ
 _MIN_SLACK_S = 0.004
 _ROOMY_SLACK_S = 0.035
 _WINDOW_FRAMES = 50
-_CALM_WINDOWS = 5
+_CALM_WINDOWS = 2
 _MAX_DELAY_BLOCKS = 20
-_FORCE_AFTER_BLOCKS = 50
+_FORCE_AFTER_BLOCKS = 250
 _MAX_CATCH_UP_BLOCKS = 250
 
 
@@ -105,11 +105,12 @@ class MediaTimeline:
         block = self._find(index - self.delay_blocks)
         if self._wanted_shift:
             self._wanted_for_blocks += 1
-            if block is None or not block.voiced or self._wanted_for_blocks > _FORCE_AFTER_BLOCKS:
+            grows = self._wanted_shift > 0
+            overdue = grows and self._wanted_for_blocks > _FORCE_AFTER_BLOCKS
+            if block is None or not block.voiced or overdue:
                 self.delay_blocks += self._wanted_shift
-                grown = self._wanted_shift > 0
                 self._wanted_shift = 0
-                block = None if grown else self._find(index - self.delay_blocks)
+                block = None if grows else self._find(index - self.delay_blocks)
         if block is None or block.generation != self.generation:
             return None
         return block

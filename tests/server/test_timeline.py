@@ -67,11 +67,25 @@ def test_early_frames_shorten_the_delay_slowly() -> None:
     timeline, _ = _timeline(delay_blocks=10)
     timeline.advance(110.0)
     index = 10
-    for _ in range(5 * 50):
+    for _ in range(2 * 50):
         timeline.note_frame_ready(0, timeline.departure_s(0) - 0.1)
         index += 1
         timeline.outgoing_sound(index)
     assert timeline.delay_blocks == 9
+
+
+def test_speech_is_never_cut_to_shorten_the_delay() -> None:
+    timeline, inbox = _timeline(delay_blocks=10)
+    for _ in range(400):
+        inbox.push(LOUD)
+    heard = []
+    for index in range(400):
+        timeline.advance(100.0 + (index + 0.5) * BLOCK_S)
+        timeline.note_frame_ready(0, timeline.departure_s(0) - 0.1)
+        block = timeline.outgoing_sound(index)
+        heard += [] if block is None else [block.index]
+    assert heard == list(range(len(heard)))
+    assert len(heard) == 390
 
 
 def test_interrupt_makes_everything_before_it_silent() -> None:
