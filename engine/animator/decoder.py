@@ -156,7 +156,7 @@ class Decoder(nn.Module):
 
     def pyramid(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Colours after every level, from 8x8 up; the last one is the picture. Arguments as `forward`."""
-        x_BCHW: Tensor = self.first(self.constant_CHW.expand(len(latent_BS), -1, -1, -1), latent_BS)
+        x_BCHW: Tensor = self.first(self.constant_CHW.expand(latent_BS.shape[0], -1, -1, -1), latent_BS)
         raw: Tensor | None = None
         rgb: Tensor | None = None
         pictures: list[Tensor] = []

@@ -26,8 +26,8 @@ def fused_leaky_relu(x_BCHW: Tensor, bias_C: Tensor, scale_BC: Tensor | None = N
     """
     bias_1C11 = (bias_C * _GAIN)[None, :, None, None]
     if scale_BC is None:
-        return F.leaky_relu(torch.add(bias_1C11, x_BCHW, alpha=_GAIN), SLOPE)
-    return F.leaky_relu(torch.addcmul(bias_1C11, x_BCHW, (scale_BC * _GAIN)[:, :, None, None]), SLOPE)
+        return F.leaky_relu_(torch.add(bias_1C11, x_BCHW, alpha=_GAIN), SLOPE)
+    return F.leaky_relu_(torch.addcmul(bias_1C11, x_BCHW, (scale_BC * _GAIN)[:, :, None, None]), SLOPE)
 
 
 class Freezable(nn.Module):

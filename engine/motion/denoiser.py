@@ -317,6 +317,11 @@ class PoseDenoiser(nn.Module):
         Returns:
             float32 (B, T, C).
         """
+        eps_BTC = self.learned_noise(x_BTC, step, condition)
+        return eps_BTC if self.prior is None else eps_BTC + self.prior(x_BTC, step)
+
+    def learned_noise(self, x_BTC: Tensor, step: Tensor, condition: Condition) -> Tensor:
+        """The network's part of `denoise`, without the closed-form prior, whose solve no exporter knows."""
         step_BTS = self.step_embedding(step)
         if step.ndim == 1:
             step_BTS = step_BTS[:, None]
@@ -329,7 +334,7 @@ class PoseDenoiser(nn.Module):
             skips.append(skip_BTD)
         total_BTD = torch.stack(skips).sum(0) * (1 / math.sqrt(len(skips)))
         eps_BTC: Tensor = self.output_proj(torch.relu(self.skip_proj(total_BTD)))
-        return eps_BTC if self.prior is None else eps_BTC + self.prior(x_BTC, step)
+        return eps_BTC
 
     def forward(
         self,

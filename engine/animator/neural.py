@@ -1,0 +1,161 @@
+"""The neural animator: `FaceAnimatorNetwork` behind the interface that sessions use."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.checkpoint import WeightsFolder, load_into
+from engine.config import from_mapping
+from engine.errors import CommandInvalid
+from engine.motion.coefficients import DESCRIPTOR_SIZE, Coefficients
+
+if TYPE_CHECKING:
+    from engine.portrait import FaceCrop
+
+__all__ = ["NeuralAnimator", "NeuralPortrait"]
+
+_CONFIG_SECTION = "neural_animator"
+_WEIGHTS_FILE = "animator.safetensors"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NeuralPortrait:
+    """What the animator keeps of one portrait; never changed, so any number of sessions share it.
+
+    Attributes:
+        identity_code: (1, S), z_R.
+        features: feature maps (1, C, H, W) from 8x8 up.
+    """
+
+    identity_code: Tensor
+    features: tuple[Tensor, ...]
+
+
+class NeuralAnimator:
+    """Animates portraits with trained weights; same prepared portrait and window give the same bytes.
+
+    Attributes:
+        past_frames, future_frames: descriptors needed before and after the shown one.
+        network: the frozen network.
+    """
+
+    def __init__(
+        self,
+        network: FaceAnimatorNetwork,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Take over ``network``: it is frozen and moved, and cannot be trained any more.
+
+        Args:
+            dtype: float32, bfloat16 or float16 for weights and features; flow is sampled in float32 anyway.
+        """
+        # Frozen before it is narrowed: scales and Q are worked out in float32.
+        self.network = network.freeze().to(device=device, dtype=dtype)
+        self.past_frames = network.config.past_frames
+        self.future_frames = network.config.future_frames
+        self._device, self._dtype = torch.device(device), dtype
+
+    @classmethod
+    def load(
+        cls,
+        folder: WeightsFolder,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> NeuralAnimator:
+        """Read ``animator.safetensors`` as section ``neural_animator`` of the config lays it out.
+
+        Raises:
+            WeightsCorrupt: a key, name or shape is wrong.
+        """
+        config = from_mapping(FaceAnimatorConfig, folder.section(_CONFIG_SECTION), _CONFIG_SECTION)
+        network = FaceAnimatorNetwork(config)
+        load_into(network, folder.tensors(_WEIGHTS_FILE), _WEIGHTS_FILE)
+        return cls(network, device=device, dtype=dtype)
+
+    @torch.inference_mode()
+    def prepare(self, crop: FaceCrop, coefficients: Coefficients) -> NeuralPortrait:
+        """Encode a portrait, once.
+
+        Args:
+            crop: square picture (size, size, 3) uint8.
+            coefficients: not needed here; a part of the interface that the animators share.
+
+        Raises:
+            ValueError: the picture has another size than the network's.
+        """
+        size = self.network.config.picture_size
+        if crop.rgb.shape != (size, size, 3):
+            raise ValueError(f"the animator takes pictures of ({size}, {size}, 3), not {crop.rgb.shape}")
+        rgb_HW3 = torch.from_numpy(np.ascontiguousarray(crop.rgb)).to(self._device)
+        rgb_13HW = (rgb_HW3.float() / 127.5 - 1.0).permute(2, 0, 1)[None].contiguous()
+        identity_code, features = self.network.encode(rgb_13HW.to(self._dtype))
+        return NeuralPortrait(identity_code=identity_code, features=features)
+
+    def render(
+        self,
+        prepared: NeuralPortrait,
+        window_TD: npt.NDArray[np.floating],
+        *,
+        intensity: float = 1.0,
+    ) -> npt.NDArray[np.uint8]:
+        """Picture (size, size, 3) uint8 RGB of the portrait in a motion.
+
+        Args:
+            window_TD: (past + 1 + future, 72) motion descriptors around the shown frame.
+            intensity: lambda of section 4.3 in [0, 1]: 0 is the canonical face, 1 the whole motion.
+
+        Raises:
+            ValueError: another shape, or values that are not finite.
+            CommandInvalid: the intensity is out of range.
+        """
+        picture_1HW3 = self.render_batch([prepared], np.asarray(window_TD)[None], intensity=[intensity])
+        return picture_1HW3.reshape(picture_1HW3.shape[1:])
+
+    @torch.inference_mode()
+    def render_batch(
+        self,
+        prepared: Sequence[NeuralPortrait],
+        window_BTD: npt.NDArray[np.floating],
+        *,
+        intensity: Sequence[float] | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """Pictures (B, size, size, 3) of several sessions in one pass; arguments as `render`, one row each."""
+        rows = len(prepared)
+        expected = (rows, self.network.config.window_frames, DESCRIPTOR_SIZE)
+        if window_BTD.shape != expected:
+            raise ValueError(f"this animator takes windows of {expected}, not {window_BTD.shape}")
+        if not np.isfinite(window_BTD).all():
+            raise ValueError("the motion descriptor holds values that are not finite")
+        intensity_B = None
+        if intensity is not None and any(value != 1.0 for value in intensity):
+            if len(intensity) != rows or not all(0.0 <= value <= 1.0 for value in intensity):
+                raise CommandInvalid(
+                    f"intensity must be within 0..1 for each of {rows} rows, not {intensity}"
+                )
+            intensity_B = torch.tensor(intensity, dtype=self._dtype, device=self._device)
+        window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)
+        picture_B3HW = self.network.animate(
+            _stacked([portrait.identity_code for portrait in prepared]),
+            tuple(_stacked(maps) for maps in zip(*(portrait.features for portrait in prepared), strict=True)),
+            window,
+            intensity_B,
+        )
+        bytes_BHW3 = (picture_B3HW.float() * 127.5 + 127.5).round_().clamp_(0, 255).to(torch.uint8)
+        pictures: npt.NDArray[np.uint8] = bytes_BHW3.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return pictures
+
+
+def _stacked(rows: Sequence[Tensor]) -> Tensor:
+    """Rows (1, ...) as one batch, without a copy when there is one."""
+    return rows[0] if len(rows) == 1 else torch.cat(list(rows))

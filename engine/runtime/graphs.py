@@ -1,0 +1,175 @@
+"""What runs for every frame (or hop), as modules from named tensors to named tensors.
+
+These are the units that backends export, compile or capture. State goes in and comes out; the batch is the first
+dimension of every tensor and may vary, all other sizes are fixed.
+
+    mel window ----lip_audio----> audio --+--eye----> eye feature --+
+                                          +------------------------lip----> expression
+    prosody, initial pose --pose_condition--> local --pose (K steps a hop)--> noise of the poses
+    descriptor window, portrait's code and features ----animator----> picture
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.animator.face_animator import FaceAnimatorNetwork
+from engine.motion.coefficients import DESCRIPTOR_SIZE
+from engine.motion.denoiser import Condition, PoseDenoiser
+from engine.motion.expression import LipNetwork
+from engine.motion.eye_lstm import EyeMotionNetwork, EyeMotionState
+from engine.streaming import StreamingLSTMState
+from engine.timebase import MEL_BANDS
+
+__all__ = ["Graph", "animator_graph", "eye_graph", "lip_graphs", "pose_graphs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A module in evaluation mode with everything an exporter asks for.
+
+    Attributes:
+        name: of the graph and of its file.
+        module: takes the inputs in order and returns one tensor or a tuple of them.
+        inputs: example tensors by name, of one row.
+        outputs: names of what comes back.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+
+
+def animator_graph(network: FaceAnimatorNetwork) -> Graph:
+    """The per-frame part of the animator; ``network`` is frozen by this."""
+    config = network.freeze().config
+    like = next(network.parameters())
+    rgb_13HW = like.new_zeros(1, 3, config.picture_size, config.picture_size)
+    with torch.no_grad():
+        identity_code, features = network.encode(rgb_13HW)
+    inputs = {
+        "identity_code": identity_code,
+        "window": like.new_zeros(1, config.window_frames, DESCRIPTOR_SIZE),
+        "intensity": like.new_ones(1),
+        **{f"feature_{maps.shape[-1]}": maps for maps in features},
+    }
+    return Graph("animator", _Animator(network), inputs, ("picture",))
+
+
+def lip_graphs(network: LipNetwork) -> tuple[Graph, Graph]:
+    """The lip network's audio encoder and its map; fold the norms before."""
+    config = network.config
+    zeros = next(network.parameters()).new_zeros
+    audio_inputs = {"mel": zeros(1, MEL_BANDS, config.audio_columns)}
+    map_inputs = {"audio": zeros(1, config.audio_size), "expression0": zeros(1, config.expression_size)}
+    if config.eye_feature_size:
+        map_inputs["eye_feature"] = zeros(1, config.eye_feature_size)
+    return (
+        Graph("lip_audio", network.audio_encoder.eval(), audio_inputs, ("audio",)),
+        Graph("lip", network.eval(), map_inputs, ("expression",)),
+    )
+
+
+def eye_graph(network: EyeMotionNetwork) -> Graph:
+    """One step of the eye network; the state of `EyeMotionNetwork.init_state` goes in and comes out."""
+    config = network.config
+    zeros = next(network.parameters()).new_zeros
+    state = network.init_state(1, next(network.parameters()).device)
+    inputs = {
+        "audio": zeros(1, config.audio_size),
+        "expression0": zeros(1, config.expression_size),
+        "eye_feature0": zeros(1, config.eye_feature_size),
+        "noise": zeros(1, config.noise_size),
+        "hidden": state.lstm.hidden_BLH,
+        "cell": state.lstm.cell_BLH,
+        "begun": state.begun_B,
+    }
+    outputs = ("eye_feature", "next_hidden", "next_cell", "next_begun")
+    return Graph("eye", _EyeStep(network).eval(), inputs, outputs)
+
+
+def pose_graphs(network: PoseDenoiser, window_frames: int) -> tuple[Graph, Graph]:
+    """The denoiser's condition, run once a hop, and one denoising step, for windows of a fixed length.
+
+    What the condition hands on is one tensor (B, blocks, T, D); steps are given for every frame. The step is the
+    learned part: ``network.prior``, where there is one, is added by the caller.
+    """
+    config = network.config
+    zeros = next(network.parameters()).new_zeros
+    condition_inputs = {
+        "prosody": zeros(1, window_frames, config.prosody_size),
+        "initial": zeros(1, config.channels),
+    }
+    if config.initial_flag:
+        condition_inputs["has_initial"] = zeros(1) + 1
+    step_inputs = {
+        "x": zeros(1, window_frames, config.channels),
+        "step": zeros(1, window_frames),
+        "local": zeros(1, config.blocks, window_frames, config.width),
+    }
+    return (
+        Graph("pose_condition", _PoseCondition(network).eval(), condition_inputs, ("local",)),
+        Graph("pose", _PoseStep(network, window_frames).eval(), step_inputs, ("noise",)),
+    )
+
+
+class _Animator(nn.Module):
+    def __init__(self, network: FaceAnimatorNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor
+    ) -> Tensor:
+        return self.network.animate(identity_code_BS, features, window_BTD, intensity_B)
+
+
+class _EyeStep(nn.Module):
+    def __init__(self, network: EyeMotionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self,
+        audio_BA: Tensor,
+        expression0_BE: Tensor,
+        eye_feature0_BF: Tensor,
+        noise_BZ: Tensor,
+        hidden_BLH: Tensor,
+        cell_BLH: Tensor,
+        begun_B: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        lstm = StreamingLSTMState(hidden_BLH.clone(), cell_BLH.clone())
+        state = EyeMotionState(lstm, begun_B.clone())
+        feature_BF = self.network.step(audio_BA, expression0_BE, eye_feature0_BF, noise_BZ, state)
+        return feature_BF, lstm.hidden_BLH, lstm.cell_BLH, state.begun_B
+
+
+class _PoseCondition(nn.Module):
+    def __init__(self, network: PoseDenoiser) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, prosody_BTM: Tensor, initial_BC: Tensor, has_initial_B: Tensor | None = None) -> Tensor:
+        condition = self.network.condition(prosody_BTM, initial_BC, has_initial_B, position=())
+        return torch.stack(condition.local, dim=1)
+
+
+class _PoseStep(nn.Module):
+    """A denoising step whose position scores, which depend on the window's length alone, are constants."""
+
+    def __init__(self, network: PoseDenoiser, window_frames: int) -> None:
+        super().__init__()
+        self.network = network
+        with torch.no_grad():
+            position = torch.stack(network.position_scores(window_frames))
+        self.position: Tensor
+        self.register_buffer("position", position, persistent=False)
+
+    def forward(self, x_BTC: Tensor, step_BT: Tensor, local_BKTD: Tensor) -> Tensor:
+        condition = Condition(local=local_BKTD.unbind(1), position=self.position.unbind(0))
+        return self.network.learned_noise(x_BTC, step_BT, condition)

@@ -1,0 +1,103 @@
+"""Every per-frame graph exported and run by ONNX Runtime, against eager."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.errors import MissingDependency
+from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.expression import LipConfig, LipNetwork
+from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork
+from engine.runtime import Graph, animator_graph, export_onnx, eye_graph, lip_graphs, pose_graphs
+from tests.drawn_weights import draw_weights
+
+TOLERANCE = 1e-4
+"""Of the largest output; float32 sums in another order, in networks of random weights."""
+
+
+SMALL = dataclasses.replace(
+    FaceAnimatorConfig.lite(), widths=(16, 16, 16, 16, 16), style_size=32, transform_sizes=(64,)
+)
+
+
+def _graphs() -> dict[str, Graph]:
+    animator = FaceAnimatorNetwork(SMALL)
+    lip, eye = LipNetwork(LipConfig.lite()), EyeMotionNetwork(EyeConfig.lite())
+    pose = PoseDenoiser(DenoiserConfig.lite())
+    for seed, network in enumerate((animator, lip, eye, pose)):
+        draw_weights(network, seed)
+    lip.eval().fold_norms()
+    graphs = (animator_graph(animator), *lip_graphs(lip), eye_graph(eye), *pose_graphs(pose, 50))
+    return {graph.name: graph for graph in graphs}
+
+
+def _inputs(graph: Graph, rows: int) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(rows)
+    inputs = {
+        name: 0.5 * torch.randn(rows, *tensor.shape[1:], generator=generator)
+        for name, tensor in graph.inputs.items()
+    }
+    for name in inputs:
+        if name.startswith("feature_"):  # smooth, as a portrait's are
+            size = inputs[name].shape[-1]
+            inputs[name] = F.interpolate(inputs[name][:, :, :4, :4], size=size, mode="bicubic")
+    for name in inputs.keys() & {"begun", "has_initial", "intensity", "step"}:
+        inputs[name] = (torch.arange(inputs[name].numel()) % 3).float().reshape(inputs[name].shape) / 2
+    return tuple(inputs.values())
+
+
+@pytest.mark.parametrize("name", ["animator", "lip_audio", "lip", "eye", "pose_condition", "pose"])
+def test_exported_graph_computes_what_eager_computes_for_any_batch(name: str, tmp_path: Path) -> None:
+    _check(_graphs()[name], tmp_path, dynamic_batch=True)
+
+
+def test_exported_graph_of_one_row_has_fixed_shapes(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    _check(_graphs()["lip"], tmp_path, dynamic_batch=False)
+    shapes = [tensor.type.tensor_type.shape for tensor in onnx.load(tmp_path / "graph.onnx").graph.input]
+    assert all(size.dim_value > 0 for shape in shapes for size in shape.dim)
+
+
+@pytest.mark.slow
+def test_exported_lite_animator_computes_what_eager_computes(tmp_path: Path) -> None:
+    network = FaceAnimatorNetwork(FaceAnimatorConfig.lite())
+    draw_weights(network)
+    _check(animator_graph(network), tmp_path, dynamic_batch=True)
+
+
+def _check(graph: Graph, folder: Path, dynamic_batch: bool) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    export_onnx(graph, folder / "graph.onnx", dynamic_batch=dynamic_batch)
+    assert [path.name for path in folder.iterdir()] == ["graph.onnx"]
+    session = onnxruntime.InferenceSession(folder / "graph.onnx", providers=["CPUExecutionProvider"])
+    assert [tensor.name for tensor in session.get_outputs()] == list(graph.outputs)
+    for rows in (1, 3) if dynamic_batch else (1,):
+        inputs = _inputs(graph, rows)
+        with torch.inference_mode():
+            expected = graph.module(*inputs)
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        named = dict(zip(graph.inputs, (tensor.numpy() for tensor in inputs), strict=True))
+        for ours, theirs in zip(expected, session.run(None, named), strict=True):
+            error = np.abs(theirs - ours.numpy()).max() / float(ours.abs().max())
+            print(graph.name, rows, error)
+            assert error <= TOLERANCE
+
+
+def test_a_missing_package_is_named_with_its_install_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name)
+    )
+    network = EyeMotionNetwork(EyeConfig.lite())
+    with pytest.raises(MissingDependency, match=r"onnxscript.*pip install 'gohd-live\[onnx\]'"):
+        export_onnx(eye_graph(network), tmp_path / "eye.onnx")
