@@ -28,6 +28,7 @@ from train.recipes.prepare import MotionSpaceRecipe
 from train.tasks.eye import EyeTask
 from train.tasks.lip import LipTask
 from train.tasks.pose import PoseTask
+from train.tasks.scales import gain_mouth
 from train.trainer import TrainingResult, config_json, train
 
 __all__ = ["run", "run_config"]
@@ -74,13 +75,21 @@ def _run_lip(recipe: LipRecipe) -> Mapping[str, Any]:
     extra = {person for person in recipe.also_hold_out.split(",") if person}
     clips = [dataclasses.replace(c, split="held_out") if c.person in extra else c for c in clips]
     task = LipTask(recipe.task, clips, model, _styles(recipe.prepared), recipe.trainer.seed)
+    if recipe.start is not None:
+        load_averaged(task.modules["lip"], recipe.start, "lip")
     result = _train(task, recipe)
     if recipe.weights is not None:
         stream = StreamConfig(
             lip_lookahead_ms=recipe.task.lookahead_ms, lip_window_columns=recipe.task.network.audio_columns
         )
         sections = {"lip": recipe.task.network, "stream": stream}
-        _export(recipe.weights, "lip", result, sections, clips)
+        network = result.averaged["lip"]
+        assert isinstance(network, LipNetwork)
+        widened = gain_mouth(network, model, recipe.mouth_gain, recipe.mouth_pivot)
+        shipped = dataclasses.replace(
+            result, averaged={"lip": widened}, figures=task.evaluate({"lip": widened})
+        )
+        _export(recipe.weights, "lip", shipped, sections, clips)
     return _figures(result)
 
 

@@ -47,6 +47,11 @@ class EyeTaskConfig:
         rows, lengths_frames: a batch has ``rows`` sequences of one of these lengths (the paper: 300).
         blink_scale, brow_scale: what counts as one unit of error, in normalised features.
         silence_share: rows that hear silence instead of speech.
+        foreign_voice_share: rows that hear somebody else's speech. Blinks have little to do with what is said; with
+            few clips the network would rather learn by heart which sound goes with which blink, and then blink at
+            every sound that it does not know.
+        audio_dropout: of the audio embedding, whole channels for a whole row, in training only.
+        busy_blinks_per_minute, busy_weight: clips with more blinks than this count less.
         evaluation_frames: length of the samples that are judged.
         kl_warmup_steps: steps over which the KL's weight grows from a tenth to its full value.
         lookahead_ms, columns: of the frozen lip network's windows.
@@ -62,6 +67,10 @@ class EyeTaskConfig:
     brow_scale: float = 2.0
     silence_share: float = 0.25
     style_share: float = 0.5
+    foreign_voice_share: float = 0.7
+    audio_dropout: float = 0.5
+    busy_blinks_per_minute: float = 28.0
+    busy_weight: float = 0.3
     kl_warmup_steps: int = 400
     lookahead_ms: int = 80
     columns: int = 16
@@ -95,6 +104,7 @@ class _Track:
     expression: Tensor
     audio: Tensor | None
     name: str
+    weight: float
 
 
 class EyeTask:
@@ -140,16 +150,14 @@ class EyeTask:
     @torch.no_grad()
     def _embedded(self, clip: ClipFeatures) -> list[_Track]:
         """The clip with each variant of its sound as the frozen stage 1 embeds it."""
-        if not clip.variants:
-            speeds = (1.0, 0.9, 1.1)
-            return [
-                _Track(torch.from_numpy(resample_motion(clip.expression, speed)), None, clip.clip)
-                for speed in speeds
-            ]
+        busy = blink_statistics([clip.eye_feature[:, 0]]).per_minute > self.config.busy_blinks_per_minute
+        weight = self.config.busy_weight if busy and len(clip.expression) > 100 else 1.0
+        sounds = [(variant.speed, variant.mel) for variant in clip.variants]
         tracks = []
-        for variant in clip.variants:
-            motion = torch.from_numpy(resample_motion(clip.expression, variant.speed))
-            tracks.append(_Track(motion, self._embed(torch.from_numpy(variant.mel), len(motion)), clip.clip))
+        for speed, mel in sounds or [(1.0, None), (0.9, None), (1.1, None)]:
+            motion = torch.from_numpy(resample_motion(clip.expression, speed))
+            audio = None if mel is None else self._embed(torch.from_numpy(mel), len(motion))
+            tracks.append(_Track(motion, audio, clip.clip, weight / len(sounds or [0, 0, 0])))
         return tracks
 
     def _embed(self, mel_FM: Tensor, frames: int) -> Tensor:
@@ -165,7 +173,7 @@ class EyeTask:
 
         length = cfg.lengths_frames[pick(len(cfg.lengths_frames))]
         fitting = [track for track in self._tracks if len(track.expression) >= length]
-        weights = torch.tensor([float(len(track.expression)) for track in fitting])
+        weights = torch.tensor([track.weight * len(track.expression) for track in fitting])
         chosen = [
             fitting[i] for i in torch.multinomial(weights, cfg.rows, True, generator=generator).tolist()
         ]
@@ -174,7 +182,8 @@ class EyeTask:
         for track in chosen:
             start = pick(len(track.expression) - length + 1)
             expressions.append(track.expression[start : start + length])
-            if track.audio is not None:
+            own = float(torch.rand(1, generator=generator)) >= cfg.foreign_voice_share
+            if track.audio is not None and own:
                 voices.append(track.audio[start : start + length])
             else:
                 voices.append(self._some_voice(length, pick))
@@ -183,6 +192,8 @@ class EyeTask:
         hush = SILENCE + 0.5 * torch.rand(cfg.rows, 80, cfg.columns, generator=generator)
         hush_BA = self._lip.encode_audio(hush)
         audio_BTA = torch.where(silent[:, None, None], hush_BA[:, None], audio_BTA)
+        kept_B1A = torch.rand(cfg.rows, 1, audio_BTA.shape[-1], generator=generator) >= cfg.audio_dropout
+        audio_BTA = audio_BTA * kept_B1A / (1 - cfg.audio_dropout)
         style = torch.randint(len(self._styles_SE), (cfg.rows,), generator=generator)
         amount = torch.rand(cfg.rows, 1, generator=generator)
         amount = amount * (torch.rand(cfg.rows, 1, generator=generator) < cfg.style_share)
@@ -215,17 +226,22 @@ class EyeTask:
             torch.cat([z_BTZ, prior_BTZ]),
         )
         rebuilt_BTF, sampled_BTF = both_2B.chunk(2)
-        shown_BTE = self._show(audio_BTA, expression0_BE, sampled_BTF)
         judge_loss = lsgan_discriminator_loss(
             modules["d_te"](feature_BTF), modules["d_te"](sampled_BTF.detach())
-        ) + lsgan_discriminator_loss(modules["d_tf"](expression_BTE), modules["d_tf"](shown_BTE.detach()))
+        )
+        shown_BTE = None
+        if weights.temporal_expression > 0:
+            shown_BTE = self._show(audio_BTA, expression0_BE, sampled_BTF)
+            judge_loss = judge_loss + lsgan_discriminator_loss(
+                modules["d_tf"](expression_BTE), modules["d_tf"](shown_BTE.detach())
+            )
         yield Update("discriminators", judge_loss, {})
 
         error = ((rebuilt_BTF - feature_BTF).abs() / self._scale).sum(-1).mean()
         ssim = ssim_loss(rebuilt_BTF, feature_BTF)
         kl = gaussian_kl(mean_BTZ[:, 1:], log_variance_BTZ[:, 1:]) * mean_BTZ.shape[-1]
         te = lsgan_generator_loss(modules["d_te"](sampled_BTF))
-        tf = lsgan_generator_loss(modules["d_tf"](shown_BTE))
+        tf = error.new_zeros(()) if shown_BTE is None else lsgan_generator_loss(modules["d_tf"](shown_BTE))
         match = sliced_wasserstein(sampled_BTF, feature_BTF, generator)
         total = (
             weights.l1 * error

@@ -32,6 +32,9 @@ from train.trainer import Update
 
 __all__ = ["LipTask", "LipTaskConfig"]
 
+_CLOSED = 0.02
+"""Inner-lip opening, in face units, at which a mouth begins to look shut."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LipTaskConfig:
@@ -43,10 +46,13 @@ class LipTaskConfig:
         spread, correlation, velocity: weights of terms beside the paper's: the mouth opening's standard deviation
             over the batch, its correlation, and the landmarks' frame-to-frame change. They oppose the shrinking to
             the mean that regression on little data brings.
+        closure, closure_focus: weight of a squared error of the opening in which a frame whose lips meet counts
+            ``1 + closure_focus`` times: what is open by mistake is seen sooner than what is shut by mistake.
         silence_share: runs of digital silence or faint noise, for which the lips come together.
         eye_swap_share: runs that get the eyes of another frame, so that the mouth does not follow them.
         blink_share: swapped eyes that come from the fortieth of all frames in which the lids are lowest.
         style_share: runs whose e_0 and targets are shifted alike by another face's resting expression.
+        freeze_audio: train the map only; the audio encoder, on which stage 2 rests, stays as it is.
         expression0_noise: standard deviation added to e_0.
     """
 
@@ -61,11 +67,14 @@ class LipTaskConfig:
     spread: float = 0.0
     correlation: float = 0.0
     velocity: float = 0.0
+    closure: float = 0.0
+    closure_focus: float = 3.0
     silence_share: float = 0.06
     eye_swap_share: float = 0.5
     blink_share: float = 0.3
     style_share: float = 0.5
     expression0_noise: float = 0.1
+    freeze_audio: bool = False
     stretch: MelStretch = field(default_factory=MelStretch)
 
 
@@ -157,6 +166,7 @@ class LipTask:
         """One step of AdamW on one batch."""
         cfg = self.config
         network = self.modules["lip"].train()
+        network.audio_encoder.train(not cfg.freeze_audio).requires_grad_(not cfg.freeze_audio)
         mel_NFW, target_NE, expression0_NE = self._draw(generator)
         with torch.no_grad():
             eye_NF = self.model.eye_feature(target_NE)
@@ -170,7 +180,15 @@ class LipTask:
         speed_p = self.model.landmarks_68(predicted_NE).unflatten(0, (cfg.runs, -1)).diff(dim=1)
         speed_t = self.model.landmarks_68(target_NE).unflatten(0, (cfg.runs, -1)).diff(dim=1)
         velocity = (speed_p - speed_t)[..., 48:68, :].square().sum(-1).mean() / unit.square()
-        total = terms.total + cfg.spread * spread + cfg.correlation * agreement + cfg.velocity * velocity
+        shut_N = 1 + cfg.closure_focus * torch.exp(-real.clamp(min=0) / _CLOSED)
+        closure = (shut_N * (opening - real).square()).mean() / unit.square()
+        total = (
+            terms.total
+            + cfg.closure * closure
+            + cfg.spread * spread
+            + cfg.correlation * agreement
+            + cfg.velocity * velocity
+        )
         log = {
             "landmarks": terms.landmarks,
             "eye": terms.eye,
@@ -178,6 +196,7 @@ class LipTask:
             "expression": terms.expression,
             "correlation": agreement,
             "velocity": velocity,
+            "closure": closure,
         }
         yield Update("lip", total, log)
 
@@ -270,6 +289,8 @@ class LipTask:
             figures[f"mouth_jitter/{clip.clip}"] = float(
                 np.abs(np.diff(predicted, 2)).mean() / max(np.abs(np.diff(real, 2)).mean(), 1e-9)
             )
+            figures[f"mouth_p10/{clip.clip}"] = float(np.quantile(predicted, 0.1) - np.quantile(real, 0.1))
+            figures[f"mouth_p90/{clip.clip}"] = float(np.quantile(predicted, 0.9) - np.quantile(real, 0.9))
             scores.append(agreement.correlation)
             ranges.append(agreement.range_ratio)
         if scores:

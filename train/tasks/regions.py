@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.motion.landmark_model import LandmarkModel
 
-__all__ = ["eye_swap_operator", "mouth_closing_operator"]
+__all__ = ["eye_swap_operator", "mouth_closing_operator", "mouth_opening_direction"]
 
 _MOUTH = [*range(3, 14), *range(48, 68)]
 _EYES = [*range(17, 27), *range(36, 48)]
@@ -30,6 +30,18 @@ def eye_swap_operator(model: LandmarkModel) -> Tensor:
 
 def mouth_closing_operator(model: LandmarkModel) -> Tensor:
     """(64,64) matrix C: e - e @ C has the inner lips as far apart as in the mean face, by the least change."""
-    basis = model.expression_basis_68.double()
-    gap = torch.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in _INNER_LIP_PAIRS])
+    gap = _gap_rows(model)
     return (gap.T @ torch.linalg.solve(gap @ gap.T + 1e-9 * torch.eye(3, dtype=torch.float64), gap)).float()
+
+
+def mouth_opening_direction(model: LandmarkModel) -> Tensor:
+    """(64,) least expression that opens all three pairs of inner lip points by one face unit."""
+    gap = _gap_rows(model)
+    ones = torch.ones(len(gap), dtype=torch.float64)
+    return (gap.T @ torch.linalg.solve(gap @ gap.T, ones)).float()
+
+
+def _gap_rows(model: LandmarkModel) -> Tensor:
+    """(3,64) change of the vertical distance of each inner lip pair per unit of expression."""
+    basis = model.expression_basis_68.double()
+    return torch.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in _INNER_LIP_PAIRS])

@@ -15,8 +15,18 @@ from torch import Tensor, nn
 
 from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeMotionNetwork
+from engine.motion.landmark_model import LandmarkModel
+from train.tasks.regions import mouth_closing_operator, mouth_opening_direction
 
-__all__ = ["EYE_FEATURE_MEAN", "EYE_FEATURE_STD", "fold_eye", "fold_lip", "normalise", "restore"]
+__all__ = [
+    "EYE_FEATURE_MEAN",
+    "EYE_FEATURE_STD",
+    "fold_eye",
+    "fold_lip",
+    "gain_mouth",
+    "normalise",
+    "restore",
+]
 
 EYE_FEATURE_MEAN = torch.tensor([1.0] + [0.0] * 20)
 EYE_FEATURE_STD = torch.tensor([0.2] + [0.01] * 20)
@@ -49,6 +59,23 @@ def fold_eye(network: EyeMotionNetwork) -> EyeMotionNetwork:
         last.weight *= EYE_FEATURE_STD[:, None]
         last.bias.copy_(last.bias * EYE_FEATURE_STD + EYE_FEATURE_MEAN)
     return folded
+
+
+def gain_mouth(network: LipNetwork, model: LandmarkModel, gain: float, pivot: float) -> LipNetwork:
+    """Copy whose mouth opens ``gain`` times as far from an inner-lip opening of ``pivot`` face units.
+
+    Regression answers with the mean of what may be, so its range is short; the correlation does not change by this.
+    With C the operator of the closing lips, e' = e + (gain - 1) (e C - pivot direction), folded into the last layer.
+    """
+    scaled = copy.deepcopy(network)
+    last = scaled.map[-1]
+    assert isinstance(last, nn.Linear)
+    change = (gain - 1) * mouth_closing_operator(model)
+    with torch.no_grad():
+        shift = (gain - 1) * pivot * mouth_opening_direction(model)
+        last.weight += change.T @ last.weight
+        last.bias += last.bias @ change - shift
+    return scaled
 
 
 def _fold_input(layer: nn.Module, first: int) -> None:
