@@ -1,4 +1,4 @@
-"""The product as a newcomer meets it: ``gohd serve`` in its own process, the page in Chromium, a voice in the microphone."""
+"""The product as a newcomer meets it: ``gohd serve`` as a process, the page in Chromium, a voice in its microphone."""
 
 from __future__ import annotations
 
