@@ -14,7 +14,7 @@ Shape suffixes: B rows, C channels, H and W pixels, S style.
 from __future__ import annotations
 
 import itertools
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -129,8 +129,6 @@ class Decoder(nn.Module):
         released weights were trained ("released").
         """
         super().__init__()
-        if mask_mode not in get_args(MaskMode):
-            raise ValueError(f"mask_mode must be one of {get_args(MaskMode)}, not {mask_mode!r}")
         self.constant_CHW = nn.Parameter(torch.randn(widths[0], _FIRST_SIZE, _FIRST_SIZE))
         self.first = StyledConv2d(widths[0], widths[0], style_size)
         self.levels = nn.ModuleList(

@@ -7,7 +7,7 @@ S style, M directions.
 from __future__ import annotations
 
 import dataclasses
-from typing import Self
+from typing import Self, get_args
 
 from torch import Tensor, nn
 
@@ -43,6 +43,8 @@ class FaceAnimatorConfig:
     mask_mode: MaskMode = "released"
 
     def __post_init__(self) -> None:
+        if self.mask_mode not in get_args(MaskMode):
+            raise ValueError(f"mask_mode must be one of {get_args(MaskMode)}, not {self.mask_mode!r}")
         sizes = (*self.widths, self.style_size, self.mapping_width, self.mapping_kernel, self.head_layers)
         if len(self.widths) < 2 or min((*sizes, *self.mapping_dilations)) < 1:
             raise ValueError("widths needs two numbers or more, and all sizes must be positive")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -17,15 +16,11 @@ from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.expression import LipConfig, LipNetwork
 from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.runtime import Graph, animator_graph, export_onnx, eye_graph, lip_graphs, pose_graphs
+from tests.animator.neural_cases import SMALL
 from tests.drawn_weights import draw_weights
 
 TOLERANCE = 1e-4
 """Of the largest output; float32 sums in another order, in networks of random weights."""
-
-
-SMALL = dataclasses.replace(
-    FaceAnimatorConfig.lite(), widths=(16, 16, 16, 16, 16), style_size=32, transform_sizes=(64,)
-)
 
 
 def _graphs() -> dict[str, Graph]:

@@ -1,0 +1,41 @@
+"""Layouts and inputs that the neural animator is tried with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.animator import FaceAnimatorConfig
+from engine.motion.coefficients import DESCRIPTOR_SIZE
+
+__all__ = ["CASES", "SMALL", "inputs"]
+
+SMALL = dataclasses.replace(
+    FaceAnimatorConfig.lite(),
+    widths=(24, 20, 16, 12, 8),
+    style_size=32,
+    directions=8,
+    past_frames=4,
+    future_frames=2,
+    mapping_width=24,
+    transform_sizes=(32, 64),
+)
+"""64x64 pixels, with the transforms that the lite layout leaves out and with frames to come."""
+
+CASES = {
+    "lite": FaceAnimatorConfig.lite(),
+    "small_paper": SMALL,
+    "small_released": dataclasses.replace(SMALL, mask_mode="released"),
+}
+
+
+def inputs(config: FaceAnimatorConfig, rows: int = 2) -> tuple[Tensor, Tensor]:
+    """Smooth pictures (rows, 3, size, size) in [-1, 1] and windows of descriptors."""
+    generator = torch.Generator().manual_seed(7)
+    coarse = torch.rand(rows, 3, 8, 8, generator=generator) * 2 - 1
+    size = config.picture_size
+    rgb = F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
+    return rgb, torch.randn(rows, config.window_frames, DESCRIPTOR_SIZE, generator=generator)
