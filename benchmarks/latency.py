@@ -3,8 +3,8 @@
     python benchmarks/latency.py [--device cpu|cuda] [--seconds 20] [--json OUT]
 
 The demo voice is pushed in chunks of 20 ms as a microphone would give them. Nothing sleeps: compute time is measured,
-arrival times are those of the chunks, and a frame that is late delays the frames after it. So
-``latency_ms`` is the time from a sound to the frame that shows it, encoded as the server does (H.264), had the chunks come in real time.
+arrival times are those of the chunks, and a frame that is late delays the frames after it. So ``latency_ms`` is the
+time from a sound to the frame that shows it, encoded as the server does (H.264), had the chunks come in real time.
 """
 
 from __future__ import annotations
