@@ -104,13 +104,13 @@ def serve(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe; 'list' shows them.")],
+    recipe: Annotated[Optional[str], typer.Argument(help="Name of a recipe; none lists them.")] = None,  # noqa: UP045
     overrides: Annotated[Optional[list[str]], typer.Argument(help="key=value settings.")] = None,  # noqa: UP045
 ) -> None:
     """Run a training recipe."""
-    import train as training
+    from train.__main__ import main as run_recipe
 
-    training.run(recipe, overrides or [])
+    raise typer.Exit(run_recipe([] if recipe is None else [recipe, *(overrides or [])]))
 
 
 @weights_app.command("list")
