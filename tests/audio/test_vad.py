@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine.media import read_audio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.audio import VAD_FRAME_SAMPLES, VoiceActivity
+from engine.media import read_audio
 
 Float32 = NDArray[np.float32]
 

@@ -50,7 +50,9 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_film_has_picture_and_sound_of_the_same_length(
     portrait_path: Path, tone: Path, tmp_path: Path
 ) -> None:
-    done = _run("render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--gaze", "0.1,-0.3", "--seed", "5")
+    done = _run(
+        "render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--gaze", "0.1,-0.3", "--seed", "5"
+    )
     assert done.returncode == 0, done.stderr
     frames, seconds = _film(tmp_path / "out.mp4")
     assert len(frames) == 25
@@ -62,7 +64,12 @@ def test_film_has_picture_and_sound_of_the_same_length(
 def test_same_seed_same_film(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
     films = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert _run("render", portrait_path, tone, "-o", tmp_path / f"{name}.mp4", "--seed", str(seed)).returncode == 0
+        assert (
+            _run(
+                "render", portrait_path, tone, "-o", tmp_path / f"{name}.mp4", "--seed", str(seed)
+            ).returncode
+            == 0
+        )
         films.append(np.stack(_film(tmp_path / f"{name}.mp4")[0]))
     assert np.array_equal(films[0], films[1])
     assert not np.array_equal(films[0], films[2])
@@ -72,7 +79,15 @@ def test_a_film_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> No
     driver = tmp_path / "driver.mp4"
     assert _run("render", portrait_path, tone, "-o", driver, "--gaze", "0,0.5").returncode == 0
     done = _run(
-        "render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--drive-video", driver, "--drive", "gaze,pose"
+        "render",
+        portrait_path,
+        tone,
+        "-o",
+        tmp_path / "out.mp4",
+        "--drive-video",
+        driver,
+        "--drive",
+        "gaze,pose",
     )
     assert done.returncode == 0, done.stderr
     assert len(_film(tmp_path / "out.mp4")[0]) == 25
@@ -156,5 +171,7 @@ def test_an_hour_of_sound_needs_bounded_memory() -> None:
         "first = hear(10)\n"
         "print((hear(3600) - first) / 1024)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
     assert float(done.stdout) < 60

@@ -21,7 +21,9 @@ Wave = npt.NDArray[np.float32]
 _SHORT = 30 * SAMPLES_PER_FRAME + 123
 
 
-def _play(session: Session, wave: Wave, cuts: list[int] | None = None, rate_hz: int = SAMPLE_RATE_HZ) -> list[Frame]:
+def _play(
+    session: Session, wave: Wave, cuts: list[int] | None = None, rate_hz: int = SAMPLE_RATE_HZ
+) -> list[Frame]:
     frames: list[Frame] = []
     edges = [0, *sorted(cuts or []), len(wave)]
     for start, stop in pairwise(edges):
@@ -41,7 +43,6 @@ def _equal(one: list[Frame], other: list[Frame]) -> bool:
 
 def _mouth_gap(engine: Engine, avatar: Avatar, frame: Frame) -> float:
     """Inner-lip opening of the shown motion over the distance of the outer eye corners."""
-
 
     points = engine.model.landmarks(avatar.coefficients, torch.from_numpy(frame.descriptor)).numpy()
     return float((points[14, 1] - points[13, 1]) / np.linalg.norm(points[263, :2] - points[33, :2]))
@@ -122,7 +123,9 @@ def test_silence_keeps_the_mouth_closed_and_the_head_alive(engine: Engine, avata
     assert motion.std(axis=0).max() > 1e-3
 
 
-def test_mouth_opens_with_speech_and_closes_within_150_ms(engine: Engine, avatar: Avatar, voice: Wave) -> None:
+def test_mouth_opens_with_speech_and_closes_within_150_ms(
+    engine: Engine, avatar: Avatar, voice: Wave
+) -> None:
     silence = np.zeros(SAMPLE_RATE_HZ, np.float32)
     speech = voice[SAMPLES_PER_FRAME * 10 : SAMPLES_PER_FRAME * 60]
     frames = _play(engine.open_session(avatar, seed=1), np.concatenate([silence, speech, silence]))

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 import train
 from engine.checkpoint import load_into
-from engine.motion.eye_lstm import EyeMotionNetwork
 from engine.motion.expression import LipNetwork
+from engine.motion.eye_lstm import EyeMotionNetwork
 from engine.motion.landmark_model import LandmarkModel
 from train.data.synthetic import synthetic_clips
 from train.recipes.toy import toy_eye, toy_lip, toy_pose
