@@ -15,7 +15,9 @@
     |-- OutputUnwritable            the place to write to is missing, full or forbidden
     |-- WeightsError
     |   |-- WeightsNotFound
-    |   `-- WeightsCorrupt          checksum, format version, names or shapes do not match
+    |   |-- WeightsCorrupt          checksum, format version, names or shapes do not match
+    |   |-- WeightsIncomplete       the folder lacks a network that is needed
+    |   `-- CheckpointRefused       a file to import is damaged, unsafe or of another model
     |-- MissingDependency           an optional package is needed; the message has the install line
     |-- BackendUnavailable          the asked device or backend is not on this machine
     |-- CapacityExceeded            no room for another session now
@@ -32,6 +34,7 @@ __all__ = [
     "AudioUnreadable",
     "BackendUnavailable",
     "CapacityExceeded",
+    "CheckpointRefused",
     "CommandInvalid",
     "FaceTooSmall",
     "GohdError",
@@ -46,6 +49,7 @@ __all__ = [
     "VideoUnreadable",
     "WeightsCorrupt",
     "WeightsError",
+    "WeightsIncomplete",
     "WeightsNotFound",
 ]
 
@@ -112,6 +116,14 @@ class WeightsNotFound(WeightsError, FileNotFoundError):
 
 class WeightsCorrupt(WeightsError):
     """Checksum, format version, names or shapes do not match."""
+
+
+class WeightsIncomplete(WeightsError):
+    """The weights folder lacks a network that is needed; the message says how to get it."""
+
+
+class CheckpointRefused(WeightsError):
+    """A checkpoint file to import is damaged, unsafe or of another model."""
 
 
 class MissingDependency(GohdError, ImportError):
