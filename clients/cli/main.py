@@ -102,6 +102,16 @@ def serve(
     run_server(host=host, port=port, portrait=portrait, token=token, insecure=insecure, weights=weights)
 
 
+@app.command()
+def doctor(
+    models: Annotated[bool, typer.Option("--models", help="Show what the networks cost instead.")] = False,
+) -> None:
+    """Show what this machine has and lacks."""
+    from clients.cli.doctor import report_machine, report_models
+
+    report_models() if models else report_machine()
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def train(
     recipe: Annotated[Optional[str], typer.Argument(help="Name of a recipe; none lists them.")] = None,  # noqa: UP045
