@@ -67,10 +67,10 @@ class EyeTaskConfig:
     brow_scale: float = 2.0
     silence_share: float = 0.25
     style_share: float = 0.5
-    foreign_voice_share: float = 0.7
-    audio_dropout: float = 0.5
-    busy_blinks_per_minute: float = 28.0
-    busy_weight: float = 0.3
+    foreign_voice_share: float = 0.95
+    audio_dropout: float = 0.7
+    busy_blinks_per_minute: float = 24.0
+    busy_weight: float = 0.15
     kl_warmup_steps: int = 400
     lookahead_ms: int = 80
     columns: int = 16
