@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def _inputs(graph: Graph, rows: int) -> tuple[torch.Tensor, ...]:
             inputs[name] = F.interpolate(inputs[name][:, :, :4, :4], size=size, mode="bicubic")
     for name in inputs.keys() & {"begun", "has_initial", "intensity", "step"}:
         inputs[name] = (torch.arange(inputs[name].numel()) % 3).float().reshape(inputs[name].shape) / 2
-    return tuple(inputs.values())
+    return tuple(tensor.to(graph.inputs[name].dtype) for name, tensor in inputs.items())
 
 
 @pytest.mark.parametrize("name", ["animator", "lip_audio", "lip", "eye", "pose_condition", "pose"])
@@ -68,7 +69,15 @@ def test_exported_lite_animator_computes_what_eager_computes(tmp_path: Path) -> 
     _check(animator_graph(network), tmp_path, dynamic_batch=True)
 
 
-def _check(graph: Graph, folder: Path, dynamic_batch: bool) -> None:
+def test_half_precision_is_exported_as_such(tmp_path: Path) -> None:
+    network = FaceAnimatorNetwork(dataclasses.replace(SMALL, widths=SMALL.widths[:3], transform_sizes=()))
+    draw_weights(network)
+    graph = animator_graph(network.freeze().half())
+    assert {tensor.dtype for tensor in graph.inputs.values()} == {torch.float16}
+    _check(graph, tmp_path, dynamic_batch=False, tolerance=5e-3)
+
+
+def _check(graph: Graph, folder: Path, dynamic_batch: bool, tolerance: float = TOLERANCE) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     export_onnx(graph, folder / "graph.onnx", dynamic_batch=dynamic_batch)
     assert [path.name for path in folder.iterdir()] == ["graph.onnx"]
@@ -81,9 +90,9 @@ def _check(graph: Graph, folder: Path, dynamic_batch: bool) -> None:
         expected = expected if isinstance(expected, tuple) else (expected,)
         named = dict(zip(graph.inputs, (tensor.numpy() for tensor in inputs), strict=True))
         for ours, theirs in zip(expected, session.run(None, named), strict=True):
-            error = np.abs(theirs - ours.numpy()).max() / float(ours.abs().max())
+            error = float(np.abs(theirs - ours.numpy()).max()) / float(ours.abs().max())
             print(graph.name, rows, error)
-            assert error <= TOLERANCE
+            assert error <= tolerance
 
 
 def test_a_missing_package_is_named_with_its_install_line(
