@@ -22,11 +22,16 @@ _Config = TypeVar("_Config")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class StreamConfig:
-    """How far each stage may look past the frame that it makes (design of the weights, fixed at training)."""
+    """How far each stage may look past the frame that it makes (design of the weights, fixed at training).
+
+    ``future_frames`` are the descriptors after the shown one that are waited for; an animator that sees more of the
+    future gets the newest of them held.
+    """
 
     lip_lookahead_ms: int = 80
     lip_window_columns: int = 16
     prosody_delay_frames: int = 2
+    future_frames: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.lip_lookahead_ms <= 1000:
@@ -35,6 +40,8 @@ class StreamConfig:
             raise ValueError("lip_window_columns must be at least 1")
         if self.prosody_delay_frames < 0:
             raise ValueError("prosody_delay_frames must not be negative")
+        if not 0 <= self.future_frames <= 25:
+            raise ValueError(f"future_frames must be within 0..25, not {self.future_frames}")
 
     @property
     def lookahead_samples(self) -> int:

@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="One portrait and a live voice become a talking head, in real time.",
 )
-weights_app = typer.Typer(no_args_is_help=True, help="List and verify weights folders.")
+weights_app = typer.Typer(no_args_is_help=True, help="List, verify, import and check weights folders.")
 app.add_typer(weights_app, name="weights")
 
 Weights = Annotated[str, typer.Option(help="Name of bundled weights, or a folder.")]
@@ -142,3 +142,50 @@ def verify_weights(
 
     engine = load_engine(weights=weights)
     typer.echo(f"{weights}: checksums, names and shapes are as they should be ({engine.weights_path})")
+
+
+@weights_app.command("import")
+def import_weights(
+    out: Annotated[Path, typer.Option(help="The weights folder to make.")],
+    animator: Annotated[Optional[Path], typer.Option(help="FaceAnimator_GoHD.pt")] = None,  # noqa: UP045
+    pose: Annotated[Optional[Path], typer.Option(help="audio2pose.pt")] = None,  # noqa: UP045
+    gaze: Annotated[Optional[Path], typer.Option(help="audio2gaze.pt")] = None,  # noqa: UP045
+    expression: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="audio2exp.pth, one-stage or two-stage."),
+    ] = None,
+) -> None:
+    """Make a weights folder of the authors' checkpoint files (any subset). Nothing in them is run."""
+    from clients.cli.weights import import_files
+
+    sources = {"animator": animator, "pose": pose, "gaze": gaze, "expression": expression}
+    import_files(sources, out)
+
+
+@weights_app.command("check")
+def check_weights(
+    weights: Annotated[str, typer.Argument(help="An imported weights folder.")],
+    against: Annotated[
+        Path, typer.Option(help="Folder with reference outputs (animator.npz, pose.npz, ...).")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run an import on reference inputs and compare every output; exit code 1 when a bar is missed."""
+    from clients.cli.weights import check
+
+    if not check(weights, against, as_json):
+        raise typer.Exit(1)
+
+
+@weights_app.command("fetch")
+def fetch_weights(
+    out: Annotated[Path, typer.Option(help="The weights folder to make.")] = Path("gohd-weights"),
+    source: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--from", help="Folder, or address, where the authors' files lie."),
+    ] = None,
+) -> None:
+    """Say where the authors' weights are; take them from a folder or an address, and import them."""
+    from clients.cli.weights import fetch
+
+    fetch(source, out)

@@ -1,0 +1,18 @@
+"""The authors' release: import of their checkpoint files, and proof that an import computes what they compute."""
+
+from __future__ import annotations
+
+from engine.release.check import OutputError, check_weights
+from engine.release.layout import RELEASE_FILES, PartName, ReleaseConfig, ReleaseFile
+from engine.release.write import ImportedPart, import_release
+
+__all__ = [
+    "RELEASE_FILES",
+    "ImportedPart",
+    "OutputError",
+    "PartName",
+    "ReleaseConfig",
+    "ReleaseFile",
+    "check_weights",
+    "import_release",
+]

@@ -1,0 +1,89 @@
+"""Checkpoint files as the release lays them out, filled from tensor names: for tests of import and session."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.animator import FaceAnimatorConfig
+from engine.motion.denoiser import DenoiserConfig
+from engine.motion.expression import LipConfig
+from engine.motion.eye_lstm import EyeConfig
+from engine.release import RELEASE_FILES, ReleaseConfig
+from engine.release.layout import PartName, Shapes, part_shapes, two_stage_shapes
+
+KEYS = {file.part: file.key for file in RELEASE_FILES}
+
+
+def small_release(widths: tuple[int, ...] = (16, 16, 12, 8)) -> ReleaseConfig:
+    """The released architecture with a few thousand weights; pictures of ``2 << len(widths)`` pixels."""
+    denoiser = {
+        "width": 16,
+        "blocks": 4,
+        "heads": 2,
+        "feed_forward_factor": 2,
+        "kernels": 5,
+        "step_width": 16,
+        "step_frequencies": 8,
+    }
+    lip = {"audio_widths": (4, 6, 8, 8), "audio_residuals": 1, "audio_size": 16}
+    return ReleaseConfig(
+        animator=FaceAnimatorConfig(
+            widths=widths, style_size=24, directions=4, mapping_width=16, transform_sizes=(16, 32)
+        ),
+        pose=DenoiserConfig(channels=6, **denoiser),
+        gaze=DenoiserConfig(channels=2, **denoiser),
+        expression=LipConfig(**lip),
+        two_stage_expression=LipConfig(**lip, eye_feature_size=21),
+        eye=EyeConfig(audio_size=16, noise_size=8, hidden_size=16, bottleneck=8),
+    )
+
+
+def filled(shapes: Shapes, seed: int = 1) -> dict[str, Tensor]:
+    """A number for every weight, from its name and the seed; sizes such that signals neither die nor explode."""
+    return {name: torch.from_numpy(np.asarray(_values(name, shape, seed))) for name, shape in shapes.items()}
+
+
+def _values(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    if name.endswith("num_batches_tracked"):
+        return np.zeros((), np.int64)
+    draw = np.random.default_rng([zlib.crc32(name.encode()), seed])
+    noise = draw.standard_normal(shape).astype(np.float32)
+    if name.endswith(
+        ("running_var", "modulation.bias", "norm_1.weight", "norm_2.weight", "conv_block.1.weight")
+    ):
+        return 1 + 0.1 * noise.clip(-3, 3)
+    if name.endswith("sharpness"):
+        return 4 + 0.5 * noise.clip(-3, 3)
+    if name.endswith("offsets"):
+        return 15 * noise
+    if len(shape) <= 1 or max(shape) == math.prod(shape):
+        return 0.1 * noise
+    equalised = name.startswith(("enc.net_app", "enc.fc", "dec.")) and ".sft." not in name
+    return noise if equalised else noise / np.float32(math.sqrt(math.prod(shape[1:])))
+
+
+def shapes_of(part: PartName, config: ReleaseConfig, *, two_stage: bool = False) -> Shapes:
+    """Layout of a part."""
+    return two_stage_shapes(config) if two_stage else part_shapes(part, config)
+
+
+def write_release(
+    folder: Path, config: ReleaseConfig, *parts: PartName, two_stage: bool = False, seed: int = 1
+) -> dict[PartName, Path]:
+    """The files of ``parts`` (all by default) as the release saves them."""
+    sources: dict[PartName, Path] = {}
+    for file in RELEASE_FILES:
+        if parts and file.part not in parts:
+            continue
+        state = filled(shapes_of(file.part, config, two_stage=two_stage and file.part == "expression"), seed)
+        if file.part == "expression":
+            state = {f"module.{name}": tensor for name, tensor in state.items()}
+        sources[file.part] = folder / file.file_name
+        torch.save({file.key: state}, sources[file.part])
+    return sources
