@@ -21,7 +21,7 @@ from engine.models import Preset, network_costs
 __all__ = ["report_machine", "report_models"]
 
 _OPTIONAL = (
-    ("onnxruntime", "onnx", "faster animation on a CPU"),
+    ("onnxruntime", "onnx", "checking of ONNX files"),
     ("onnx", "onnx", "export of ONNX files"),
     ("onnxscript", "onnx", "export of ONNX files"),
     ("triton", "gpu", "kernels on a CUDA device"),
