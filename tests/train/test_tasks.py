@@ -27,6 +27,7 @@ _SPACE = Path(__file__).resolve().parents[2] / "engine" / "weights" / "default" 
 @pytest.fixture(autouse=True)
 def _one_thread() -> object:
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 

@@ -97,7 +97,7 @@ def open_eye() -> EyeRecipe:
                 l1=1.0, ssim=2.0, kl=1.0, temporal_eye=1.0, temporal_expression=0.0, distribution=6.0
             ),
         ),
-        trainer=TrainerConfig(out=Path("runs/open_eye"), steps=2400, ema_decay=0.99, threads=1),
+        trainer=TrainerConfig(out=Path("runs/open_eye"), steps=2000, ema_decay=0.99, threads=1),
     )
 
 
@@ -109,7 +109,12 @@ def open_pose() -> PoseRecipe:
     """
     return PoseRecipe(
         task=PoseTaskConfig(
-            network=DenoiserConfig.lite(prior_window=32), sampling=PoseWindowConfig(window=32)
+            network=DenoiserConfig.lite(prior_window=32),
+            sampling=PoseWindowConfig(window=32),
+            learning_rate=3e-3,
+            hop_share=0.7,
         ),
-        trainer=TrainerConfig(out=Path("runs/open_pose"), steps=1500, ema_decay=0.995, threads=1),
+        trainer=TrainerConfig(
+            out=Path("runs/open_pose"), steps=1500, clip_norm=5.0, ema_decay=0.995, threads=1
+        ),
     )

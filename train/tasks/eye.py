@@ -67,11 +67,11 @@ class EyeTaskConfig:
     brow_scale: float = 2.0
     silence_share: float = 0.25
     style_share: float = 0.5
-    foreign_voice_share: float = 0.95
-    audio_dropout: float = 0.7
-    busy_blinks_per_minute: float = 24.0
+    foreign_voice_share: float = 0.9
+    audio_dropout: float = 0.6
+    busy_blinks_per_minute: float = 16.0
     busy_weight: float = 0.15
-    kl_warmup_steps: int = 400
+    kl_warmup_steps: int = 600
     lookahead_ms: int = 80
     columns: int = 16
     evaluation_frames: int = 2000
@@ -151,7 +151,7 @@ class EyeTask:
     def _embedded(self, clip: ClipFeatures) -> list[_Track]:
         """The clip with each variant of its sound as the frozen stage 1 embeds it."""
         busy = blink_statistics([clip.eye_feature[:, 0]]).per_minute > self.config.busy_blinks_per_minute
-        weight = self.config.busy_weight if busy and len(clip.expression) > 100 else 1.0
+        weight = self.config.busy_weight if busy else 1.0
         sounds = [(variant.speed, variant.mel) for variant in clip.variants]
         tracks = []
         for speed, mel in sounds or [(1.0, None), (0.9, None), (1.1, None)]:
