@@ -19,9 +19,10 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     console = Console()
     if not arguments or arguments[0] in ("-h", "--help"):
-        console.print("python -m train RECIPE [key=value ...]")
+        console.print("python -m train RECIPE [key=value ...]", markup=False)
         for name, recipe in RECIPES.items():
-            console.print(f"  {name:18} {(recipe.__doc__ or '').splitlines()[0]}", highlight=False)
+            first_sentence = " ".join((recipe.__doc__ or "").split()).partition(". ")[0].rstrip(".")
+            console.print(f"  {name:18} {first_sentence}", highlight=False, markup=False, soft_wrap=True)
         return 0
     try:
         figures = run(arguments[0], arguments[1:])

@@ -15,9 +15,10 @@ from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeMotionNetwork
 from engine.motion.landmark_model import LandmarkModel
 from train.data.synthetic import synthetic_clips
+from train.metrics import mouth_opening
 from train.recipes.toy import toy_eye, toy_lip, toy_pose
 from train.tasks.lip import LipTask
-from train.tasks.scales import fold_eye, fold_lip, normalise, restore
+from train.tasks.scales import fold_eye, fold_lip, gain_mouth, normalise, restore
 from train.trainer import NonFiniteLoss, TrainerConfig
 from train.trainer import train as run_trainer
 
@@ -116,6 +117,19 @@ def test_folded_networks_take_plain_features(model: LandmarkModel) -> None:
     voice = torch.rand(3, 5, 16)
     expected = restore(eye(voice, expression0, normalise(feature), noise))
     assert torch.allclose(fold_eye(eye)(voice, expression0, feature, noise), expected, atol=1e-4)
+
+
+def test_mouth_gain_widens_the_opening_about_its_pivot_and_leaves_the_eyes(model: LandmarkModel) -> None:
+    torch.manual_seed(0)
+    lip = LipNetwork(toy_lip().task.network).eval()
+    audio, expression0, feature = torch.rand(6, 16), torch.randn(6, 64), torch.randn(6, 21)
+    plain = lip(audio, expression0, feature)
+    wide = gain_mouth(lip, model, 1.5, 0.05)(audio, expression0, feature)
+    neutral = mouth_opening(model, torch.zeros(64))
+    expected = mouth_opening(model, plain) + 0.5 * (mouth_opening(model, plain) - neutral - 0.05)
+    assert torch.allclose(mouth_opening(model, wide), expected, atol=1e-4)
+    blink_change = model.eye_feature(wide)[:, 0] - model.eye_feature(plain)[:, 0]
+    assert blink_change.abs().max() < 0.1
 
 
 def test_pose_recipe_needs_clips_longer_than_its_window(model: LandmarkModel) -> None:

@@ -66,7 +66,9 @@ class PoseRecipe:
 
 
 def open_lip() -> LipRecipe:
-    """Stage 1. Beside the paper's terms: spread, correlation and velocity of the mouth (see `LipTaskConfig`);
+    """Stage 1, audio to lips, with terms of our own beside the paper's.
+
+    Beside the paper's terms: spread, correlation and velocity of the mouth (see `LipTaskConfig`);
     no lip reading expert and no distillation teacher, for neither can be shipped. Learning rate 1e-3 for a network a
     twelfth of the paper's size (paper: 1e-4).
     """
