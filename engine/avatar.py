@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from engine.animator import PreparedPortrait
+import numpy as np
+import numpy.typing as npt
+
 from engine.motion.coefficients import Coefficients
 from engine.motion.mixer import MouthRest
 from engine.portrait import FaceCrop
@@ -20,10 +23,12 @@ class Avatar:
         crop: the 256x256 head crop and its landmarks.
         coefficients: e_0, p_0, gaze and identity of the picture in the motion space.
         rest: how this mouth rests.
+        eye_feature: (21,) float32, blink ratio and brow displacements of the picture.
         prepared: what the animator keeps of the portrait.
     """
 
     crop: FaceCrop
     coefficients: Coefficients
     rest: MouthRest
-    prepared: PreparedPortrait
+    eye_feature: npt.NDArray[np.float32]
+    prepared: Any

@@ -17,6 +17,7 @@ __all__ = ["FORMAT_VERSION", "MixerConfig", "StreamConfig", "from_mapping"]
 
 FORMAT_VERSION = 1
 
+_PROSODY_REACH_SAMPLES = 3 * MEL_HOP_SAMPLES + MEL_WINDOW_SAMPLES // 2
 _Config = TypeVar("_Config")
 
 
@@ -43,14 +44,19 @@ class StreamConfig:
         if not 0 <= self.future_frames <= 25:
             raise ValueError(f"future_frames must be within 0..25, not {self.future_frames}")
 
-    @property
-    def lookahead_samples(self) -> int:
-        """How far the sound must be ahead of a frame, at 16 kHz."""
-        return self.lip_lookahead_ms * SAMPLE_RATE_HZ // 1000
+    def lookahead_samples(self, hop_frames: int) -> int:
+        """How far the sound must be ahead of a descriptor, at 16 kHz, when poses are made ``hop_frames`` at once.
 
-    def needs(self, frame: int) -> tuple[int, int]:
-        """How many mel columns and 10 ms voice flags must be final before ``frame`` can be made."""
-        until = frame * SAMPLES_PER_FRAME + self.lookahead_samples
+        The lips need their window; the first frame of a hop needs the prosody of the last, whose fourth column is
+        centred 37.5 ms after its frame and reaches 25 ms further.
+        """
+        lips = self.lip_lookahead_ms * SAMPLE_RATE_HZ // 1000
+        prosody = (hop_frames - 1 - self.prosody_delay_frames) * SAMPLES_PER_FRAME + _PROSODY_REACH_SAMPLES
+        return max(lips, prosody)
+
+    def needs(self, frame: int, hop_frames: int) -> tuple[int, int]:
+        """How many mel columns and 10 ms voice flags must be final before descriptor ``frame`` can be made."""
+        until = frame * SAMPLES_PER_FRAME + self.lookahead_samples(hop_frames)
         columns = (until - MEL_WINDOW_SAMPLES // 2) // MEL_HOP_SAMPLES + 1
         return max(columns, 0), until * 100 // SAMPLE_RATE_HZ
 

@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.animator import GeometricAnimator
+from engine.animator.interface import load_animator
 from engine.avatar import Avatar
 from engine.checkpoint import WeightsFolder
 from engine.drive import Drive
-from engine.errors import BackendUnavailable, NoFaceFound, VideoUnreadable, WeightsCorrupt
+from engine.errors import BackendUnavailable, NoFaceFound, VideoUnreadable
 from engine.finish import VisibleLabel
+from engine.motion.coefficients import Coefficients
 from engine.motion.driver import MotionNetworks
 from engine.motion.landmark_model import LandmarkModel
-from engine.motion.landmark_table import IBUG_68
-from engine.motion.mixer import mouth_rest
+from engine.motion.space import load_space
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face, load_image
 from engine.session import Session
 
@@ -36,8 +36,8 @@ def load_engine(weights: str | Path = "default", device: str = "auto", backend: 
 
     Args:
         weights: name of a bundled folder or a path.
-        device: "auto", "cpu" or "cuda"; where the motion networks run. The geometric animator runs on the CPU, so
-            "auto" is the CPU.
+        device: "auto", "cpu" or "cuda"; where the networks run. "auto" is the CPU for the small networks beside the
+            geometric animator, which runs there, and a GPU, if there is one, beside the neural one.
         backend: "auto" or "eager".
 
     Raises:
@@ -47,61 +47,87 @@ def load_engine(weights: str | Path = "default", device: str = "auto", backend: 
     if backend not in ("auto", *_BACKENDS):
         raise BackendUnavailable(f"backend '{backend}' is not there; choose auto or {', '.join(_BACKENDS)}")
     folder = WeightsFolder.open(weights)
-    return Engine(folder, _device(device))
+    return Engine(folder, _device(device, folder.config.get("animator") == "neural"))
 
 
 class Engine:
     """Made by ``load_engine``. Weights are never changed, so sessions may run side by side, one thread each."""
 
     def __init__(self, folder: WeightsFolder, device: torch.device) -> None:
-        animator = folder.config.get("animator")
-        if animator != "geometric":
-            raise WeightsCorrupt(f"{folder.path} asks for animator '{animator}'; this program has: geometric")
         self.weights_path = folder.path
-        self.model = LandmarkModel.load(folder.file("motion_space.safetensors"))
-        self.networks = MotionNetworks.load(folder, self.model, device)
-        self.animator = GeometricAnimator(self.model)
+        self.space = load_space(folder)
+        self.networks = MotionNetworks.load(folder, device)
+        self.animator = load_animator(folder, self.model, device)
         self.label = VisibleLabel(CROP_SIZE, CROP_SIZE)
         self.landmarker = FaceLandmarker()
+
+    @property
+    def model(self) -> LandmarkModel:
+        """The landmark model; in the bfm space it measures eye features only."""
+        return self.space.model
 
     @property
     def frame_size(self) -> tuple[int, int]:
         """Height and width of the frames in pixels."""
         return CROP_SIZE, CROP_SIZE
 
-    def enroll(self, image: Path | str | bytes | npt.NDArray[np.uint8]) -> Avatar:
+    def enroll(
+        self, image: Path | str | bytes | npt.NDArray[np.uint8], coefficients: Coefficients | None = None
+    ) -> Avatar:
         """Make a portrait ready to be animated.
 
         Args:
             image: a path, the bytes of an image file, or uint8 RGB (H, W, 3).
+            coefficients: of the picture in the motion space of these weights, if they were measured elsewhere.
 
         Raises:
             ImageUnreadable, ImageTooLarge, NoFaceFound, FaceTooSmall: the message says what to do.
+            WeightsIncomplete: these weights cannot measure a portrait; give ``coefficients``.
         """
         rgb = load_image(image)
         crop = crop_face(rgb, self.landmarker.detect(rgb))
-        coefficients = self.model.fit(crop.landmarks_px)
-        with torch.inference_mode():
-            own = self.model.shape(
-                torch.from_numpy(coefficients.identity),
-                torch.from_numpy(coefficients.expression),
-                torch.from_numpy(coefficients.residual),
-            )[torch.from_numpy(IBUG_68)]
-        basis_68 = self.model.expression_basis_68.numpy()
-        rest = mouth_rest(basis_68, own.numpy(), coefficients.expression)
-        return Avatar(crop, coefficients, rest, self.animator.prepare(crop, coefficients))
+        if coefficients is None:
+            coefficients = self.space.measure(crop.landmarks_px)
+        return Avatar(
+            crop=crop,
+            coefficients=coefficients,
+            rest=self.space.rest(coefficients),
+            eye_feature=self.space.eye_feature(crop.landmarks_px, coefficients),
+            prepared=self.animator.prepare(crop, coefficients),
+        )
 
     def open_session(
-        self, avatar: Avatar, *, seed: int = 0, drive: Drive | None = None, probe: Probe | None = None
+        self,
+        avatar: Avatar,
+        *,
+        seed: int = 0,
+        drive: Drive | None = None,
+        generate_gaze: bool = False,
+        intensity: float = 1.0,
+        probe: Probe | None = None,
     ) -> Session:
         """Start a voice on an avatar.
 
         Args:
             seed: same seed and same sound give the same frames.
             drive: motion that replaces what the networks would say.
+            generate_gaze: let the gaze wander as the weights' gaze network says, while none is commanded.
+            intensity: lambda of section 4.3: how far to go from the still, frontal, neutral face (0) to the
+                whole motion (1).
             probe: called with the name of each stage as it ends (for benchmarks).
+
+        Raises:
+            CommandInvalid: the intensity is out of range, or these weights generate no gaze.
         """
-        return Session(self, avatar, seed=seed, drive=drive, probe=probe)
+        return Session(
+            self,
+            avatar,
+            seed=seed,
+            drive=drive,
+            generate_gaze=generate_gaze,
+            intensity=intensity,
+            probe=probe,
+        )
 
     def read_motion(self, frames: Iterable[npt.NDArray[np.uint8]]) -> Drive:
         """Motion of the one face in a film: expression, pose and gaze of every frame.
@@ -111,6 +137,7 @@ class Engine:
 
         Raises:
             NoFaceFound: no frame shows a face. VideoUnreadable: the film has no frames.
+            WeightsIncomplete: these weights cannot measure motion.
         """
         found, size = [], 0
         for rgb in frames:
@@ -126,15 +153,15 @@ class Engine:
             raise NoFaceFound(
                 "no frame of the film shows a face; choose a film with one clearly visible face"
             )
-        motion = self.model.fit_sequence(landmarks, crop_size=size)
-        return Drive(expression=motion.expression, pose=motion.pose, gaze=motion.gaze)
+        return self.space.measure_sequence(landmarks, size)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, neural: bool) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise BackendUnavailable(f"device '{name}' is not known; choose auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise BackendUnavailable(
             "no CUDA device can be used here; choose --device cpu, or install a CUDA build of torch"
         )
-    return torch.device("cuda" if name == "cuda" else "cpu")
+    chosen = name == "cuda" or (name == "auto" and neural and torch.cuda.is_available())
+    return torch.device("cuda" if chosen else "cpu")

@@ -9,11 +9,15 @@ what it needs of the sound after it, which is ``lookahead_ms``:
     voice flag                                             *      the newest that is within the look-ahead
     pose hop                          [t][t+1][t+2]               three frames at once; prosody two frames behind
 
+Those are the default weights. An animator that sees motion after the shown frame gets ``future_frames`` descriptors
+that were waited for, each with a look-ahead of its own, and the newest of them held for the rest.
+
 How the sound is cut into chunks never changes a frame: streamed equals offline.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +27,7 @@ import numpy.typing as npt
 
 from engine.audio.listener import Listener
 from engine.errors import CommandInvalid, SessionClosed
+from engine.motion.descriptor_window import DescriptorWindow
 from engine.motion.driver import MotionDriver
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, samples_to_ms
 
@@ -69,15 +74,27 @@ class Session:
         *,
         seed: int,
         drive: Drive | None = None,
+        generate_gaze: bool = False,
+        intensity: float = 1.0,
         probe: Probe | None = None,
     ) -> None:
+        if not 0.0 <= intensity <= 1.0:
+            raise CommandInvalid(f"intensity must be within 0..1, not {intensity}")
         self._engine = engine
         self._avatar = avatar
         self._probe = probe or _no_probe
-        self._driver = MotionDriver(engine.networks, avatar, seed=seed, drive=drive, probe=self._probe)
+        self._intensity = intensity
+        networks, animator = engine.networks, engine.animator
+        self._driver = MotionDriver(
+            networks, avatar, seed=seed, drive=drive, generate_gaze=generate_gaze, probe=self._probe
+        )
         self._listener = Listener()
-        self._needs = engine.networks.stream.needs
-        self._lookahead_samples = engine.networks.stream.lookahead_samples
+        self._awaited = min(networks.stream.future_frames, animator.future_frames)
+        self._window = DescriptorWindow(animator.past_frames, animator.future_frames, self._awaited)
+        self._speaking: deque[bool] = deque()
+        self._lookahead_samples = (
+            networks.stream.lookahead_samples(networks.hop_frames) + self._awaited * SAMPLES_PER_FRAME
+        )
         self._next = 0
         self._first_heard = 0
         self._generation = 0
@@ -169,6 +186,8 @@ class Session:
         self._generation += 1
         self._listener = Listener()
         self._first_heard = self._next
+        self._window.drop_ahead()
+        self._speaking.clear()
         return self._generation
 
     def close(self) -> None:
@@ -179,22 +198,32 @@ class Session:
         if self._closed:
             raise SessionClosed("this session has ended; open another with engine.open_session")
 
+    def _needs(self, descriptor: int) -> tuple[int, int]:
+        networks = self._engine.networks
+        return networks.stream.needs(descriptor - self._first_heard, networks.hop_frames)
+
     def _ready(self, index: int) -> bool:
-        local = index - self._first_heard
-        columns, flags = self._needs(local)
+        columns, flags = self._needs(index + self._awaited)
         return columns <= self._listener.columns_end and flags <= self._listener.flags_end
 
     def _make(self) -> Frame:
-        index, local = self._next, self._next - self._first_heard
-        _, flags = self._needs(local)
-        speaking = self._listener.speaking(flags - 1)
-        descriptor = self._driver.step(index, local, self._listener, speaking)
-        rgb = self._engine.animator.render(self._avatar.prepared, descriptor[None])
+        while not self._window.complete:
+            self._make_descriptor(self._next + self._window.ahead)
+        index, speaking = self._next, self._speaking.popleft()
+        window = self._window.take()
+        descriptor = window[self._engine.animator.past_frames]
+        rgb = self._engine.animator.render(self._avatar.prepared, window, intensity=self._intensity)
         self._probe("animator")
         rgb = self._engine.label.apply(rgb)
         self._probe("finish")
         self._next += 1
         return Frame(rgb, index, index * SAMPLES_PER_FRAME, descriptor, speaking, self._generation)
+
+    def _make_descriptor(self, index: int) -> None:
+        _, flags = self._needs(index)
+        speaking = self._listener.speaking(flags - 1)
+        self._window.push(self._driver.step(index, index - self._first_heard, self._listener, speaking))
+        self._speaking.append(speaking)
 
 
 def _no_probe(stage: str) -> None:

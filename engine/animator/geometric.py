@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from engine.animator.head_motion import HeadMotion, rotation_matrix
 from engine.animator.layered import LayeredPortrait, build_layers, draw
+from engine.errors import CommandInvalid
 from engine.motion.coefficients import DESCRIPTOR_SIZE, EXPRESSION, GAZE, POSE, Coefficients
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.pose import REFERENCE_SCALE
@@ -80,16 +81,25 @@ class GeometricAnimator:
         return PreparedPortrait(neutral_shape=neutral, rest_descriptor=rest, layers=layers)
 
     def render(
-        self, prepared: PreparedPortrait, window_TD: npt.NDArray[np.floating]
+        self,
+        prepared: PreparedPortrait,
+        window_TD: npt.NDArray[np.floating],
+        *,
+        intensity: float = 1.0,
     ) -> npt.NDArray[np.uint8]:
         """Picture (S, S, 3) uint8 RGB of the portrait in a motion.
 
         Args:
             window_TD: (1, 72) motion descriptors around the shown frame: expression, pose, gaze.
+            intensity: lambda of section 4.3 in [0, 1], here on the way from the person's neutral (expression 0,
+                frontal, in the portrait's place, eyes ahead) to the descriptor.
 
         Raises:
             ValueError: another shape, or values that are not finite.
+            CommandInvalid: the intensity is out of range.
         """
+        if not 0.0 <= intensity <= 1.0:
+            raise CommandInvalid(f"intensity must be within 0..1, not {intensity}")
         if window_TD.shape != (self.past_frames + 1 + self.future_frames, DESCRIPTOR_SIZE):
             raise ValueError(
                 f"the geometric animator takes a window of (1, {DESCRIPTOR_SIZE}), not {window_TD.shape}"
@@ -97,6 +107,9 @@ class GeometricAnimator:
         if not np.isfinite(window_TD).all():
             raise ValueError("the motion descriptor holds values that are not finite")
         descriptor = window_TD[self.past_frames]
+        if intensity < 1.0:
+            neutral = _neutral(prepared.rest_descriptor)
+            descriptor = neutral + np.float32(intensity) * (descriptor - neutral)
         size = prepared.layers.skin.shape[0]
         return draw(
             prepared.layers,
@@ -121,6 +134,13 @@ class GeometricAnimator:
         # pixel.
         landmarks[:, :2] += crop_size / 2 * (1.0 + pose[3:5]) - 0.5
         return np.asarray(landmarks)
+
+
+def _neutral(rest_descriptor: Float32Array) -> Float32Array:
+    """The portrait's own place and size, and nothing else."""
+    neutral = np.zeros_like(rest_descriptor)
+    neutral[POSE][3:] = rest_descriptor[POSE][3:]
+    return neutral
 
 
 def _scale_px(descriptor: npt.NDArray[np.floating], crop_size: int) -> float:

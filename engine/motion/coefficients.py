@@ -50,6 +50,24 @@ class Coefficients:
     gaze: _Array
     residual: _Array
 
+    @classmethod
+    def from_descriptor(cls, descriptor: NDArray[np.floating]) -> Coefficients:
+        """Coefficients of a picture of which only the descriptor (72,) is known, as in the bfm space.
+
+        Raises:
+            ValueError: another shape, or values that are not finite.
+        """
+        if descriptor.shape != (DESCRIPTOR_SIZE,) or not np.isfinite(descriptor).all():
+            raise ValueError(f"a descriptor is {DESCRIPTOR_SIZE} finite numbers, not {descriptor.shape}")
+        q = descriptor.astype(np.float32)
+        return cls(
+            identity=np.zeros(IDENTITY_SIZE, np.float32),
+            expression=q[EXPRESSION],
+            pose=q[POSE],
+            gaze=q[GAZE],
+            residual=np.zeros((478, 3), np.float32),
+        )
+
     @property
     def descriptor(self) -> _Array:
         """The picture's own motion descriptor, (72,) float32."""

@@ -1,0 +1,62 @@
+"""What the engine asks of an animator, and the animator that a weights folder names."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from engine.animator.geometric import GeometricAnimator
+from engine.animator.neural import NeuralAnimator
+from engine.checkpoint import WeightsFolder
+from engine.errors import WeightsCorrupt, WeightsIncomplete
+from engine.motion.coefficients import Coefficients
+from engine.motion.landmark_model import LandmarkModel
+from engine.portrait import CROP_SIZE, FaceCrop
+
+__all__ = ["Animator", "load_animator"]
+
+
+class Animator(Protocol):
+    """Portraits to pictures; what it keeps of a portrait is its own business.
+
+    Attributes:
+        past_frames, future_frames: descriptors that it sees before and after the shown one.
+    """
+
+    past_frames: int
+    future_frames: int
+
+    def prepare(self, crop: FaceCrop, coefficients: Coefficients) -> Any:
+        """Once for each portrait."""
+
+    def render(
+        self, prepared: Any, window_TD: npt.NDArray[np.floating], *, intensity: float = 1.0
+    ) -> npt.NDArray[np.uint8]:
+        """Picture of a window (past + 1 + future, 72); ``intensity`` is lambda of section 4.3, 0 to 1."""
+
+
+def load_animator(folder: WeightsFolder, model: LandmarkModel, device: torch.device) -> Animator:
+    """The animator that ``config.json`` names.
+
+    Raises:
+        WeightsIncomplete: it names none. WeightsCorrupt: it is unknown here or does not fit the motion space.
+    """
+    name = folder.config.get("animator")
+    if name is None:
+        raise WeightsIncomplete(
+            f"{folder.path} has no animator; import one with: gohd weights import --animator FaceAnimator_GoHD.pt ..."
+        )
+    if name == "geometric" and folder.config.get("motion_space", "landmark") == "landmark":
+        return GeometricAnimator(model)
+    if name != "neural":
+        raise WeightsCorrupt(
+            f"{folder.path} asks for animator '{name}'; this program has: neural, and geometric in the landmark space"
+        )
+    animator = NeuralAnimator.load(folder, device=device)
+    size = animator.network.config.picture_size
+    if size != CROP_SIZE:
+        raise WeightsCorrupt(f"{folder.path} makes pictures of {size} pixels; sessions need {CROP_SIZE}")
+    return animator
