@@ -61,6 +61,14 @@ def test_film_has_picture_and_sound_of_the_same_length(
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
+def test_intensity_0_is_a_still_face(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
+    done = _run("render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--intensity", "0")
+    assert done.returncode == 0, done.stderr
+    frames, _ = _film(tmp_path / "out.mp4")
+    # What is left is the video codec's.
+    assert max(np.abs(frame.astype(int) - frames[0]).mean() for frame in frames) < 1.5
+
+
 def test_same_seed_same_film(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
     films = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -97,7 +105,7 @@ def test_a_film_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> No
     ("portrait", "audio", "output", "extra", "says"),
     [
         ("missing.jpg", None, "out.mp4", [], "missing.jpg"),
-        ("notes.txt", None, "out.mp4", [], "image"),
+        ("notes.txt", None, "out.mp4", [], "picture"),
         ("grey.png", None, "out.mp4", [], "face"),
         (None, "notes.txt", "out.mp4", [], "notes.txt"),
         (None, "empty.wav", "out.mp4", [], "empty.wav"),
@@ -106,6 +114,8 @@ def test_a_film_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> No
         (None, None, "out.mp4", ["--gaze", "0,9"], "radians"),
         (None, None, "out.mp4", ["--drive-video", "notes.txt"], "notes.txt"),
         (None, None, "out.mp4", ["--drive-video", "x.mp4", "--drive", "hair"], "hair"),
+        (None, None, "out.mp4", ["--gaze", "generated"], "gaze"),
+        (None, None, "out.mp4", ["--intensity", "2"], "intensity"),
         (None, None, "out.mp4", ["--weights", "no-such-weights"], "no-such-weights"),
     ],
 )
