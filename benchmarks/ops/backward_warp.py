@@ -1,6 +1,6 @@
 """Time of every implementation of ``kernels.backward_warp`` that can run here.
 
-    python -m benchmarks.kernels.backward_warp [--device cpu|cuda] [--json OUT]
+    python benchmarks/ops/backward_warp.py [--device cpu|cuda] [--json OUT]
 
 Prints p50, p95 and p99 for each shape and the bytes moved per second at p50, beside the speed of a plain copy.
 """
