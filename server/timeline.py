@@ -65,6 +65,7 @@ class MediaTimeline:
         self._worst_slack_s = float("inf")
         self._frames_in_window = 0
         self._roomy_windows = 0
+        self._room_s = float("inf")
 
     def advance(self, now_s: float) -> list[Block]:
         """The blocks that became complete since the last call, for the engine."""
@@ -108,8 +109,10 @@ class MediaTimeline:
             grows = self._wanted_shift > 0
             overdue = grows and self._wanted_for_blocks > _FORCE_AFTER_BLOCKS
             if block is None or not block.voiced or overdue:
-                self.delay_blocks += self._wanted_shift
-                self._wanted_shift = 0
+                step = 1 if grows else -1
+                self.delay_blocks += step
+                self._wanted_shift -= step
+                self._measure_anew()
                 block = None if grows else self._find(index - self.delay_blocks)
         if block is None or block.generation != self.generation:
             return None
@@ -141,19 +144,29 @@ class MediaTimeline:
         ]
 
     def _adapt(self) -> None:
-        worst, self._worst_slack_s, self._frames_in_window = self._worst_slack_s, float("inf"), 0
+        worst = self._worst_slack_s
+        self._worst_slack_s, self._frames_in_window = float("inf"), 0
         if worst < _MIN_SLACK_S:
-            self._roomy_windows = 0
+            self._forget_room()
             self._want(+1 if self.delay_blocks < _MAX_DELAY_BLOCKS else 0)
         elif worst > _ROOMY_SLACK_S:
             self._roomy_windows += 1
+            self._room_s = min(self._room_s, worst)
             if self._roomy_windows >= _CALM_WINDOWS:
-                self._roomy_windows = 0
-                self._want(-1 if self.delay_blocks > self._min_delay_blocks else 0)
+                spare_blocks = max(1, int((self._room_s - _ROOMY_SLACK_S) / BLOCK_S))
+                self._forget_room()
+                self._want(-min(spare_blocks, max(0, self.delay_blocks - self._min_delay_blocks)))
         else:
-            self._roomy_windows = 0
+            self._forget_room()
             if self._wanted_shift < 0:
                 self._want(0)
+
+    def _measure_anew(self) -> None:
+        self._worst_slack_s, self._frames_in_window = float("inf"), 0
+        self._forget_room()
+
+    def _forget_room(self) -> None:
+        self._roomy_windows, self._room_s = 0, float("inf")
 
     def _want(self, shift: int) -> None:
         if shift != self._wanted_shift:

@@ -74,6 +74,18 @@ def test_early_frames_shorten_the_delay_slowly() -> None:
     assert timeline.delay_blocks == 9
 
 
+def test_a_delay_grown_in_a_bad_moment_goes_in_the_next_pause() -> None:
+    timeline, _ = _timeline(delay_blocks=18)
+    timeline.advance(110.0)
+    ready_s = timeline.departure_s(0) - 0.3
+    for index in range(20, 240):
+        timeline.note_frame_ready(0, ready_s)
+        timeline.outgoing_sound(index)
+    slack_s = timeline.departure_s(0) - ready_s
+    assert timeline.delay_blocks < 8
+    assert 0.02 < slack_s < 0.06, "what is left covers the frames with a little to spare"
+
+
 def test_speech_is_never_cut_to_shorten_the_delay() -> None:
     timeline, inbox = _timeline(delay_blocks=10)
     for _ in range(400):
