@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ class FaceLandmarker:
 
     def __init__(self) -> None:
         self._mediapipe, self._task = _create_task(video=False)
+        # MediaPipe's threads must be gone before the interpreter is: freed later, they can hang the exit.
+        self._finalizer = weakref.finalize(self, self._task.close)
 
     def detect(self, rgb: _Rgb) -> _Landmarks:
         """Landmarks (478, 3) px of the largest face: x right, y down, z in the same unit, smaller is nearer.
@@ -75,7 +78,7 @@ class FaceLandmarker:
 
     def close(self) -> None:
         """Free MediaPipe's graph."""
-        self._task.close()
+        self._finalizer()
 
     def _look(self, rgb: _Rgb) -> list[_Landmarks]:
         """Faces of the picture, else of it in a wide frame, enlarged, or part by part.
@@ -120,6 +123,7 @@ class FaceTracker:
 
     def __init__(self) -> None:
         self._mediapipe, self._task = _create_task(video=True)
+        self._finalizer = weakref.finalize(self, self._task.close)
         self._last_ms = -1
 
     def detect(self, rgb: _Rgb, time_ms: int) -> _Landmarks | None:
@@ -135,7 +139,7 @@ class FaceTracker:
 
     def close(self) -> None:
         """Free MediaPipe's graph."""
-        self._task.close()
+        self._finalizer()
 
 
 def _create_task(video: bool) -> tuple[Any, Any]:
