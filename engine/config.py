@@ -66,12 +66,14 @@ class MixerConfig:
     """Scales, limits and gate times of the mixer (frames are 40 ms; angles in radians).
 
     Poses are the mean of the last ``pose_smoothing_frames``, as the release smooths them; here the mean ends at the
-    shown frame, so the head follows half a window later.
+    shown frame, so the head follows half a window later. ``lip_newest_weight`` below 1 steadies the lips: each frame
+    moves them by that share of the way to what the lip network says.
     """
 
     expression_scale: float = 1.0
     pose_scale: float = 1.0
     pose_smoothing_frames: int = 5
+    lip_newest_weight: float = 1.0
     rotation_limit_rad: float = 0.35
     translation_limit: float = 0.12
     gaze_limit_rad: float = 0.3 * 3.141592653589793
@@ -79,6 +81,8 @@ class MixerConfig:
     mouth_open_frames: int = 2
 
     def __post_init__(self) -> None:
+        if not 0 < self.lip_newest_weight <= 1:
+            raise ValueError("lip_newest_weight must be within 0..1 and not 0")
         if self.pose_smoothing_frames < 1:
             raise ValueError("pose_smoothing_frames must be at least 1 (no smoothing)")
         if self.mouth_close_frames < 1 or self.mouth_open_frames < 1:

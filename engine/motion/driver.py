@@ -157,6 +157,7 @@ class MotionDriver:
             self._gaze = _Hops(networks.gaze, avatar.coefficients.gaze, seed + _GAZE_STREAM, networks)
         self._expression0 = torch.from_numpy(avatar.coefficients.expression)[None].to(networks.device)
         self._feature0 = torch.from_numpy(avatar.eye_feature)[None].to(networks.device)
+        self._lips = avatar.rest.expression
         self._mixer = MixerState.start(avatar.coefficients.gaze, networks.mixer)
 
     @torch.inference_mode()
@@ -168,7 +169,7 @@ class MotionDriver:
             heard_index: its number since ``listener`` began.
             speaking: whether the voice gate is open.
         """
-        expression = self._expression(heard_index, listener)
+        expression = self._steadied(self._expression(heard_index, listener))
         residual = self._pose.next(heard_index, listener)
         self._probe("pose")
         own_gaze = self._own.gaze
@@ -195,6 +196,13 @@ class MotionDriver:
         )
         self._probe("mixer")
         return descriptor
+
+    def _steadied(self, expression: _F32) -> _F32:
+        """The expression with its lips on the way from those before; lids and brows as they are."""
+        weight = np.float32(self._networks.mixer.lip_newest_weight)
+        self._lips = self._lips + weight * (expression - self._lips)
+        steadied: _F32 = expression + self._rest.pull @ (self._lips - expression)
+        return steadied
 
     def _expression(self, heard_index: int, listener: Listener) -> _F32:
         networks = self._networks

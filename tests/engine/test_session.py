@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import pairwise
 
@@ -216,3 +217,20 @@ def test_closed_sessions_and_missing_backends_say_so(engine: Engine, avatar: Ava
         load_engine(backend="warp-drive")
     with pytest.raises(BackendUnavailable, match="cpu"):
         load_engine(device="abacus")
+
+
+def test_steadied_lips_move_less_from_frame_to_frame_and_lids_as_before(
+    engine: Engine, avatar: Avatar, voice: Wave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def motion(newest_weight: float) -> tuple[Wave, Wave]:
+        mixer = dataclasses.replace(engine.networks.mixer, lip_newest_weight=newest_weight)
+        monkeypatch.setattr(engine, "networks", dataclasses.replace(engine.networks, mixer=mixer))
+        frames = _play(engine.open_session(avatar, seed=3), voice[: 2 * _SHORT])
+        gaps = np.array([_mouth_gap(engine, avatar, frame) for frame in frames])
+        expressions = torch.from_numpy(np.stack([frame.descriptor[:64] for frame in frames]))
+        return gaps, engine.model.eye_feature(expressions)[:, 0].numpy()
+
+    raw_gaps, raw_lids = motion(1.0)
+    gaps, lids = motion(0.5)
+    assert np.abs(np.diff(gaps)).mean() < 0.8 * np.abs(np.diff(raw_gaps)).mean()
+    assert np.abs(lids - raw_lids).max() < 0.05
