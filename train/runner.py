@@ -15,6 +15,7 @@ from engine.config import StreamConfig
 from engine.errors import CommandInvalid
 from engine.motion.expression import LipNetwork
 from engine.motion.landmark_model import LandmarkModel
+from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from train.configuration import override
 from train.data.manifest import ClipRecord
 from train.data.portraits import load_styles
@@ -146,7 +147,7 @@ def _export(
 def _clips(prepared: Path, model: LandmarkModel | None) -> list[ClipFeatures]:
     if prepared != _SYNTHETIC:
         return load_prepared(prepared)
-    return synthetic_clips(model or LandmarkModel.load("engine/weights/default/motion_space.safetensors"))
+    return synthetic_clips(model or LandmarkModel.load(BUNDLED_MOTION_SPACE))
 
 
 def _styles(prepared: Path) -> torch.Tensor:

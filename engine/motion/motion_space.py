@@ -18,7 +18,18 @@ from engine.errors import WeightsCorrupt, WeightsNotFound
 from engine.motion.coefficients import EXPRESSION_SIZE, IDENTITY_SIZE
 from engine.motion.landmark_table import LANDMARK_COUNT
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "MotionSpace", "load_motion_space", "save_motion_space"]
+__all__ = [
+    "BUNDLED_MOTION_SPACE",
+    "FORMAT",
+    "FORMAT_VERSION",
+    "MotionSpace",
+    "load_motion_space",
+    "save_motion_space",
+]
+
+BUNDLED_MOTION_SPACE: Final = (
+    Path(__file__).resolve().parents[1] / "weights" / "default" / "motion_space.safetensors"
+)
 
 FORMAT: Final = "gohd-landmark-motion-space"
 FORMAT_VERSION: Final = 1
@@ -94,7 +105,9 @@ def load_motion_space(path: Path) -> MotionSpace:
     Raises WeightsNotFound when the file is not there and WeightsCorrupt when it is not what it should be.
     """
     if not path.is_file():
-        raise WeightsNotFound(f"no motion space at {path}; `gohd weights fetch` gets the default weights")
+        raise WeightsNotFound(
+            f"no motion space at {path}; name the motion_space.safetensors of a weights folder, or fit one (train/README.md)"
+        )
     try:
         with safe_open(path, framework="numpy") as handle:
             header = handle.metadata() or {}

@@ -19,6 +19,7 @@ from engine.audio import mel_spectrogram
 from engine.errors import InputError
 from engine.motion.coefficients import SequenceCoefficients
 from engine.motion.landmark_model import LandmarkModel
+from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from engine.motion.pose import REFERENCE_SCALE, similarity_from_pose
 from engine.timebase import SAMPLES_PER_FRAME
 from train.data.align import AlignmentClip, AlignmentConfig, Offset, estimate_offsets
@@ -53,7 +54,7 @@ class PrepareConfig:
     data: Path
     out: Path
     portraits: Path | None = None
-    motion_space: Path = Path("engine/weights/default/motion_space.safetensors")
+    motion_space: Path = BUNDLED_MOTION_SPACE
     variants: int = 8
     seed: int = 0
     min_face_share: float = 0.95

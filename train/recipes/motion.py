@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.motion.denoiser import DenoiserConfig
 from engine.motion.expression import LipConfig
 from engine.motion.eye_lstm import EyeConfig
+from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from engine.motion.pose_window import PoseWindowConfig
 from train.losses.eye import EyeLossWeights
 from train.losses.lip import LipLossWeights
@@ -19,7 +20,6 @@ from train.trainer import TrainerConfig
 __all__ = ["EyeRecipe", "LipRecipe", "PoseRecipe", "open_eye", "open_lip", "open_pose"]
 
 _PREPARED = Path("runs/prepared")
-_MOTION_SPACE = Path("engine/weights/default/motion_space.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class LipRecipe:
     task: LipTaskConfig
     trainer: TrainerConfig
     prepared: Path = _PREPARED
-    motion_space: Path = _MOTION_SPACE
+    motion_space: Path = BUNDLED_MOTION_SPACE
     weights: Path | None = None
     start: Path | None = None
     mouth_gain: float = 1.0
@@ -51,7 +51,7 @@ class EyeRecipe:
     lip: LipConfig = field(default_factory=LipConfig.lite)
     lip_checkpoint: Path = Path("runs/open_lip/checkpoint.safetensors")
     prepared: Path = _PREPARED
-    motion_space: Path = _MOTION_SPACE
+    motion_space: Path = BUNDLED_MOTION_SPACE
     weights: Path | None = None
 
 

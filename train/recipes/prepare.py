@@ -31,5 +31,5 @@ def open_motion_space() -> MotionSpaceRecipe:
     return MotionSpaceRecipe(
         data=Path("data"),
         cache=Path("runs/landmarks"),
-        out=Path("engine/weights/default/motion_space.safetensors"),
+        out=Path("runs/motion_space.safetensors"),
     )
