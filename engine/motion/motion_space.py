@@ -106,7 +106,7 @@ def load_motion_space(path: Path) -> MotionSpace:
     """
     if not path.is_file():
         raise WeightsNotFound(
-            f"no motion space at {path}; name the motion_space.safetensors of a weights folder, or fit one (train/README.md)"
+            f"no motion space at {path}; name the file of a weights folder, or fit one (train/README.md)"
         )
     try:
         with safe_open(path, framework="numpy") as handle:
