@@ -87,7 +87,7 @@ class Engine:
         rgb = load_image(image)
         crop = crop_face(rgb, self.landmarker.detect(rgb))
         if coefficients is None:
-            coefficients = self.space.measure(crop.landmarks_px)
+            coefficients = self.space.measure(crop)
         return Avatar(
             crop=crop,
             coefficients=coefficients,

@@ -14,6 +14,7 @@ from engine.animator import FaceAnimatorConfig
 from engine.motion.denoiser import DenoiserConfig
 from engine.motion.expression import LipConfig
 from engine.motion.eye_lstm import EyeConfig
+from engine.motion.resnet import ResNetConfig
 from engine.release import RELEASE_FILES, ReleaseConfig
 from engine.release.layout import PartName, Shapes, part_shapes, two_stage_shapes
 
@@ -41,6 +42,7 @@ def small_release(widths: tuple[int, ...] = (16, 16, 12, 8)) -> ReleaseConfig:
         expression=LipConfig(**lip),
         two_stage_expression=LipConfig(**lip, eye_feature_size=21),
         eye=EyeConfig(audio_size=16, noise_size=8, hidden_size=16, bottleneck=8),
+        estimator=ResNetConfig(width=4, blocks=(1, 2, 1, 1)),
     )
 
 
@@ -76,14 +78,15 @@ def shapes_of(part: PartName, config: ReleaseConfig, *, two_stage: bool = False)
 def write_release(
     folder: Path, config: ReleaseConfig, *parts: PartName, two_stage: bool = False, seed: int = 1
 ) -> dict[PartName, Path]:
-    """The files of ``parts`` (all by default) as the release saves them."""
+    """The files of ``parts`` (all that the authors made by default) as the release saves them."""
+    parts = parts or ("animator", "pose", "gaze", "expression")
     sources: dict[PartName, Path] = {}
     for file in RELEASE_FILES:
-        if parts and file.part not in parts:
+        if file.part not in parts:
             continue
         state = filled(shapes_of(file.part, config, two_stage=two_stage and file.part == "expression"), seed)
         if file.part == "expression":
             state = {f"module.{name}": tensor for name, tensor in state.items()}
         sources[file.part] = folder / file.file_name
-        torch.save({file.key: state}, sources[file.part])
+        torch.save({file.key: state} if file.key else state, sources[file.part])
     return sources

@@ -57,15 +57,22 @@ def render(
     audio: Annotated[Path, typer.Argument(help="The voice: any file with sound.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The film to write (.mp4).")],
     seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
-    gaze: Annotated[Optional[str], typer.Option(help="Where to look: PITCH,YAW in radians.")] = None,  # noqa: UP045
+    gaze: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Where to look: PITCH,YAW in radians, or 'generated'."),
+    ] = None,
     drive_video: Annotated[Optional[Path], typer.Option(help="A film to take motion from.")] = None,  # noqa: UP045
     drive: Annotated[
         str, typer.Option(help="What to take from it: any of pose,expression,gaze.")
     ] = "pose,expression,gaze",
+    intensity: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="How much of the motion: 0 a still neutral face, 1 all of it."),
+    ] = 1.0,
     weights: Weights = "default",
 ) -> None:
     """Make a film of PORTRAIT speaking AUDIO."""
-    from clients.cli.render import RenderRequest, parse_drive, parse_gaze, render_film
+    from clients.cli.render import GENERATED, RenderRequest, parse_drive, parse_gaze, render_film
 
     request = RenderRequest(
         portrait=portrait,
@@ -73,8 +80,10 @@ def render(
         output=output,
         seed=seed,
         gaze=parse_gaze(gaze),
+        generate_gaze=gaze == GENERATED,
         drive_video=drive_video,
         drive=parse_drive(drive),
+        intensity=intensity,
         weights=weights,
     )
     if not render_film(request):
@@ -154,11 +163,26 @@ def import_weights(
         Optional[Path],  # noqa: UP045
         typer.Option(help="audio2exp.pth, one-stage or two-stage."),
     ] = None,
+    recon: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="epoch_20.pth of Deep3DFaceRecon, to measure portraits."),
+    ] = None,
+    l2cs: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="L2CSNet_gaze360.pkl, to measure their gaze."),
+    ] = None,
 ) -> None:
     """Make a weights folder of the authors' checkpoint files (any subset). Nothing in them is run."""
     from clients.cli.weights import import_files
 
-    sources = {"animator": animator, "pose": pose, "gaze": gaze, "expression": expression}
+    sources = {
+        "animator": animator,
+        "pose": pose,
+        "gaze": gaze,
+        "expression": expression,
+        "recon": recon,
+        "l2cs": l2cs,
+    }
     import_files(sources, out)
 
 

@@ -27,34 +27,45 @@ from engine.errors import AudioUnreadable
 from engine.media import Mp4Writer, audio_duration_s, read_audio, read_video
 from engine.timebase import FRAME_RATE_HZ
 
-__all__ = ["RenderRequest", "parse_drive", "parse_gaze", "render_film"]
+__all__ = ["GENERATED", "RenderRequest", "parse_drive", "parse_gaze", "render_film"]
 
+GENERATED = "generated"
 _DRIVABLE = ("pose", "expression", "gaze")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest:
-    """What to render. ``gaze`` is (pitch, yaw) in radians; ``drive`` names what ``drive_video`` replaces."""
+    """What to render.
+
+    Attributes:
+        gaze: (pitch, yaw) in radians; generate_gaze: let it wander as the weights' gaze network says.
+        drive: what ``drive_video`` replaces.
+        intensity: lambda of section 4.3, 0 (one still neutral face) to 1 (the whole motion).
+    """
 
     portrait: Path
     audio: Path
     output: Path
     seed: int = 0
     gaze: tuple[float, float] | None = None
+    generate_gaze: bool = False
     drive_video: Path | None = None
     drive: tuple[str, ...] = _DRIVABLE
+    intensity: float = 1.0
     weights: str = "default"
 
 
 def parse_gaze(text: str | None) -> tuple[float, float] | None:
-    """``PITCH,YAW`` in radians."""
-    if text is None:
+    """``PITCH,YAW`` in radians; None where none is given or it is to be generated."""
+    if text is None or text == GENERATED:
         return None
     try:
         pitch, yaw = (float(part) for part in text.split(","))
     except ValueError:
-        raise typer.BadParameter("give two numbers in radians, for example --gaze 0.0,0.4") from None
+        raise typer.BadParameter(
+            f"give two numbers in radians, for example --gaze 0.0,0.4, or --gaze {GENERATED}"
+        ) from None
     return pitch, yaw
 
 
@@ -83,7 +94,13 @@ def render_film(request: RenderRequest) -> bool:
     if request.drive_video is not None:
         _log.info("reading the motion of %s", request.drive_video)
         drive = engine.read_motion(read_video(request.drive_video)).only(*request.drive)
-    session = engine.open_session(avatar, seed=request.seed, drive=drive)
+    session = engine.open_session(
+        avatar,
+        seed=request.seed,
+        drive=drive,
+        generate_gaze=request.generate_gaze,
+        intensity=request.intensity,
+    )
     if request.gaze is not None:
         session.set_gaze(*request.gaze)
     voice = _Voice(sound)

@@ -93,7 +93,8 @@ def _where() -> str:
     names = "\n".join(f"  {file.file_name}  ({file.part})" for file in RELEASE_FILES)
     return (
         "The authors' weights come from the authors: the repository github.com/Jia1018/GoHD has a script that "
-        f"downloads them. Files:\n{names}\n"
+        f"downloads them. recon and l2cs, which measure portraits, are Deep3DFaceRecon's and L2CS-Net's.\n"
+        f"{names}\n"
         "Then name the folder, or an address below which they lie:\n"
         "  gohd weights fetch --from FOLDER_OR_URL --out DIR"
     )

@@ -6,23 +6,30 @@ bfm        of the released weights: Deep3DFaceRecon coefficients and L2CS gaze
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
-from engine.checkpoint import WeightsFolder
+from engine.checkpoint import WeightsFolder, load_into
+from engine.config import from_mapping
 from engine.drive import Drive
 from engine.errors import WeightsCorrupt, WeightsIncomplete
+from engine.motion.bfm_estimators import FaceReconstruction, GazeEstimator, measure_bfm
 from engine.motion.coefficients import EXPRESSION_SIZE, Coefficients
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.landmark_table import IBUG_68
 from engine.motion.mixer import MouthRest, mouth_rest
+from engine.motion.resnet import ResNetConfig
+from engine.portrait import FaceCrop
 
 __all__ = ["BfmSpace", "LandmarkSpace", "MotionSpace", "load_space"]
 
 _F32 = npt.NDArray[np.float32]
+_Estimator = TypeVar("_Estimator", bound=nn.Module)
 _FILE = "motion_space.safetensors"
 
 
@@ -31,8 +38,8 @@ class MotionSpace(Protocol):
 
     model: LandmarkModel
 
-    def measure(self, landmarks_px: npt.NDArray[np.floating]) -> Coefficients:
-        """Coefficients of a crop from its landmarks (478, 3) px."""
+    def measure(self, crop: FaceCrop) -> Coefficients:
+        """Coefficients of a portrait."""
 
     def measure_sequence(self, landmarks_px: npt.NDArray[np.floating], size_px: int) -> Drive:
         """Motion of a film from its landmarks (T, 478, 3) px, NaN where no face was found."""
@@ -50,8 +57,8 @@ class LandmarkSpace:
     def __init__(self, model: LandmarkModel) -> None:
         self.model = model
 
-    def measure(self, landmarks_px: npt.NDArray[np.floating]) -> Coefficients:
-        return self.model.fit(landmarks_px)
+    def measure(self, crop: FaceCrop) -> Coefficients:
+        return self.model.fit(crop.landmarks_px)
 
     def measure_sequence(self, landmarks_px: npt.NDArray[np.floating], size_px: int) -> Drive:
         motion = self.model.fit_sequence(landmarks_px, crop_size=size_px)
@@ -78,14 +85,25 @@ class BfmSpace:
     scaled from there, as the release does. Eye features are measured on the landmarks.
     """
 
-    def __init__(self, model: LandmarkModel) -> None:
+    def __init__(
+        self, model: LandmarkModel, recon: FaceReconstruction | None, gaze: GazeEstimator | None
+    ) -> None:
         self.model = model
+        self._recon, self._gaze = recon, gaze
 
-    def measure(self, landmarks_px: npt.NDArray[np.floating]) -> Coefficients:
-        raise _no_estimators("a portrait")
+    def measure(self, crop: FaceCrop) -> Coefficients:
+        if self._recon is None or self._gaze is None:
+            raise WeightsIncomplete(
+                "these weights describe a portrait by Deep3DFaceRecon and L2CS numbers, and lack a network that "
+                "measures them: import again with --recon epoch_20.pth --l2cs L2CSNet_gaze360.pkl, or measure "
+                "elsewhere and call engine.enroll(image, coefficients=...)"
+            )
+        return measure_bfm(crop, self._recon, self._gaze)
 
     def measure_sequence(self, landmarks_px: npt.NDArray[np.floating], size_px: int) -> Drive:
-        raise _no_estimators("a film")
+        raise WeightsIncomplete(
+            "motion cannot be taken from a film with imported weights yet; use the default weights"
+        )
 
     def rest(self, coefficients: Coefficients) -> MouthRest:
         return MouthRest(
@@ -106,7 +124,11 @@ def load_space(folder: WeightsFolder) -> MotionSpace:
     if name == "landmark":
         return LandmarkSpace(LandmarkModel.load(folder.file(_FILE)))
     if name == "bfm":
-        return BfmSpace(LandmarkModel.load(WeightsFolder.open("default").file(_FILE)))
+        return BfmSpace(
+            LandmarkModel.load(WeightsFolder.open("default").file(_FILE)),
+            _estimator(folder, "recon", FaceReconstruction),
+            _estimator(folder, "l2cs", GazeEstimator),
+        )
     raise WeightsCorrupt(f"{folder.path} asks for motion space '{name}'; this program has: landmark, bfm")
 
 
@@ -116,8 +138,11 @@ def _eye_feature(model: LandmarkModel, coefficients: Coefficients) -> _F32:
     return feature
 
 
-def _no_estimators(what: str) -> WeightsIncomplete:
-    return WeightsIncomplete(
-        f"these weights describe {what} by Deep3DFaceRecon and L2CS numbers, and hold no networks that estimate "
-        "them: estimate them elsewhere and call engine.enroll(image, coefficients=...), or use the default weights"
-    )
+def _estimator(
+    folder: WeightsFolder, part: str, build: Callable[[ResNetConfig], _Estimator]
+) -> _Estimator | None:
+    if not folder.section(part):
+        return None
+    network = build(from_mapping(ResNetConfig, folder.section(part), part))
+    load_into(network, folder.tensors(f"{part}.safetensors"), f"{part}.safetensors")
+    return network

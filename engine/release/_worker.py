@@ -61,11 +61,13 @@ def _load(path: str) -> Any:
 
 
 def _state(loaded: Any, key: str) -> Mapping[str, Any]:
-    """What lies under ``key``; a file may also hold the tensors themselves."""
+    """What lies under ``key``; without one, and where it is left out, the file holds the tensors themselves."""
     import torch
 
     if not isinstance(loaded, Mapping):
         raise _Refused(f"holds a {type(loaded).__name__}, not named tensors")
+    if not key:
+        return loaded
     inner = loaded.get(key)
     if isinstance(inner, Mapping):
         return inner

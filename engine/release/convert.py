@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.animator import FaceAnimatorNetwork
 from engine.animator.release_names import animator_tensors
+from engine.errors import CheckpointRefused
 from engine.motion.denoiser import PoseDenoiser
 from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeMotionNetwork
@@ -20,6 +21,9 @@ from engine.release.layout import PartName, ReleaseConfig, is_two_stage, part_sh
 from engine.release.read import check_shapes
 
 __all__ = ["ConvertedPart", "convert"]
+
+_VESTIGIAL = ("fc_finetune.weight", "fc_finetune.bias")
+"""A layer that L2CS files hold and no one runs."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,11 +50,20 @@ def convert(part: PartName, path: Path, tensors: dict[str, Tensor], config: Rele
     Raises:
         CheckpointRefused: they are not the released network's.
     """
+    tensors = {name: tensor for name, tensor in tensors.items() if part != "l2cs" or name not in _VESTIGIAL}
     two_stage = part == "expression" and is_two_stage(set(tensors))
     expected = two_stage_shapes(config) if two_stage else part_shapes(part, config)
     form = "two-stage expression" if two_stage else "one-stage expression" if part == "expression" else part
     check_shapes(path, tensors, expected, form)
+    counts = [name for name, value in tensors.items() if not value.is_floating_point()]
+    wrong = [name for name in counts if not name.endswith("num_batches_tracked")]
+    if wrong:
+        raise CheckpointRefused(f"{path} holds whole numbers for weights: {', '.join(wrong[:8])}")
     widened = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    if part in ("recon", "l2cs"):
+        return ConvertedPart(
+            {f"{part}.safetensors": widened}, {part: dataclasses.asdict(config.estimator)}, part
+        )
     with torch.device("meta"):
         if part == "animator":
             return _animator(widened, config)

@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+from torch import nn
+
 from engine.animator import FaceAnimatorConfig
+from engine.motion.bfm_estimators import FaceReconstruction, GazeEstimator
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.denoiser import DenoiserConfig
 from engine.motion.expression import LipConfig
 from engine.motion.eye_lstm import EyeConfig
+from engine.motion.resnet import ResNetConfig
 
 __all__ = [
     "RELEASE_FILES",
@@ -30,7 +35,7 @@ __all__ = [
 Shapes = dict[str, tuple[int, ...]]
 """Shape of each tensor by its released name."""
 
-PartName = Literal["animator", "pose", "gaze", "expression"]
+PartName = Literal["animator", "pose", "gaze", "expression", "recon", "l2cs"]
 
 _TWO_STAGE_ONLY = "control_encoder.0.weight"
 _Item = tuple[str, tuple[int, ...]]
@@ -38,7 +43,10 @@ _Item = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFile:
-    """One file of the authors' release."""
+    """One file that the release uses; without a ``key`` the tensors lie at its top.
+
+    ``recon`` and ``l2cs`` are the estimators of its motion space, Deep3DFaceRecon and L2CS-Net, by other authors.
+    """
 
     part: PartName
     file_name: str
@@ -50,6 +58,8 @@ RELEASE_FILES: tuple[ReleaseFile, ...] = (
     ReleaseFile("pose", "audio2pose.pt", "model"),
     ReleaseFile("gaze", "audio2gaze.pt", "model"),
     ReleaseFile("expression", "audio2exp.pth", "state_dict_G"),
+    ReleaseFile("recon", "epoch_20.pth", "net_recon"),
+    ReleaseFile("l2cs", "L2CSNet_gaze360.pkl", ""),
 )
 
 
@@ -63,6 +73,7 @@ class ReleaseConfig:
     expression: LipConfig = field(default_factory=LipConfig.paper)
     two_stage_expression: LipConfig = field(default_factory=lambda: LipConfig.paper(eye_feature=True))
     eye: EyeConfig = field(default_factory=EyeConfig.paper)
+    estimator: ResNetConfig = field(default_factory=ResNetConfig)
 
 
 def part_shapes(part: PartName, config: ReleaseConfig) -> Shapes:
@@ -71,6 +82,12 @@ def part_shapes(part: PartName, config: ReleaseConfig) -> Shapes:
         return dict(_animator(config.animator))
     if part == "expression":
         return dict(_lip(config.expression))
+    if part in ("recon", "l2cs"):
+        with torch.device("meta"):
+            estimator: nn.Module = (FaceReconstruction if part == "recon" else GazeEstimator)(
+                config.estimator
+            )
+        return {name: tuple(tensor.shape) for name, tensor in estimator.state_dict().items()}
     return dict(_denoiser(config.pose if part == "pose" else config.gaze))
 
 

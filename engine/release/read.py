@@ -26,7 +26,7 @@ def read_checkpoint(path: Path, key: str) -> dict[str, Tensor]:
     """Named tensors of a PyTorch checkpoint; a ``module.`` that all names begin with is taken off.
 
     Args:
-        key: where the tensors lie in the file's dictionary; they may also lie at the top.
+        key: where the tensors lie in the file's dictionary; they may also lie at the top, as with "" they must.
 
     Raises:
         WeightsNotFound: there is no such file.

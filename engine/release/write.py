@@ -29,7 +29,7 @@ class ImportedPart:
     """One file that was imported.
 
     Attributes:
-        part: animator, pose, gaze or expression; form: what was recognised in it.
+        part: animator, pose, gaze, expression, recon or l2cs; form: what was recognised in it.
         source: the file; sha256: its digest; tensors: how many it held.
     """
 
@@ -56,7 +56,9 @@ def import_release(
         OutputUnwritable: ``out`` is in use or cannot be made. Nothing is written then, as in every failure.
     """
     if not sources:
-        raise CommandInvalid("name at least one file: --animator, --pose, --gaze or --expression")
+        raise CommandInvalid(
+            "name at least one file: --animator, --pose, --gaze, --expression, --recon or --l2cs"
+        )
     for path in sources.values():
         if not path.is_file():
             raise WeightsNotFound(f"there is no file {path}")

@@ -180,6 +180,12 @@ def test_wrong_names_and_shapes_are_listed() -> None:
     assert "output_projection.conv1d.bias (7,) instead of (2,)" in text
 
 
+def test_whole_numbers_for_weights_are_refused() -> None:
+    state = {**_gaze(), "output_projection.conv1d.bias": torch.zeros(2, dtype=torch.int32)}
+    with pytest.raises(CheckpointRefused, match=r"whole numbers.*output_projection"):
+        convert("gaze", Path("audio2gaze.pt"), state, CONFIG)
+
+
 def test_half_precision_is_widened() -> None:
     state = {name: value.half() if value.is_floating_point() else value for name, value in _gaze().items()}
     converted = convert("gaze", Path("audio2gaze.pt"), state, CONFIG)
