@@ -28,7 +28,16 @@ def test_report_has_every_figure(tmp_path: Path) -> None:
     assert report["animator_fps"] >= report["fps"]
     latency = report["latency_ms"]
     assert report["lookahead_ms"] <= latency["p50"] <= latency["p95"] <= latency["p99"]
-    assert set(report["stages_ms"]) == {"audio", "lip", "eye", "pose", "mixer", "animator", "finish", "encode"}
+    assert set(report["stages_ms"]) == {
+        "audio",
+        "lip",
+        "eye",
+        "pose",
+        "mixer",
+        "animator",
+        "finish",
+        "encode",
+    }
     assert report["hardware"]["cores"] >= 1
     assert "torch" in report["versions"]
     assert "whole session" in done.stdout
