@@ -116,11 +116,6 @@ class Session:
         return self._generation
 
     @property
-    def next_index(self) -> int:
-        """Number of the next frame."""
-        return self._next
-
-    @property
     def next_pts_samples(self) -> int:
         """Place at 16 kHz of the next sample that is pushed; an interrupt sets it back to the next frame."""
         return self._first_heard * SAMPLES_PER_FRAME + self._listener.samples

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from engine.animator.head_motion import HeadMotion, rotation_matrix
+from engine.animator.head_motion import HeadMotion, HeadPlace
 from engine.animator.layered import LayeredPortrait, build_layers, draw
 from engine.errors import CommandInvalid
 from engine.motion.coefficients import DESCRIPTOR_SIZE, EXPRESSION, GAZE, POSE, Coefficients
+from engine.motion.gaze import camera_gaze_to_eye_in_head
 from engine.motion.landmark_model import LandmarkModel
-from engine.motion.pose import REFERENCE_SCALE
 
 if TYPE_CHECKING:
     from engine.portrait import FaceCrop
@@ -34,11 +35,13 @@ class PreparedPortrait:
     Attributes:
         neutral_shape: (478, 3) float64, the person at expression 0, face units.
         rest_descriptor: (72,) float32, the motion descriptor of the portrait itself.
+        rest_place: where its head is.
         layers: the portrait cut into layers.
     """
 
     neutral_shape: Float64Array
     rest_descriptor: Float32Array
+    rest_place: HeadPlace
     layers: LayeredPortrait
 
 
@@ -71,14 +74,15 @@ class GeometricAnimator:
         identity = coefficients.identity.astype(np.float64) @ self._identity_basis
         neutral = self._mean + identity.reshape(-1, 3) + coefficients.residual
         rest = coefficients.descriptor
+        place = HeadPlace.of(rest[POSE], size)
         layers = build_layers(
             np.ascontiguousarray(crop.rgb),
-            self._landmarks(neutral, rest, size),
-            rotation=rotation_matrix(rest[POSE][:3]),
-            eyeball_radius_px=self._eyeball_radius * _scale_px(rest, size),
+            self._landmarks(neutral, rest, place),
+            rotation=place.rotation,
+            eyeball_radius_px=self._eyeball_radius * place.scale,
             eye_in_head=_eye_in_head(rest),
         )
-        return PreparedPortrait(neutral_shape=neutral, rest_descriptor=rest, layers=layers)
+        return PreparedPortrait(neutral_shape=neutral, rest_descriptor=rest, rest_place=place, layers=layers)
 
     def render(
         self,
@@ -110,30 +114,25 @@ class GeometricAnimator:
         if intensity < 1.0:
             neutral = _neutral(prepared.rest_descriptor)
             descriptor = neutral + np.float32(intensity) * (descriptor - neutral)
-        size = prepared.layers.skin.shape[0]
+        place = HeadPlace.of(descriptor[POSE], prepared.layers.skin.shape[0])
         return draw(
             prepared.layers,
-            self._landmarks(prepared.neutral_shape, descriptor, size),
-            HeadMotion.between(prepared.rest_descriptor[POSE], descriptor[POSE], size),
+            self._landmarks(prepared.neutral_shape, descriptor, place),
+            HeadMotion.between(prepared.rest_place, place),
             _eye_in_head(descriptor),
         )
 
     def landmarks(self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]) -> Float64Array:
         """Landmarks (478, 3), px with pixel centres at integers, that the portrait is moved to; descriptor (72,)."""
-        return self._landmarks(prepared.neutral_shape, descriptor, prepared.layers.skin.shape[0])
+        place = HeadPlace.of(descriptor[POSE], prepared.layers.skin.shape[0])
+        return self._landmarks(prepared.neutral_shape, descriptor, place)
 
     def _landmarks(
-        self, neutral: Float64Array, descriptor: npt.NDArray[np.floating], crop_size: int
+        self, neutral: Float64Array, descriptor: npt.NDArray[np.floating], place: HeadPlace
     ) -> Float64Array:
         """Landmarks (478, 3) px of a motion; irises as at expression 0, the eye layer places them."""
         expression = descriptor[EXPRESSION].astype(np.float64) @ self._expression_basis
-        pose = descriptor[POSE].astype(np.float64)
-        shape = neutral + expression.reshape(-1, 3)
-        landmarks = _scale_px(descriptor, crop_size) * (shape @ rotation_matrix(pose[:3]).T)
-        # The motion space counts from the corner of the picture, the layers from the middle of the first
-        # pixel.
-        landmarks[:, :2] += crop_size / 2 * (1.0 + pose[3:5]) - 0.5
-        return np.asarray(landmarks)
+        return place.apply(neutral + expression.reshape(-1, 3))
 
 
 def _neutral(rest_descriptor: Float32Array) -> Float32Array:
@@ -143,14 +142,8 @@ def _neutral(rest_descriptor: Float32Array) -> Float32Array:
     return neutral
 
 
-def _scale_px(descriptor: npt.NDArray[np.floating], crop_size: int) -> float:
-    return float(REFERENCE_SCALE * crop_size * np.exp(float(descriptor[POSE][5])))
-
-
 def _eye_in_head(descriptor: npt.NDArray[np.floating]) -> tuple[float, float]:
     """Pitch and yaw of the eyes within the head, radians, for the descriptor's gaze in the camera frame."""
-    pitch, yaw = (float(angle) for angle in descriptor[GAZE])
-    level = np.cos(pitch)
-    ahead = np.array([level * np.sin(yaw), -np.sin(pitch), -level * np.cos(yaw)])
-    x, y, z = ahead @ rotation_matrix(descriptor[POSE][:3])
-    return float(np.arcsin(np.clip(-y, -1.0, 1.0))), float(np.arctan2(x, -z))
+    motion = torch.from_numpy(descriptor.astype(np.float64))
+    pitch, yaw = camera_gaze_to_eye_in_head(motion[GAZE], motion[POSE]).tolist()
+    return pitch, yaw

@@ -6,23 +6,41 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-__all__ = ["HeadMotion", "rotation_matrix"]
+from engine.motion.pose import similarity_from_pose
+
+__all__ = ["HeadMotion", "HeadPlace"]
 
 Float64Array = npt.NDArray[np.float64]
 
 
-def rotation_matrix(rotation_vector: npt.NDArray[np.floating]) -> Float64Array:
-    """Rodrigues' formula: rotation vector (3,), radians, to a (3, 3) matrix."""
-    vector = np.asarray(rotation_vector, dtype=np.float64)
-    angle = float(np.linalg.norm(vector))
-    x, y, z = vector
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    if angle < 1e-8:
-        return np.asarray(np.eye(3) + cross)
-    return np.asarray(
-        np.eye(3) + np.sin(angle) / angle * cross + (1.0 - np.cos(angle)) / angle**2 * (cross @ cross)
-    )
+@dataclasses.dataclass(frozen=True, slots=True)
+class HeadPlace:
+    """A pose as the layers need it.
+
+    Attributes:
+        scale: px per face unit; rotation: (3, 3) canonical head to camera; centre_px: (3,) the head's origin.
+    """
+
+    scale: float
+    rotation: Float64Array
+    centre_px: Float64Array
+
+    @classmethod
+    def of(cls, pose: npt.NDArray[np.floating], crop_size: int) -> HeadPlace:
+        """Of a pose (6,) of the motion space.
+
+        The motion space counts from the corner of the picture, the layers from the middle of the first pixel.
+        """
+        scale, rotation, centre_px = similarity_from_pose(
+            torch.from_numpy(np.asarray(pose, dtype=np.float64)), crop_size
+        )
+        return cls(float(scale), rotation.numpy(), centre_px.numpy() - np.array([0.5, 0.5, 0.0]))
+
+    def apply(self, shape: Float64Array) -> Float64Array:
+        """Canonical points (N, 3) in face units to crop pixels."""
+        return np.asarray(self.scale * (shape @ self.rotation.T) + self.centre_px)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,19 +64,15 @@ class HeadMotion:
     scale: float
 
     @classmethod
-    def between(
-        cls, source_pose: npt.NDArray[np.floating], target_pose: npt.NDArray[np.floating], crop_size: int
-    ) -> HeadMotion:
-        """From two poses (6,): rotation vector in radians, tx, ty in half crops, log scale."""
-        source_rotation = rotation_matrix(source_pose[:3])
-        target_rotation = rotation_matrix(target_pose[:3])
-        scale = float(np.exp(target_pose[5] - source_pose[5]))
+    def between(cls, source: HeadPlace, target: HeadPlace) -> HeadMotion:
+        """From the portrait's place to the shown one."""
+        scale = target.scale / source.scale
         return cls(
-            linear=scale * (target_rotation @ source_rotation.T),
-            source_centre_px=_centre_px(source_pose, crop_size),
-            target_centre_px=_centre_px(target_pose, crop_size),
-            source_rotation=source_rotation,
-            target_rotation=target_rotation,
+            linear=scale * (target.rotation @ source.rotation.T),
+            source_centre_px=source.centre_px,
+            target_centre_px=target.centre_px,
+            source_rotation=source.rotation,
+            target_rotation=target.rotation,
             scale=scale,
         )
 
@@ -66,8 +80,3 @@ class HeadMotion:
         """Move (..., 3) points fixed to the head, in crop pixels."""
         moved = (np.asarray(points_px, dtype=np.float64) - self.source_centre_px) @ self.linear.T
         return np.asarray(moved + self.target_centre_px)
-
-
-def _centre_px(pose: npt.NDArray[np.floating], crop_size: int) -> Float64Array:
-    half = crop_size / 2
-    return np.array([half + half * float(pose[3]) - 0.5, half + half * float(pose[4]) - 0.5, 0.0])
