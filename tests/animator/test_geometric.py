@@ -215,11 +215,11 @@ def test_any_motion_leaves_the_border_still_and_tears_nothing(
 def _mesh_of(
     stage: Stage, descriptor: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    from engine.animator.head_motion import HeadMotion
+    from engine.animator.head_motion import HeadMotion, HeadPlace
 
     size = len(stage.crop.rgb)
     landmarks = stage.animator.landmarks(stage.prepared, descriptor)
-    head = HeadMotion.between(stage.prepared.rest_descriptor[64:70], descriptor[64:70], size)
+    head = HeadMotion.between(stage.prepared.rest_place, HeadPlace.of(descriptor[64:70], size))
     points, depth = stage.prepared.layers.mesh.deform(landmarks, head)
     stage.prepared.layers.mesh.settle_lids(points, head)
     return points, depth
