@@ -13,11 +13,11 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,36 +25,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-__all__ = ["NonFiniteLoss", "Task", "TrainerConfig", "TrainingResult", "Update", "train"]
+from train.tasks.protocol import Draw, Task, Update, seed_of
+
+__all__ = ["NonFiniteLoss", "TrainerConfig", "TrainingResult", "train"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """One optimiser step that a task asks for: minimise ``loss`` over ``optimiser``'s parameters."""
-
-    optimiser: str
-    loss: Tensor
-    log: Mapping[str, Tensor]
-
-
-class Task(Protocol):
-    """What can be trained.
-
-    ``modules`` are saved; those named in ``averaged`` also have an exponential moving average, which is what is
-    evaluated and exported. ``describe_batch`` names the last batch, for the report of a non-finite loss.
-    """
-
-    modules: nn.ModuleDict
-    averaged: tuple[str, ...]
-    optimisers: dict[str, torch.optim.Optimizer]
-
-    def updates(self, generator: torch.Generator, step: int) -> Iterator[Update]: ...
-
-    def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]: ...
-
-    def describe_batch(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +87,6 @@ def train(task: Task, config: TrainerConfig) -> TrainingResult:
     if config.threads:
         torch.set_num_threads(config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
-    generator = torch.Generator().manual_seed(config.seed)
     averaged = {
         name: copy.deepcopy(task.modules[name]).eval().requires_grad_(False) for name in task.averaged
     }
@@ -120,7 +94,7 @@ def train(task: Task, config: TrainerConfig) -> TrainingResult:
     checkpoint = config.out / "checkpoint.safetensors"
     step, seconds_before = 0, 0.0
     if checkpoint.is_file():
-        step, seconds_before = _load(checkpoint, task, averaged, generator)
+        step, seconds_before = _load(checkpoint, task, averaged)
         _log.info("resuming %s at step %d", checkpoint, step)
     stop = _StopFlag()
     writer = _tensorboard(config) if config.tensorboard else None
@@ -140,7 +114,8 @@ def train(task: Task, config: TrainerConfig) -> TrainingResult:
             for name, optimiser in task.optimisers.items():
                 for group, rate in zip(optimiser.param_groups, base_rates[name], strict=True):
                     group["lr"] = rate * factor
-            for update in task.updates(generator, step):
+            torch.manual_seed(seed_of(config.seed, step))
+            for update in task.updates(Draw.of(config.seed, step), step):
                 _apply(update, task, config, step)
                 for key, value in {"loss": update.loss, **update.log}.items():
                     recent.setdefault(f"{update.optimiser}/{key}", []).append(float(value.detach()))
@@ -156,8 +131,8 @@ def train(task: Task, config: TrainerConfig) -> TrainingResult:
                 figures = task.evaluate(averaged)
                 _write_log(config.out, step, seconds(), figures, writer)
             if step % config.checkpoint_every == 0:
-                _save(checkpoint, task, averaged, generator, step, seconds())
-    _save(checkpoint, task, averaged, generator, step, seconds())
+                _save(checkpoint, task, averaged, step, seconds())
+    _save(checkpoint, task, averaged, step, seconds())
     figures = task.evaluate(averaged)
     _write_log(config.out, step, seconds(), figures, writer)
     if not losses and recent:
@@ -210,13 +185,11 @@ def _save(
     path: Path,
     task: Task,
     averaged: Mapping[str, nn.Module],
-    generator: torch.Generator,
     step: int,
     seconds: float,
 ) -> None:
     """Everything the run needs to go on, tensors only, replacing the old checkpoint in one step."""
-    tensors: dict[str, Tensor] = {"generator": generator.get_state()}
-    tensors |= {f"module.{key}": value for key, value in task.modules.state_dict().items()}
+    tensors: dict[str, Tensor] = {f"module.{key}": value for key, value in task.modules.state_dict().items()}
     for name, module in averaged.items():
         tensors |= {f"average.{name}.{key}": value for key, value in module.state_dict().items()}
     for name, optimiser in task.optimisers.items():
@@ -228,13 +201,10 @@ def _save(
     partial.replace(path)
 
 
-def _load(
-    path: Path, task: Task, averaged: Mapping[str, nn.Module], generator: torch.Generator
-) -> tuple[int, float]:
+def _load(path: Path, task: Task, averaged: Mapping[str, nn.Module]) -> tuple[int, float]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    generator.set_state(tensors["generator"])
     task.modules.load_state_dict(_under(tensors, "module."))
     for name, module in averaged.items():
         module.load_state_dict(_under(tensors, f"average.{name}."))

@@ -23,6 +23,7 @@ from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.landmark_model import LandmarkModel
 from train.data.shards import ClipFeatures, resample_motion
 from train.data.windows import SILENCE, lip_windows
+from train.distributed import gather_rows
 from train.losses.discriminators import PatchDiscriminator
 from train.losses.eye import (
     EyeLossWeights,
@@ -33,8 +34,8 @@ from train.losses.eye import (
     ssim_loss,
 )
 from train.metrics.blink import blink_statistics
+from train.tasks.protocol import Draw, Update
 from train.tasks.scales import EYE_FEATURE_STD, normalise, restore
-from train.trainer import Update
 
 __all__ = ["EyePosterior", "EyeTask", "EyeTaskConfig"]
 
@@ -165,8 +166,8 @@ class EyeTask:
         return self._lip.encode_audio(window_NFW)
 
     @torch.no_grad()
-    def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        cfg = self.config
+    def _draw(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+        cfg, generator = self.config, draw.generator
 
         def pick(count: int) -> int:
             return int(torch.randint(count, (1,), generator=generator))
@@ -177,13 +178,14 @@ class EyeTask:
         chosen = [
             fitting[i] for i in torch.multinomial(weights, cfg.rows, True, generator=generator).tolist()
         ]
-        self._batch = ", ".join(sorted({track.name for track in chosen}))
+        own = draw.share(cfg.rows)
+        self._batch = ", ".join(sorted({track.name for track in chosen[own]}))
         expressions, voices = [], []
         for track in chosen:
             start = pick(len(track.expression) - length + 1)
             expressions.append(track.expression[start : start + length])
-            own = float(torch.rand(1, generator=generator)) >= cfg.foreign_voice_share
-            if track.audio is not None and own:
+            hears_itself = float(torch.rand(1, generator=generator)) >= cfg.foreign_voice_share
+            if track.audio is not None and hears_itself:
                 voices.append(track.audio[start : start + length])
             else:
                 voices.append(self._some_voice(length, pick))
@@ -201,7 +203,8 @@ class EyeTask:
         mirrored = torch.rand(cfg.rows, generator=generator) < 0.5
         mirror_BTE = self.model.mirror_expression(expression_BTE)
         expression_BTE = torch.where(mirrored[:, None, None], mirror_BTE, expression_BTE)
-        return audio_BTA, expression_BTE, normalise(self.model.eye_feature(expression_BTE))
+        expression_BTE = expression_BTE[own]
+        return audio_BTA[own], expression_BTE, normalise(self.model.eye_feature(expression_BTE))
 
     def _some_voice(self, length: int, pick: object) -> Tensor:
         fitting = [voice for voice in self._voices if len(voice) >= length]
@@ -209,16 +212,17 @@ class EyeTask:
         start = pick(len(voice) - length + 1)  # type: ignore[operator]
         return voice[start : start + length]
 
-    def updates(self, generator: torch.Generator, step: int) -> Iterator[Update]:
+    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
         """Discriminators on prior samples, then the generator on reconstruction and prior samples."""
         weights = self.config.losses
-        modules = self.modules
-        audio_BTA, expression_BTE, feature_BTF = self._draw(generator)
+        modules, generator = self.modules, draw.generator
+        audio_BTA, expression_BTE, feature_BTF = self._draw(draw)
         expression0_BE, feature0_BF = expression_BTE[:, 0], feature_BTF[:, 0]
         mean_BTZ, log_variance_BTZ = modules["posterior"](feature_BTF, feature0_BF)
-        noise_BTZ = torch.randn(mean_BTZ.shape, generator=generator)
+        own, shape = draw.share(self.config.rows), mean_BTZ.shape[1:]
+        noise_BTZ = torch.randn((self.config.rows, *shape), generator=generator)[own]
         z_BTZ = mean_BTZ + noise_BTZ * (0.5 * log_variance_BTZ).exp()
-        prior_BTZ = torch.randn(mean_BTZ.shape, generator=generator)
+        prior_BTZ = torch.randn((self.config.rows, *shape), generator=generator)[own]
         both_2B = modules["eye"](
             torch.cat([audio_BTA, audio_BTA]),
             torch.cat([expression0_BE, expression0_BE]),
@@ -242,7 +246,7 @@ class EyeTask:
         kl = gaussian_kl(mean_BTZ[:, 1:], log_variance_BTZ[:, 1:]) * mean_BTZ.shape[-1]
         te = lsgan_generator_loss(modules["d_te"](sampled_BTF))
         tf = error.new_zeros(()) if shown_BTE is None else lsgan_generator_loss(modules["d_tf"](shown_BTE))
-        match = sliced_wasserstein(sampled_BTF, feature_BTF, generator)
+        match = sliced_wasserstein(gather_rows(sampled_BTF), gather_rows(feature_BTF), generator)
         total = (
             weights.l1 * error
             + weights.ssim * ssim

@@ -24,11 +24,12 @@ from engine.motion.landmark_model import LandmarkModel
 from train.data.shards import ClipFeatures, resample_motion
 from train.data.stretch import MelStretch, stretch_mel
 from train.data.windows import SILENCE, lip_windows
+from train.distributed import gather_rows
 from train.losses.lip import LipLossWeights, correlation_loss, lip_losses, spread_penalty
 from train.metrics.mouth import mouth_agreement, mouth_opening
+from train.tasks.protocol import Draw, Update
 from train.tasks.regions import eye_swap_operator, mouth_closing_operator
 from train.tasks.scales import normalise
-from train.trainer import Update
 
 __all__ = ["LipTask", "LipTaskConfig"]
 
@@ -162,23 +163,24 @@ class LipTask:
     def _block_columns(self) -> int:
         return self.config.network.audio_columns + 4 * self.config.run_frames
 
-    def updates(self, generator: torch.Generator, step: int) -> Iterator[Update]:
-        """One step of AdamW on one batch."""
+    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+        """One step of AdamW on one batch; what the mouth's statistics say is said over all processes' rows."""
         cfg = self.config
         network = self.modules["lip"].train()
         network.audio_encoder.train(not cfg.freeze_audio).requires_grad_(not cfg.freeze_audio)
-        mel_NFW, target_NE, expression0_NE = self._draw(generator)
+        mel_NFW, target_NE, expression0_NE, kept_NA = self._draw(draw)
         with torch.no_grad():
             eye_NF = self.model.eye_feature(target_NE)
-        audio_NA = nn.functional.dropout(network.encode_audio(mel_NFW), cfg.dropout)
+        audio_NA = network.encode_audio(mel_NFW) * kept_NA / (1 - cfg.dropout)
         predicted_NE = network(audio_NA, expression0_NE, normalise(eye_NF))
         terms = lip_losses(self.model, predicted_NE, target_NE, eye_NF, cfg.losses)
         opening, real = mouth_opening(self.model, predicted_NE), mouth_opening(self.model, target_NE)
-        unit = real.std().clamp(min=1e-3)
-        spread = spread_penalty(opening / unit, real / unit)
-        agreement = correlation_loss(opening, real)
-        speed_p = self.model.landmarks_68(predicted_NE).unflatten(0, (cfg.runs, -1)).diff(dim=1)
-        speed_t = self.model.landmarks_68(target_NE).unflatten(0, (cfg.runs, -1)).diff(dim=1)
+        all_opening, all_real = gather_rows(opening), gather_rows(real)
+        unit = all_real.std().clamp(min=1e-3)
+        spread = spread_penalty(all_opening / unit, all_real / unit)
+        agreement = correlation_loss(all_opening, all_real)
+        speed_p = self.model.landmarks_68(predicted_NE).unflatten(0, (-1, cfg.run_frames)).diff(dim=1)
+        speed_t = self.model.landmarks_68(target_NE).unflatten(0, (-1, cfg.run_frames)).diff(dim=1)
         velocity = (speed_p - speed_t)[..., 48:68, :].square().sum(-1).mean() / unit.square()
         shut_N = 1 + cfg.closure_focus * torch.exp(-real.clamp(min=0) / _CLOSED)
         closure = (shut_N * (opening - real).square()).mean() / unit.square()
@@ -200,8 +202,8 @@ class LipTask:
         }
         yield Update("lip", total, log)
 
-    def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        cfg = self.config
+    def _draw(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        cfg, generator = self.config, draw.generator
         count, frames, columns = cfg.runs, cfg.run_frames, cfg.network.audio_columns
 
         def chance(share: float) -> Tensor:
@@ -209,7 +211,8 @@ class LipTask:
 
         chosen = torch.randint(len(self._runs), (count,), generator=generator)
         column, row, clip_row, clip_frames, frame, number = self._runs[chosen].unbind(1)
-        self._batch = ", ".join(sorted({self._names[i] for i in number.tolist()}))
+        own = draw.share(count)
+        self._batch = ", ".join(sorted({self._names[i] for i in number[own].tolist()}))
         block_index = column[:, None] + torch.arange(self._block_columns())
         block_RFW = self._mel_MF[block_index].float().transpose(1, 2)
         silent = chance(cfg.silence_share)
@@ -250,7 +253,11 @@ class LipTask:
             mirrored[:, None], self.model.mirror_expression(expression0_RE), expression0_RE
         )
         expression0_RKE = expression0_RE[:, None].expand(-1, frames, -1)
-        return mel_RKFW.flatten(0, 1), target_RKE.flatten(0, 1), expression0_RKE.flatten(0, 1)
+        kept_RKA = torch.rand(count, frames, cfg.network.audio_size, generator=generator) >= cfg.dropout
+        mel_NFW, target_NE, expression0_NE, kept_NA = (
+            rows[own].flatten(0, 1) for rows in (mel_RKFW, target_RKE, expression0_RKE, kept_RKA)
+        )
+        return mel_NFW, target_NE, expression0_NE, kept_NA
 
     def describe_batch(self) -> str:
         """Clips of the last batch."""

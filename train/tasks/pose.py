@@ -29,7 +29,7 @@ from train.data.shards import ClipFeatures, resample_motion
 from train.data.windows import SILENCE, prosody_windows
 from train.losses.pose import noise_prediction_loss
 from train.metrics.pose import PoseStatistics, pose_statistics
-from train.trainer import Update
+from train.tasks.protocol import Draw, Update
 
 __all__ = ["PoseTask", "PoseTaskConfig"]
 
@@ -152,10 +152,10 @@ class PoseTask:
             **changes,  # type: ignore[arg-type]
         )
 
-    def updates(self, generator: torch.Generator, step: int) -> Iterator[Update]:
+    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
         """One Adam step of Eq. 2."""
-        cfg = self.config
-        residual_BTC, prosody_BTM, initial_BC = self._draw(generator)
+        cfg, generator = self.config, draw.generator
+        residual_BTC, prosody_BTM, initial_BC = self._draw(draw)
         rows, frames, _ = residual_BTC.shape
         hop = cfg.sampling.hop
         unknown = torch.randint(1, 3 * hop, (rows,), generator=generator)
@@ -175,12 +175,18 @@ class PoseTask:
         x_BTC = torch.where(unknown_BT[..., None], noised_BTC, seen_BTC)
         step_BT = torch.where(unknown_BT, diffusion_step[:, None], 0)
         has_initial_B = torch.rand(rows, generator=generator) >= cfg.condition_dropout
-        predicted_BTC = self.modules["pose"](x_BTC, prosody_BTM, initial_BC, step_BT, has_initial_B)
-        yield Update("pose", noise_prediction_loss(eps_BTC, predicted_BTC, unknown_BT), {})
+        own = draw.share(rows)
+        predicted_BTC = self.modules["pose"](
+            x_BTC[own], prosody_BTM[own], initial_BC[own], step_BT[own], has_initial_B[own]
+        )
+        # Each share's mean is over its own unknown frames; the weight makes the mean over shares the batch's.
+        weight = draw.shares * unknown_BT[own].sum() / unknown_BT.sum()
+        loss = noise_prediction_loss(eps_BTC[own], predicted_BTC, unknown_BT[own])
+        yield Update("pose", weight * loss)
 
     @torch.no_grad()
-    def _draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        cfg = self.config
+    def _draw(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+        cfg, generator = self.config, draw.generator
         window = cfg.sampling.window
 
         def pick(count: int) -> int:
@@ -190,7 +196,8 @@ class PoseTask:
             return float(torch.rand(1, generator=generator)) < share
 
         chosen = torch.multinomial(self._weights, cfg.rows, True, generator=generator).tolist()
-        self._batch = ", ".join(sorted({self._tracks[i].name for i in chosen}))
+        own = draw.share(cfg.rows)
+        self._batch = ", ".join(sorted({self._tracks[i].name for i in chosen[own]}))
         rows, voices, initials = [], [], []
         for index in chosen:
             track = self._tracks[index]
