@@ -154,25 +154,34 @@ class Decoder(nn.Module):
 
     def pyramid(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Colours after every level, from 8x8 up; the last one is the picture. Arguments as `forward`."""
+        return tuple(rgb_B3HW for rgb_B3HW, _ in self.stages(latent_BS, features))
+
+    def stages(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
+        """Colours (B, 3, H, W) and flow (B, 2, H, W) after every level, from 8x8 up.
+
+        The flow says where in the portrait a place of the picture comes from: x, y relative to the place itself,
+        in halves of the picture. Training looks at it; with fewer ``features`` the picture stops at their size.
+        """
         x_BCHW: Tensor = self.first(self.constant_CHW.expand(latent_BS.shape[0], -1, -1, -1), latent_BS)
         raw: Tensor | None = None
         rgb: Tensor | None = None
-        pictures: list[Tensor] = []
-        for level, feature_BCHW in zip(self.levels, features, strict=True):
+        outputs: list[tuple[Tensor, Tensor]] = []
+        for level, feature_BCHW in zip(self.levels[: len(features)], features, strict=True):
             x_BCHW, raw, rgb = level(x_BCHW, latent_BS, feature_BCHW, raw, rgb)
-            pictures.append(rgb)
-        return tuple(pictures)
+            outputs.append((rgb, torch.tanh(raw[:, :2])))
+        return outputs
 
 
 def _warp(feature_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
     """Fetch features from the identity grid plus tanh(flow) (x, y in [-1, 1] of the picture), zeros outside.
 
-    In float32 whatever the network's type: half precision would place samples up to 1/16 px off.
+    In float32 at least: half precision would place samples up to 1/16 px off.
     """
     height, width = flow_B2HW.shape[2:]
-    flow_B2HW = torch.tanh(flow_B2HW.float())
-    x_BHW = flow_B2HW[:, 0] + torch.linspace(-1, 1, width, device=flow_B2HW.device)
-    y_BHW = flow_B2HW[:, 1] + torch.linspace(-1, 1, height, device=flow_B2HW.device)[:, None]
+    exact = torch.promote_types(flow_B2HW.dtype, torch.float32)
+    flow_B2HW = torch.tanh(flow_B2HW.to(exact))
+    x_BHW = flow_B2HW[:, 0] + torch.linspace(-1, 1, width, dtype=exact, device=flow_B2HW.device)
+    y_BHW = flow_B2HW[:, 1] + torch.linspace(-1, 1, height, dtype=exact, device=flow_B2HW.device)[:, None]
     grid_BHW2 = torch.stack([x_BHW, y_BHW], dim=-1)
-    warped_BCHW = F.grid_sample(feature_BCHW.float(), grid_BHW2, align_corners=False)
+    warped_BCHW = F.grid_sample(feature_BCHW.to(exact), grid_BHW2, align_corners=False)
     return warped_BCHW.to(feature_BCHW.dtype)

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from engine.animator.equalised import EqualisedConv2d, fused_leaky_relu
 from engine.animator.fir import FirBlur
 
-__all__ = ["AppearanceEncoder"]
+__all__ = ["ActivatedConv", "AppearanceEncoder", "HalvingBlock"]
 
 
-class _ActivatedConv(nn.Module):
+class ActivatedConv(nn.Module):
     """Equalised convolution, bias, fused leaky ReLU."""
 
     def __init__(
@@ -31,21 +31,23 @@ class _ActivatedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Convolve and activate (B, C, H, W)."""
         return fused_leaky_relu(self.conv(x_BCHW), self.bias)
 
 
-class _HalvingBlock(nn.Module):
+class HalvingBlock(nn.Module):
     """Residual block to half the size; what is thinned out is blurred before."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_1 = _ActivatedConv(channels, channels, 3, padding=1)
+        self.conv_1 = ActivatedConv(channels, channels, 3, padding=1)
         self.blur = FirBlur(channels, padding=2)
-        self.conv_2 = _ActivatedConv(channels, out_channels, 3, stride=2)
+        self.conv_2 = ActivatedConv(channels, out_channels, 3, stride=2)
         self.skip_blur = FirBlur(channels, padding=1, stride=2)
         self.skip_conv = EqualisedConv2d(channels, out_channels, 1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', H/2, W/2)."""
         main_BCHW: Tensor = self.conv_2(self.blur(self.conv_1(x_BCHW)))
         skip_BCHW: Tensor = self.skip_conv(self.skip_blur(x_BCHW))
         return (main_BCHW + skip_BCHW) * math.sqrt(0.5)
@@ -58,9 +60,9 @@ class AppearanceEncoder(nn.Module):
         """``widths``: channels at 4, 8, 16, ... pixels."""
         super().__init__()
         falling = widths[::-1]
-        self.stem = _ActivatedConv(3, falling[0], 1)
+        self.stem = ActivatedConv(3, falling[0], 1)
         self.blocks = nn.ModuleList(
-            _HalvingBlock(channels, out_channels) for channels, out_channels in itertools.pairwise(falling)
+            HalvingBlock(channels, out_channels) for channels, out_channels in itertools.pairwise(falling)
         )
         self.head = EqualisedConv2d(falling[-1], style_size, 4)
 

@@ -71,9 +71,10 @@ class ModulatedConv2d(Freezable):
         return weight.transpose(0, 1) if self.upsample else weight
 
     def _demodulation(self, modulation_BI: Tensor) -> Tensor:
-        # In float32 whatever the weights are: the sum is of small squares.
+        # In float32 at least: the sum is of small squares.
         squared_OI = self._squared() if self.squared_OI is None else self.squared_OI
-        energy_BO = F.linear(modulation_BI.float().square(), squared_OI.float())
+        exact = torch.promote_types(modulation_BI.dtype, torch.float32)
+        energy_BO = F.linear(modulation_BI.to(exact).square(), squared_OI.to(exact))
         return torch.rsqrt(energy_BO + _EPSILON).to(modulation_BI.dtype)
 
     def _squared(self) -> Tensor:

@@ -37,7 +37,7 @@ def backward_warp(
     """Warp ``image`` by ``grid``.
 
     Args:
-        image: (B, C, H, W) uint8, float16, bfloat16 or float32. Channels-last memory is taken as it is by
+        image: (B, C, H, W) uint8, float16, bfloat16 or float32; "reference" takes float64 too. Channels-last memory is taken as it is by
             "opencv".
         grid: (B, H', W', 2) floating point, pixel coordinates (x, y) into the image.
         impl: "reference" (plain PyTorch, differentiable), "opencv" (CPU, uint8 and float32, coordinates
@@ -69,6 +69,8 @@ def backward_warp(
             raise ImplementationUnavailable(
                 f"backward_warp impl='triton' needs a CUDA device, not {image.device}"
             )
+        if image.dtype == torch.float64:
+            raise ImplementationUnavailable("backward_warp impl='triton' computes in float32, not float64")
         from kernels.backward_warp.triton import backward_warp_triton
 
         return backward_warp_triton(image, grid, mode)
@@ -100,7 +102,7 @@ def _triton_runs_on(device: torch.device) -> bool:
 
 
 def _choose(image: torch.Tensor, grid: torch.Tensor) -> Implementation:
-    if image.requires_grad or grid.requires_grad:
+    if image.requires_grad or grid.requires_grad or image.dtype == torch.float64:
         return "reference"
     if image.device.type == "cpu" and image.dtype not in (torch.uint8, torch.float32):
         return "reference"
@@ -131,8 +133,8 @@ def _check(image: torch.Tensor, grid: torch.Tensor, mode: str) -> None:
         )
     if 0 in image.shape[1:]:
         raise ValueError(f"image must not be empty, not {tuple(image.shape)}")
-    if image.dtype not in (torch.uint8, torch.float16, torch.bfloat16, torch.float32):
-        raise ValueError(f"image must be uint8, float16, bfloat16 or float32, not {image.dtype}")
+    if image.dtype not in (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise ValueError(f"image must be uint8 or floating point, not {image.dtype}")
     if not grid.is_floating_point():
         raise ValueError(f"grid must be floating point, not {grid.dtype}")
     if image.device != grid.device:
