@@ -37,8 +37,8 @@ def backward_warp(
     """Warp ``image`` by ``grid``.
 
     Args:
-        image: (B, C, H, W) uint8, float16, bfloat16 or float32; "reference" takes float64 too. Channels-last memory is taken as it is by
-            "opencv".
+        image: (B, C, H, W) uint8, float16, bfloat16 or float32; "reference" takes float64 too.
+            Channels-last memory is taken as it is by "opencv".
         grid: (B, H', W', 2) floating point, pixel coordinates (x, y) into the image.
         impl: "reference" (plain PyTorch, differentiable), "opencv" (CPU, uint8 and float32, coordinates
             rounded to
