@@ -1,0 +1,107 @@
+"""Losses of the face animator (App. B.1, Eq. 11-15 and 17); Eq. 16 is in `train.losses.adversarial`.
+
+Every expectation is the plain mean over rows and over all elements of a row (pixels and channels of a picture or of
+a feature map, elements of a feature vector), so a row weighs the same whatever its size, and the loss of a batch is
+the mean of those of its parts. Pictures are RGB in [-1, 1].
+
+Shape suffixes: B rows, C channels, H and W pixels, F features, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = [
+    "AnimatorLossWeights",
+    "feature_loss",
+    "flow_loss",
+    "parsing_loss",
+    "perceptual_loss",
+    "reconstruction_loss",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnimatorLossWeights:
+    """Lambdas of Eq. 17 with the paper's values; a term of weight 0 is not computed.
+
+    Attributes:
+        mask: what M_lip&eye adds within the boxes of mouth and eyes; the paper gives no value. 0 leaves the mask
+            out (Table 4, "w/o M_lip&eye").
+        flow: weight of `flow_loss`, which is ours; 0 as in the paper.
+    """
+
+    reconstruction: float = 1.0
+    perceptual: float = 1.0
+    expression: float = 1.0
+    gaze: float = 100.0
+    parsing: float = 1.0
+    adversarial: float = 1.0
+    mask: float = 4.0
+    flow: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name) >= 0:
+                raise ValueError(f"loss weight '{field.name}' must not be negative")
+
+
+def reconstruction_loss(generated_B3HW: Tensor, target_B3HW: Tensor, weight_B1HW: Tensor) -> Tensor:
+    """Eq. 11: mean of |I - I^| (1 + M_lip&eye); ``weight_B1HW`` is 1 + M_lip&eye."""
+    return ((generated_B3HW - target_B3HW).abs() * weight_B1HW).mean()
+
+
+def perceptual_loss(generated: Sequence[Tensor], target: Sequence[Tensor], weight_B1HW: Tensor) -> Tensor:
+    """Eq. 12: sum over layers of the mean of |Phi^n(I) - Phi^n(I^)| (1 + M_lip&eye).
+
+    Args:
+        generated, target: feature maps (B, C, H, W) of the layers, in the same order.
+        weight_B1HW: 1 + M_lip&eye at the picture's size; each layer gets its mean over the pixels that a place of
+            the map covers.
+    """
+    layers = []
+    for generated_BCHW, target_BCHW in zip(generated, target, strict=True):
+        resized_B1HW = F.adaptive_avg_pool2d(weight_B1HW, (generated_BCHW.shape[2], generated_BCHW.shape[3]))
+        layers.append(((generated_BCHW - target_BCHW).abs() * resized_B1HW).mean())
+    total: Tensor = sum(layers[1:], start=layers[0])
+    return total
+
+
+def feature_loss(generated_BF: Tensor, target_BF: Tensor) -> Tensor:
+    """Eq. 13 and Eq. 14: mean of |Phi(I) - Phi(I^)| over rows and features."""
+    return (generated_BF - target_BF).abs().mean()
+
+
+def parsing_loss(generated_BKHW: Tensor, target_BKHW: Tensor) -> Tensor:
+    """Eq. 15: cross-entropy at each pixel between the class of the real picture and the scores of the generated one.
+
+    Args:
+        generated_BKHW, target_BKHW: scores (logits or log-probabilities) of the K classes. The target's most
+            probable class is the truth; the mean is over rows and pixels.
+    """
+    return F.cross_entropy(generated_BKHW, target_BKHW.argmax(1))
+
+
+def flow_loss(
+    flow_B2HW: Tensor, source_BN2: Tensor, target_BN2: Tensor, weight_BN: Tensor | None = None
+) -> Tensor:
+    """Ours: at each landmark of the target the decoder's flow should point to that landmark of the source.
+
+    Args:
+        flow_B2HW: x, y from a place of the picture to where it is fetched from, in halves of the picture
+            (`engine.animator.decoder.Decoder.stages`).
+        source_BN2, target_BN2: landmarks x, y in [-1, 1] of the picture, its border lying at -1 and 1.
+        weight_BN: 0 leaves a landmark out.
+
+    Returns:
+        Mean over rows and landmarks of |flow - (source - target)|, summed over x and y. Landmarks outside the
+        picture meet the flow of its border.
+    """
+    found_B2N1 = F.grid_sample(flow_B2HW, target_BN2[:, :, None], align_corners=False, padding_mode="border")
+    error_BN = (found_B2N1.squeeze(3).mT - (source_BN2 - target_BN2)).abs().sum(2)
+    return error_BN.mean() if weight_BN is None else (error_BN * weight_BN).mean()
