@@ -55,6 +55,19 @@ class TrainerConfig:
     threads: int = 0
     tensorboard: bool = False
 
+    @classmethod
+    def toy(cls, name: str, steps: int) -> TrainerConfig:
+        """A short run in ``runs/NAME`` on one thread, as toy recipes use."""
+        return cls(
+            out=Path("runs") / name,
+            steps=steps,
+            warmup_steps=5,
+            evaluate_every=steps,
+            checkpoint_every=steps,
+            log_every=5,
+            threads=1,
+        )
+
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError("steps must be at least 1")

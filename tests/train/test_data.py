@@ -145,7 +145,9 @@ def test_films_are_read_at_25_frames_with_their_sound(data_dir: Path) -> None:
 
 
 def test_overrides_reach_nested_settings_and_name_what_exists() -> None:
-    recipe = override(RECIPES["open_lip"](), ["trainer.steps=7", "task.losses.eye=1.5", "weights=x"])
+    recipe = override(
+        RECIPES["open_expression_stage1"](), ["trainer.steps=7", "task.losses.eye=1.5", "weights=x"]
+    )
     assert (recipe.trainer.steps, recipe.task.losses.eye, recipe.weights) == (7, 1.5, Path("x"))
     with pytest.raises(ValueError, match=r"no setting 'trainer\.stepz'"):
         override(recipe, ["trainer.stepz=1"])

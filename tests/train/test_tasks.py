@@ -16,7 +16,8 @@ from engine.motion.eye_lstm import EyeMotionNetwork
 from engine.motion.landmark_model import LandmarkModel
 from train.data.synthetic import synthetic_clips
 from train.metrics import mouth_opening
-from train.recipes.toy import toy_eye, toy_lip, toy_pose
+from train.recipes.expression import toy_expression_stage1, toy_expression_stage2
+from train.recipes.pose import toy_pose
 from train.tasks.lip import LipTask
 from train.tasks.scales import fold_eye, fold_lip, gain_mouth, normalise, restore
 from train.trainer import NonFiniteLoss, TrainerConfig
@@ -50,14 +51,14 @@ def _losses(path: Path, key: str) -> list[float]:
 def test_toy_recipes_run_in_turn_and_export_weights_that_load(tmp_path: Path) -> None:
     space = f"motion_space={_SPACE}"
     weights = f"weights={tmp_path / 'weights'}"
-    lip = train.run("toy_lip", _arguments(tmp_path, "lip", space, weights, "trainer.log_every=5"))
+    lip = train.run("toy_expression_stage1", _arguments(tmp_path, "lip", space, weights))
     losses = _losses(tmp_path / "lip", "lip/loss")
     assert losses[-1] < 0.8 * losses[0]
     assert lip["mouth_correlation"] > 0.5
     checkpoint = f"lip_checkpoint={tmp_path / 'lip' / 'checkpoint.safetensors'}"
-    eye = train.run("toy_eye", _arguments(tmp_path, "eye", space, weights, checkpoint))
+    eye = train.run("toy_expression_stage2", _arguments(tmp_path, "eye", space, weights, checkpoint))
     assert eye["steps"] == 12
-    pose = train.run("toy_pose", _arguments(tmp_path, "pose", weights, "trainer.log_every=5"))
+    pose = train.run("toy_pose", _arguments(tmp_path, "pose", weights))
     assert _losses(tmp_path / "pose", "pose/loss")[-1] < _losses(tmp_path / "pose", "pose/loss")[0]
     assert pose["speech/largest"] < 3
     config = json.loads((tmp_path / "weights" / "config.json").read_text())
@@ -72,12 +73,12 @@ def test_toy_recipes_run_in_turn_and_export_weights_that_load(tmp_path: Path) ->
         "training",
     }
     tensors = {k: v.float() for k, v in load_file(tmp_path / "weights" / "eye.safetensors").items()}
-    load_into(EyeMotionNetwork(toy_eye().task.network), tensors, "eye")
+    load_into(EyeMotionNetwork(toy_expression_stage2().task.network), tensors, "eye")
     assert len((tmp_path / "weights" / "SHA256SUMS").read_text().splitlines()) == 4
 
 
 def _lip_task(model: LandmarkModel) -> LipTask:
-    return LipTask(toy_lip().task, synthetic_clips(model, frames=80), model)
+    return LipTask(toy_expression_stage1().task, synthetic_clips(model, frames=80), model)
 
 
 def test_same_seed_gives_the_same_loss_and_a_resumed_run_goes_on_bit_for_bit(
@@ -107,12 +108,12 @@ def test_non_finite_loss_stops_the_run_and_names_the_batch(tmp_path: Path, model
 
 def test_folded_networks_take_plain_features(model: LandmarkModel) -> None:
     torch.manual_seed(0)
-    lip = LipNetwork(toy_lip().task.network).eval()
+    lip = LipNetwork(toy_expression_stage1().task.network).eval()
     audio, expression0 = torch.rand(3, 16), torch.randn(3, 64)
     feature = restore(torch.randn(3, 21))
     expected = lip(audio, expression0, normalise(feature))
     assert torch.allclose(fold_lip(lip)(audio, expression0, feature), expected, atol=1e-4)
-    eye = EyeMotionNetwork(toy_eye().task.network).eval()
+    eye = EyeMotionNetwork(toy_expression_stage2().task.network).eval()
     noise = torch.randn(3, 5, 4)
     voice = torch.rand(3, 5, 16)
     expected = restore(eye(voice, expression0, normalise(feature), noise))
@@ -121,7 +122,7 @@ def test_folded_networks_take_plain_features(model: LandmarkModel) -> None:
 
 def test_mouth_gain_widens_the_opening_about_its_pivot_and_leaves_the_eyes(model: LandmarkModel) -> None:
     torch.manual_seed(0)
-    lip = LipNetwork(toy_lip().task.network).eval()
+    lip = LipNetwork(toy_expression_stage1().task.network).eval()
     audio, expression0, feature = torch.rand(6, 16), torch.randn(6, 64), torch.randn(6, 21)
     plain = lip(audio, expression0, feature)
     wide = gain_mouth(lip, model, 1.5, 0.05)(audio, expression0, feature)
@@ -139,6 +140,6 @@ def test_pose_recipe_needs_clips_longer_than_its_window(model: LandmarkModel) ->
         PoseTask(toy_pose().task, synthetic_clips(model, frames=15))
 
 
-def test_unknown_recipe_lists_those_there_are() -> None:
-    with pytest.raises(ValueError, match="open_lip"):
-        train.run("open_lips")
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="open_pose"):
+        train.run("open_poses")

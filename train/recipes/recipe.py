@@ -1,0 +1,113 @@
+"""What a recipe is, and the registry of the functions that make one.
+
+A recipe is a function without arguments that returns a whole run as one frozen dataclass; ``key=value`` on the command
+line changes fields of it. To add one, write it in any module of this folder:
+
+    @recipe
+    def toy_thing() -> ThingRecipe:
+        \"\"\"First sentence, shown by ``gohd train``. What it uses, and where it differs from the paper.\"\"\"
+        return ThingRecipe(task=..., trainer=TrainerConfig(out=Path("runs/toy_thing"), steps=30))
+
+A recipe that trains derives from `TrainingRecipe` and says how its experiment is built; anything else has a ``run``.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from train.tasks.protocol import Task
+from train.trainer import TrainerConfig, TrainingResult, config_json, train
+
+__all__ = ["Experiment", "LossFall", "Recipe", "TrainingRecipe", "recipe", "registered"]
+
+_log = logging.getLogger(__name__)
+
+
+class Recipe(Protocol):
+    """A whole run: a frozen dataclass that runs."""
+
+    def run(self) -> Mapping[str, Any]:
+        """Do it; figures, ready to print."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What a training recipe comes to.
+
+    Attributes:
+        export: writes what was trained into a weights folder (made if missing, other networks in it are kept).
+    """
+
+    task: Task
+    export: Callable[[TrainingResult, Path], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossFall:
+    """What a toy recipe promises: the first logged value of ``loss`` is at least ``factor`` times the last one."""
+
+    loss: str
+    factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecipe(ABC):
+    """A recipe that trains, evaluates and exports.
+
+    Attributes:
+        weights: weights folder to export to when the run is complete; None exports nothing.
+        needs: recipes that must have run before, whose results this one starts from.
+        loss_fall: stated by recipes whose name begins with ``toy_``, and tested.
+    """
+
+    trainer: TrainerConfig
+    weights: Path | None = None
+    needs: tuple[str, ...] = ()
+    loss_fall: LossFall | None = None
+
+    @abstractmethod
+    def build(self) -> Experiment:
+        """Read the data, make the networks."""
+
+    def run(self) -> Mapping[str, Any]:
+        """Train or go on training, evaluate, export; losses and figures."""
+        experiment = self.build()
+        self.trainer.out.mkdir(parents=True, exist_ok=True)
+        (self.trainer.out / "config.json").write_text(config_json(self) + "\n", encoding="utf-8")
+        result = train(experiment.task, self.trainer)
+        if result.stopped:
+            _log.warning("stopped at step %d; the same command goes on from there", result.step)
+        elif self.weights is not None:
+            experiment.export(result, self.weights)
+        return {"steps": result.step, "seconds": result.seconds, **result.losses, **result.figures}
+
+
+_Function = TypeVar("_Function", bound=Callable[[], Recipe])
+_FAMILIES = ("prepare", "paper", "open", "toy", "table")
+_REGISTERED: dict[str, Callable[[], Recipe]] = {}
+
+
+def recipe(function: _Function) -> _Function:
+    """Register a recipe under its function's name."""
+    name = function.__name__
+    assert function.__doc__, f"recipe {name} needs a docstring: its first sentence is what users see"
+    assert name.startswith(_FAMILIES), f"recipe {name} must belong to one of {_FAMILIES}"
+    known = _REGISTERED.get(name)
+    assert known is None or known.__module__ == function.__module__, f"two recipes are called {name}"
+    _REGISTERED[name] = function
+    return function
+
+
+def registered() -> dict[str, Callable[[], Recipe]]:
+    """All registered recipes by name, family by family, each in the order of its modules."""
+
+    def family(name: str) -> int:
+        return next(i for i, prefix in enumerate(_FAMILIES) if name.startswith(prefix))
+
+    return {name: _REGISTERED[name] for name in sorted(_REGISTERED, key=family)}
