@@ -43,7 +43,7 @@ def write_manifest(path: Path, records: Iterable[ClipRecord]) -> None:
     """Write records, one JSON object a line, replacing the file in one step."""
     lines = [json.dumps(dataclasses.asdict(record)) for record in records]
     partial = path.with_suffix(".partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     partial.replace(path)
 
 
