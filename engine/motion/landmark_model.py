@@ -27,7 +27,7 @@ from engine.motion.landmark_table import (
 from engine.motion.motion_space import MotionSpace, load_motion_space
 from engine.motion.pose import project
 
-__all__ = ["LandmarkModel"]
+__all__ = ["LandmarkModel", "eye_motion_feature"]
 
 
 class LandmarkModel(nn.Module):
@@ -101,10 +101,7 @@ class LandmarkModel(nn.Module):
         [1:] x, y displacement of the ten brow points from the mean face, point by point, face units; 0 at e
         = 0.
         """
-        points = self.landmarks_68(expression)
-        ratio = _lid_height(points) / _lid_height(self.mean_68)
-        brows = points[..., BROWS_68, :2] - self.mean_68[BROWS_68, :2]
-        return torch.cat([ratio[..., None], brows.flatten(-2)], -1)
+        return eye_motion_feature(self.landmarks_68(expression), self.mean_68)
 
     def mirror_expression(self, expression: Tensor) -> Tensor:
         """Expression (..., 64) of the mirrored face: each basis vector is symmetric or antisymmetric."""
@@ -140,6 +137,16 @@ class LandmarkModel(nn.Module):
         units.
         """
         return self._fitter.canonical(_checked(landmarks_px, 3)).astype(np.float32)
+
+
+def eye_motion_feature(points_68: Tensor, neutral_68: Tensor) -> Tensor:
+    """Handcrafted eye motion feature f_t (..., 21) of the iBUG-68 points (..., 68, 3), paper Fig. 4.
+
+    ``neutral_68`` (68, 3) are those of the face with expression zero, y down; displacements come in their unit.
+    """
+    ratio = _lid_height(points_68) / _lid_height(neutral_68)
+    brows = points_68[..., BROWS_68, :2] - neutral_68[BROWS_68, :2]
+    return torch.cat([ratio[..., None], brows.flatten(-2)], -1)
 
 
 def _combine(coefficients: Tensor, basis: Tensor) -> Tensor:
