@@ -7,43 +7,25 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from engine.errors import CapacityExceeded, GohdError, ImageTooLarge, ImageUnreadable, InputError, NoFaceFound
 from server.assets import Assets
-from server.auth import check_bearer
 from server.clock import Clock, MonotonicClock
 from server.codecs import configure_codecs
 from server.config import ServerConfig
+from server.consent import ConsentRecord
+from server.decoder import PictureDecoder
 from server.engine_host import EngineHost, EngineLike
-from server.limits import RateLimit, allowed_hosts, check_content_type, check_host, check_origin
+from server.guard import Guard, add_security_headers
+from server.limits import AddressLimits, check_content_type
 from server.offer import check_offer
 from server.portraits import PortraitStore, read_limited, read_upload
-from server.protocol import Answer, Refusal, encode_answer, encode_error, encode_portrait, parse_offer
+from server.protocol import Answer, Refusal, encode_answer, encode_portrait, parse_offer
 from server.sessions import SessionRegister, SessionRunner
 
 __all__ = ["AvatarServer"]
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Any]
-
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-        "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), payment=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Server": "gohd-live",
-}
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
-_OPEN_PATHS = ("/offer", "/portraits", "/sessions")
 
 
 class AvatarServer:
@@ -59,17 +41,19 @@ class AvatarServer:
         self._clock = clock or MonotonicClock()
         self._assets = Assets(config.portrait)
         self._portraits = PortraitStore(config.max_portraits)
-        self._portrait_rate = RateLimit(per_second=0.5, burst=10)
-        self._hosts: frozenset[str] = frozenset()
+        self._portrait_rate = AddressLimits(per_second=0.5, burst=10)
+        self._decoder = PictureDecoder()
+        self._consents = ConsentRecord(config.consent_log)
+        self._guard = Guard(config, self._clock)
         self._host: EngineHost | None = None
 
     def application(self) -> web.Application:
         app = web.Application(
-            middlewares=[self._guard], client_max_size=self.config.max_portrait_bytes + 2**16
+            middlewares=[self._guard.middleware], client_max_size=self.config.max_portrait_bytes + 2**16
         )
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._stop)
-        app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(add_security_headers)
         app.router.add_post("/offer", self._offer)
         app.router.add_post("/portraits", self._portrait)
         app.router.add_delete("/sessions/{id}", self._delete)
@@ -82,7 +66,7 @@ class AvatarServer:
     def listening_on(self, port: int) -> None:
         """Tell the port that was really bound; hosts and origins are checked against it."""
         self.port = port
-        self._hosts = allowed_hosts(self.config, port)
+        self._guard.listening_on(port)
 
     async def wait_loaded(self) -> None:
         """Return when the engine runs; raises what kept it from running."""
@@ -96,39 +80,9 @@ class AvatarServer:
 
     async def _stop(self, app: web.Application) -> None:
         await self.sessions.close_all("the server stops")
+        await self._decoder.close()
         if self._host is not None:
             await self._host.close()
-
-    @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Check who asks before anything is read; turn every failure into the one error shape."""
-        try:
-            check_host(request.headers.get("Host"), self._hosts, request.scheme)
-            check_origin(request.headers.get("Origin"), self._hosts)
-            if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
-                check_bearer(request.headers.get("Authorization"), self.config.token)
-            response: web.StreamResponse = await handler(request)
-            return response
-        except Refusal as refusal:
-            return _error(refusal)
-        except web.HTTPException as error:
-            return _error(
-                Refusal(_HTTP_CODES.get(error.status, "bad_message"), error.reason),
-                error.status,
-                error.headers,
-            )
-        except InputError as error:
-            return _error(_portrait_refusal(error))
-        except CapacityExceeded as error:
-            return _error(Refusal("busy", str(error), retry_after_s=5))
-        except GohdError as error:
-            log.error("%s %s: %s", request.method, request.path, error)
-            return _error(Refusal("not_ready", str(error)))
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            return _error(Refusal("internal", "Something failed inside the server; its log says what."))
 
     async def _offer(self, request: web.Request) -> web.Response:
         check_content_type(request.headers.get("Content-Type"), ("application/json",))
@@ -154,16 +108,17 @@ class AvatarServer:
         self.sessions.release(runner.session_id)
 
     async def _portrait(self, request: web.Request) -> web.Response:
-        if not self._portrait_rate.allow(self._clock.now_s()):
-            raise Refusal("rate_limited", "Too many pictures at once. Wait a moment.", retry_after_s=2)
+        self._portrait_rate.check(request.remote or "", self._clock.now_s())
         upload = await read_upload(request, self.config.max_portrait_bytes)
         if not upload.consent:
             raise Refusal(
                 "consent_missing", "Confirm that you have the right to use this picture (consent=true)."
             )
         host = await self._loaded_host()
-        portrait_id = self._portraits.add(await host.enroll(upload.picture))
-        log.info("portrait %s: taken, consent given", portrait_id[:6])
+        rgb = await self._decoder.decode(upload.picture)
+        consent = await self._consents.add(upload.picture)
+        portrait_id = self._portraits.add(await host.enroll(rgb))
+        log.info("portrait %s: taken, consent for %s", portrait_id[:6], consent.sha256[:12])
         return web.json_response(encode_portrait(portrait_id), status=201)
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -189,29 +144,3 @@ class AvatarServer:
         except TimeoutError:
             raise Refusal("not_ready", "The engine is still loading.", retry_after_s=5) from None
         return self._host
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_SECURITY_HEADERS)
-    if request.path.startswith(_OPEN_PATHS):
-        response.headers["Cache-Control"] = "no-store"
-
-
-def _error(refusal: Refusal, status: int | None = None, headers: Any = None) -> web.Response:
-    response = web.json_response(encode_error(refusal.code, refusal.message), status=status or refusal.status)
-    if refusal.retry_after_s is not None:
-        response.headers["Retry-After"] = str(refusal.retry_after_s)
-    if headers is not None and "Allow" in headers:
-        response.headers["Allow"] = headers["Allow"]
-    return response
-
-
-def _portrait_refusal(error: InputError) -> Refusal:
-    match error:
-        case NoFaceFound():
-            return Refusal("no_face", str(error))
-        case ImageTooLarge():
-            return Refusal("too_large", str(error))
-        case ImageUnreadable():
-            return Refusal("unsupported_media_type", str(error))
-    return Refusal("bad_portrait", str(error))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["ServerConfig", "is_loopback"]
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
 
 def is_loopback(host: str) -> bool:
@@ -23,18 +26,24 @@ def is_loopback(host: str) -> bool:
 class ServerConfig:
     """Settings of one server.
 
-    ``portrait`` is the demo face; None is the bundled one. ``allowed_hosts`` are further names, each ``name``
-    or ``name:port``, under which a browser may reach the server (a proxy's, for instance). ``stun_urls`` is
-    empty by default: nothing outside the machine is asked for anything. ``engine_threads`` is how many cores
-    one frame may use: with one, a frame never waits for a core that something else holds (measured on two busy
-    cores: 9 ms a frame, against 41 with two threads).
+    ``portrait`` is the demo face; None is the bundled one. ``token`` opens the server to whoever knows it,
+    ``jwt_secret`` to whoever brings a JSON Web Token signed with it for ``jwt_audience``. ``allowed_hosts`` are
+    further names, each ``name`` or ``name:port``, under which a browser may reach the server (a proxy's, for
+    instance); ``allowed_origins`` are other sites, each as ``https://name``, whose pages may use it.
+    ``consent_log`` is a file to which consents are appended. ``stun_urls`` is empty by default: nothing outside the
+    machine is asked for anything. ``engine_threads`` is how many cores one frame may use: with one, a frame never
+    waits for a core that something else holds (measured on two busy cores: 9 ms a frame, against 41 with two).
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
     token: str | None = None
+    jwt_secret: str | None = None
+    jwt_audience: str = "gohd-live"
     insecure: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    consent_log: Path | None = None
     portrait: Path | None = None
     weights: str = "default"
     device: str = "auto"
@@ -46,6 +55,8 @@ class ServerConfig:
     max_portraits: int = 8
     max_portrait_bytes: int = 16 * 2**20
     max_offer_bytes: int = 64 * 2**10
+    requests_per_second: float = 5.0
+    request_burst: int = 60
     connect_timeout_s: float = 10.0
     peer_timeout_s: float = 8.0
     load_timeout_s: float = 120.0
@@ -57,7 +68,13 @@ class ServerConfig:
             raise ValueError("max_sessions: this version serves one session at a time")
         if self.token is not None and len(self.token) < 16:
             raise ValueError("token: use at least 16 characters, for instance from `openssl rand -hex 16`")
-        if not is_loopback(self.host) and self.token is None and not self.insecure:
+        if self.jwt_secret is not None and len(self.jwt_secret.encode()) < 32:
+            raise ValueError("jwt_secret: HS256 needs at least 32 bytes, as from `openssl rand -hex 32`")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"allowed origin {origin!r}: write it as https://name or https://name:port")
+        locked = self.token is not None or self.jwt_secret is not None
+        if not is_loopback(self.host) and not locked and not self.insecure:
             raise ValueError(
                 f"host {self.host} can be reached from other machines: give a token (--token), "
                 "or --insecure if everyone who can reach it may use it"

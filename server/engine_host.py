@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from server.inbox import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.worker import EngineSession
@@ -55,8 +56,8 @@ class EngineHost:
         """Raises whatever loading raised."""
         await asyncio.shield(self._loaded)
 
-    async def enroll(self, image: bytes) -> Any:
-        """An avatar from the bytes of a picture; raises ``engine.errors.PortraitError``."""
+    async def enroll(self, image: npt.NDArray[np.uint8]) -> Any:
+        """An avatar of a picture, uint8 (H, W, 3) RGB; raises ``engine.errors.PortraitError``."""
         engine, _ = await asyncio.shield(self._loaded)
         return await self._submit(lambda: engine.enroll(image))
 

@@ -1,4 +1,4 @@
-"""What a request must look like before anyone reads its body: host, origin, content type.
+"""What a request must look like before anyone reads its body: host, origin, content type, pace.
 
 A page elsewhere can make a browser send requests to this server (cross-site requests), or make its own name
 resolve to this machine (DNS rebinding). Exact ``Origin`` and ``Host`` checks stop both.
@@ -7,6 +7,7 @@ resolve to this machine (DNS rebinding). Exact ``Origin`` and ``Host`` checks st
 from __future__ import annotations
 
 import ipaddress
+from collections import OrderedDict
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -15,9 +16,10 @@ import ifaddr
 from server.config import ServerConfig, is_loopback
 from server.protocol import Refusal
 
-__all__ = ["RateLimit", "allowed_hosts", "check_content_type", "check_host", "check_origin"]
+__all__ = ["AddressLimits", "RateLimit", "allowed_hosts", "check_content_type", "check_host", "check_origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAX_ADDRESSES = 4096
 
 
 def allowed_hosts(config: ServerConfig, port: int) -> frozenset[str]:
@@ -42,16 +44,22 @@ def check_host(host: str | None, allowed: frozenset[str], scheme: str = "http") 
         raise Refusal("forbidden_host", "This server does not answer under that host name.")
 
 
-def check_origin(origin: str | None, allowed: frozenset[str]) -> None:
-    """Raises Refusal ``forbidden_origin`` if a browser says that another site's page sent the request.
+def check_origin(origin: str | None, allowed: frozenset[str], other_sites: tuple[str, ...] = ()) -> bool:
+    """Whether another site's page sent the request, one of ``other_sites`` (exact origins).
 
     No header means no browser: such a client could claim any origin, so nothing is won by refusing it.
+
+    Raises:
+        Refusal: ``forbidden_origin`` for a page of any further site.
     """
     if origin is None:
-        return
+        return False
     scheme, separator, host = origin.partition("://")
-    if not separator or scheme not in _DEFAULT_PORTS or _with_port(host, scheme) not in allowed:
-        raise Refusal("forbidden_origin", "Requests from other sites are refused.")
+    if separator and scheme in _DEFAULT_PORTS and _with_port(host, scheme) in allowed:
+        return False
+    if origin in other_sites:
+        return True
+    raise Refusal("forbidden_origin", "Requests from other sites are refused.")
 
 
 def check_content_type(header: str | None, allowed: Iterable[str]) -> str:
@@ -80,6 +88,25 @@ class RateLimit:
             return False
         self._tokens -= 1
         return True
+
+
+class AddressLimits:
+    """One token bucket for each client address. The addresses that were silent longest are forgotten first."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._buckets: OrderedDict[str, RateLimit] = OrderedDict()
+
+    def check(self, address: str, now_s: float) -> None:
+        """Raises Refusal ``rate_limited`` with the time after which there is room again."""
+        bucket = self._buckets.pop(address, None) or RateLimit(self._per_second, self._burst)
+        self._buckets[address] = bucket
+        while len(self._buckets) > _MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        if not bucket.allow(now_s):
+            wait_s = max(1, round(1 / self._per_second))
+            raise Refusal("rate_limited", "Too many requests at once. Wait a moment.", retry_after_s=wait_s)
 
 
 def _with_port(host: str, scheme: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from fake_engine import FakeEngine
+from PIL import Image
 
 from server import AvatarServer, ServerConfig
 
@@ -37,6 +39,13 @@ CHROMIUM_FLAGS = [
 
 RATE_HZ = 48_000
 BLOCK = 960
+
+
+def picture_bytes(colour: str = "teal", file_format: str = "JPEG", side_px: int = 32) -> bytes:
+    """A small picture; the fake engine finds a face in it unless it is black."""
+    file = io.BytesIO()
+    Image.new("RGB", (side_px, side_px), colour).save(file, file_format)
+    return file.getvalue()
 
 
 class VoiceTrack(MediaStreamTrack):

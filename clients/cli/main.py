@@ -102,13 +102,44 @@ def serve(
         Optional[str],  # noqa: UP045
         typer.Option(envvar="GOHD_TOKEN", help="Bearer token that clients must send."),
     ] = None,
+    jwt_secret: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            envvar="GOHD_JWT_SECRET", help="Accept JSON Web Tokens (HS256) that are signed with this."
+        ),
+    ] = None,
+    jwt_audience: Annotated[str, typer.Option(help="The 'aud' that they must name.")] = "gohd-live",
     insecure: Annotated[bool, typer.Option(help="Allow another address without a token.")] = False,
+    allowed_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Further NAME or NAME:PORT under which browsers may come, as a proxy's."),
+    ] = None,
+    allowed_origin: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Another site, https://NAME, whose pages may use this server."),
+    ] = None,
+    consent_log: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="File to which each consent to a portrait is appended."),
+    ] = None,
     weights: Weights = "default",
 ) -> None:
     """Serve the page, WebRTC and signalling on one port."""
     from clients.cli.serve import run_server
 
-    run_server(host=host, port=port, portrait=portrait, token=token, insecure=insecure, weights=weights)
+    run_server(
+        host=host,
+        port=port,
+        portrait=portrait,
+        token=token,
+        jwt_secret=jwt_secret,
+        jwt_audience=jwt_audience,
+        insecure=insecure,
+        allowed_hosts=tuple(allowed_host or ()),
+        allowed_origins=tuple(allowed_origin or ()),
+        consent_log=consent_log,
+        weights=weights,
+    )
 
 
 @app.command()
@@ -130,6 +161,29 @@ def train(
     from train.__main__ import main as run_recipe
 
     raise typer.Exit(run_recipe([] if recipe is None else [recipe, *(overrides or [])]))
+
+
+@app.command()
+def evaluate(
+    generated: Annotated[Path, typer.Argument(help="Folder of generated films.")],
+    real: Annotated[Path, typer.Argument(help="Folder of the real films, under the same names.")],
+    metrics: Annotated[
+        str, typer.Option(help="Comma-separated: lse_c, lse_d, fid, var_p, ssim_p, ...; or all.")
+    ] = "all",
+    experts: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            help="Folder of the frozen networks' files (train/README.md says where they come from)."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where tables, plots and cached features go.")] = Path(
+        "runs/evaluation"
+    ),
+) -> None:
+    """Measure generated films against real ones with the paper's metrics."""
+    from clients.cli.evaluate import evaluate_folders
+
+    evaluate_folders(generated, real, metrics, experts, out)
 
 
 @weights_app.command("list")

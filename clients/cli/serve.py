@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -12,14 +12,10 @@ from server import ServerConfig, serve
 __all__ = ["run_server"]
 
 
-def run_server(
-    *, host: str, port: int, portrait: Path | None, token: str | None, insecure: bool, weights: str
-) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+def run_server(**settings: Any) -> None:
+    """Serve until Ctrl-C or SIGTERM; ``settings`` are those of ``server.ServerConfig``."""
     try:
-        config = ServerConfig(
-            host=host, port=port, portrait=portrait, token=token, insecure=insecure, weights=weights
-        )
+        config = ServerConfig(**settings)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     try:
@@ -27,7 +23,9 @@ def run_server(
     except OSError as error:
         if isinstance(error, GohdError):
             raise
-        raise typer.BadParameter(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise typer.BadParameter(
+            f"cannot listen on {config.host}:{config.port}: {error.strerror or error}"
+        ) from error
 
 
 def _say_address(url: str) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import logging
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import FormData
 from fake_engine import FakeEngine
-from serving_helper import Served, ServeFactory, until
+from serving_helper import Served, ServeFactory, picture_bytes, until
 
-JPEG = b"\xff\xd8 a picture"
+JPEG = picture_bytes()
 TOKEN = "0123456789abcdef-token"
 
 
@@ -169,7 +173,7 @@ async def test_portrait_by_form_and_by_body(served: Served) -> None:
         first = (await response.json())["portrait_id"]
     headers = {"Content-Type": "image/png"}
     async with served.http.post(
-        f"{served.url}/portraits?consent=true", data=JPEG, headers=headers
+        f"{served.url}/portraits?consent=true", data=picture_bytes(file_format="PNG"), headers=headers
     ) as response:
         second = (await response.json())["portrait_id"]
     assert first != second
@@ -182,7 +186,7 @@ async def test_portrait_by_form_and_by_body(served: Served) -> None:
     [
         (JPEG, "false", (400, "consent_missing")),
         (JPEG, None, (400, "consent_missing")),
-        (b"\xff\xd8 noface", "true", (400, "no_face")),
+        (picture_bytes("black"), "true", (400, "no_face")),
         (b"MZ not a picture", "true", (415, "unsupported_media_type")),
         (b"", "true", (400, "bad_message")),
     ],
@@ -196,6 +200,97 @@ async def test_portraits_that_cannot_be_used(
     form.add_field("portrait", picture, filename="p.jpg", content_type="image/jpeg")
     async with served.http.post(f"{served.url}/portraits", data=form) as response:
         assert await _error(response) == expected
+
+
+async def test_consent_is_recorded_without_the_picture(
+    serve_fake: ServeFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    record = tmp_path / "consent.jsonl"
+    served = await serve_fake(consent_log=record)
+    headers = {"Content-Type": "image/jpeg"}
+    for consent, status in (("false", 400), ("true", 201)):
+        url = f"{served.url}/portraits?consent={consent}"
+        async with served.http.post(url, data=JPEG, headers=headers) as response:
+            assert response.status == status
+    (line,) = record.read_text().splitlines()
+    entry = json.loads(line)
+    assert entry["sha256"] == hashlib.sha256(JPEG).hexdigest()
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(entry["time"])).total_seconds()) < 60
+    assert "right to use" in entry["statement"]
+    assert entry["sha256"] in caplog.text
+
+
+async def test_a_picture_whose_consent_cannot_be_recorded_is_not_used(
+    serve_fake: ServeFactory, tmp_path: Path
+) -> None:
+    served = await serve_fake(consent_log=tmp_path / "missing" / "consent.jsonl")
+    headers = {"Content-Type": "image/jpeg"}
+    async with served.http.post(
+        f"{served.url}/portraits?consent=true", data=JPEG, headers=headers
+    ) as response:
+        assert await _error(response) == (500, "internal")
+    assert len(served.server._portraits._avatars) == 0
+
+
+async def test_logs_hold_no_secrets(serve_fake: ServeFactory, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="server")
+    served = await serve_fake(token=TOKEN, jwt_secret=TOKEN * 2)
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    url = f"{served.url}/portraits?consent=true"
+    async with served.http.post(url, data=JPEG, headers={**right, "Content-Type": "image/jpeg"}) as response:
+        portrait = (await response.json())["portrait_id"]
+    caller = served.caller()
+    sdp = await caller.offer()
+    ids = [portrait]
+    for body in ({"type": "offer", "sdp": sdp}, {"type": "offer", "sdp": sdp.replace("opus", "soap")}):
+        for headers in (right, {"Authorization": f"Bearer {TOKEN}x"}):
+            async with served.http.post(f"{served.url}/offer", json=body, headers=headers) as response:
+                answer = await response.json()
+                ids += [answer["session_id"]] if response.status == 200 else []
+    assert len(ids) == 2
+    password = sdp.split("a=ice-pwd:")[1].split()[0]
+    for secret in (TOKEN, password, *ids):
+        assert secret not in caplog.text
+
+
+async def test_requests_that_act_are_limited_by_address(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(request_burst=5)
+    statuses = []
+    for _ in range(7):
+        async with served.http.delete(f"{served.url}/sessions/nobody") as response:
+            statuses.append((response.status, response.headers.get("Retry-After")))
+    assert statuses == [(404, None)] * 5 + [(429, "1")] * 2
+    async with served.http.get(f"{served.url}/healthz") as response:
+        assert response.status == 200
+
+
+async def test_guessing_tokens_is_slow(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(token=TOKEN)
+    statuses = []
+    for number in range(25):
+        headers = {"Authorization": f"Bearer guess-{number}"}
+        async with served.http.delete(f"{served.url}/sessions/nobody", headers=headers) as response:
+            statuses.append(response.status)
+    assert statuses == [401] * 20 + [429] * 5
+
+
+async def test_a_site_that_was_allowed_may_use_it(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(allowed_origins=("https://app.example",))
+    origin = {"Origin": "https://app.example"}
+    asks = {**origin, "Access-Control-Request-Method": "POST"}
+    async with served.http.options(f"{served.url}/offer", headers=asks) as response:
+        assert response.status == 204
+        assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
+        assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    async with served.http.post(f"{served.url}/offer", json={}, headers=origin) as response:
+        assert await _error(response) == (400, "bad_message")
+        assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    async with served.http.options(
+        f"{served.url}/offer", headers={**asks, "Origin": "https://evil.example"}
+    ) as response:
+        assert await _error(response) == (403, "forbidden_origin")
+        assert "Access-Control-Allow-Origin" not in response.headers
 
 
 async def test_broken_forms_are_refused(served: Served) -> None:

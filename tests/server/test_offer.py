@@ -123,7 +123,7 @@ async def test_bad_offers_are_refused_at_once(served: Served, name: str) -> None
 
 
 async def test_the_server_goes_on_after_bad_offers(serve_fake: ServeFactory) -> None:
-    served = await serve_fake()
+    served = await serve_fake(request_burst=1000)
     for sdp in BAD.values():
         async with served.http.post(f"{served.url}/offer", json={"type": "offer", "sdp": sdp}):
             pass
@@ -133,7 +133,7 @@ async def test_the_server_goes_on_after_bad_offers(serve_fake: ServeFactory) -> 
 
 async def test_mangled_offers_end_in_an_answer_or_a_refusal(serve_fake: ServeFactory) -> None:
     """Real offers with lines lost, doubled, moved or cut; aiortc itself is behind the check here."""
-    served = await serve_fake(connect_timeout_s=0.2)
+    served = await serve_fake(connect_timeout_s=0.2, request_burst=1000)
     offer = await served.caller().offer()
     dice = random.Random(7)
     slowest_s = 0.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_engine import FakeEngine
-from serving_helper import Served
+from serving_helper import Served, picture_bytes
 
 pytestmark = pytest.mark.browser
 
@@ -115,7 +115,7 @@ def test_eyes_follow_pointer_and_keys(page: Any, served: Served) -> None:
 
 
 def test_own_picture_needs_consent(page: Any, served: Served) -> None:
-    picture = {"name": "me.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8 a face"}
+    picture = {"name": "me.jpg", "mimeType": "image/jpeg", "buffer": picture_bytes()}
     page.set_input_files("#portrait-file", picture)
     page.click("#start")
     page.wait_for_selector("#problem:not([hidden])")
@@ -127,7 +127,7 @@ def test_own_picture_needs_consent(page: Any, served: Served) -> None:
 
 def test_faults_are_told_in_words(page: Any, served: Served) -> None:
     page.set_input_files(
-        "#portrait-file", {"name": "wall.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8 noface"}
+        "#portrait-file", {"name": "wall.jpg", "mimeType": "image/jpeg", "buffer": picture_bytes("black")}
     )
     page.check("#consent")
     page.click("#start")

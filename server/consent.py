@@ -1,0 +1,64 @@
+"""The record of who said yes: for each accepted portrait, when and for which picture, never the picture itself.
+
+    {"time": "2026-11-22T19:00:00Z", "sha256": "9f86...", "statement": "..."}
+
+One line of JSON each goes to the log and, where the operator names a file, is appended to it before the picture is
+used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+__all__ = ["STATEMENT", "Consent", "ConsentRecord"]
+
+log = logging.getLogger(__name__)
+
+STATEMENT = "I have the right to use this picture, and whoever it shows agrees to being animated."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """``time`` is UTC (RFC 3339), ``sha256`` the digest of the uploaded bytes, ``statement`` what was confirmed."""
+
+    time: str
+    sha256: str
+    statement: str = STATEMENT
+
+    @classmethod
+    def given_for(cls, picture: bytes, now: datetime) -> Consent:
+        return cls(
+            time=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            sha256=hashlib.sha256(picture).hexdigest(),
+        )
+
+
+class ConsentRecord:
+    """Keeps consents: in the log always, in ``path`` if there is one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    async def add(self, picture: bytes) -> Consent:
+        """Record that consent for ``picture`` was given now.
+
+        Raises:
+            OSError: the file cannot be written; the picture must not be used then.
+        """
+        consent = Consent.given_for(picture, datetime.now(UTC))
+        line = json.dumps(asdict(consent), separators=(",", ":"))
+        if self._path is not None:
+            await asyncio.to_thread(_append, self._path, line)
+        log.info("consent %s", line)
+        return consent
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
