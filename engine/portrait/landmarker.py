@@ -62,19 +62,22 @@ class FaceLandmarker:
 
         rgb: uint8 (H, W, 3). Raises NoFaceFound, and FaceTooSmall below 48 px.
         """
-        faces = self._look(rgb)
+        faces = self.detect_all(rgb)
         if not faces:
             raise NoFaceFound("no face was found; use a picture that shows one face from the front, well lit")
-        sizes = [_size(face) for face in faces]
-        largest = int(np.argmax(sizes))
+        largest = _size(faces[0])
         if len(faces) > 1:
-            _log.info("%d faces in the picture; the largest, %.0f px, is used", len(faces), sizes[largest])
-        if sizes[largest] < MIN_FACE_PX:
+            _log.info("%d faces in the picture; the largest, %.0f px, is used", len(faces), largest)
+        if largest < MIN_FACE_PX:
             raise FaceTooSmall(
-                f"the face is {sizes[largest]:.0f} px large; at least {MIN_FACE_PX} px are needed, "
+                f"the face is {largest:.0f} px large; at least {MIN_FACE_PX} px are needed, "
                 "use a closer or larger picture"
             )
-        return faces[largest]
+        return faces[0]
+
+    def detect_all(self, rgb: _Rgb) -> list[_Landmarks]:
+        """Landmarks (478, 3) px of every face that the first successful look finds, largest first; may be none."""
+        return sorted(self._look(rgb), key=_size, reverse=True)
 
     def close(self) -> None:
         """Free MediaPipe's graph."""
