@@ -78,12 +78,10 @@ class Session:
         intensity: float = 1.0,
         probe: Probe | None = None,
     ) -> None:
-        if not 0.0 <= intensity <= 1.0:
-            raise CommandInvalid(f"intensity must be within 0..1, not {intensity}")
         self._engine = engine
         self._avatar = avatar
         self._probe = probe or _no_probe
-        self._intensity = intensity
+        self.set_intensity(intensity)
         networks, animator = engine.networks, engine.animator
         self._driver = MotionDriver(
             networks, avatar, seed=seed, drive=drive, generate_gaze=generate_gaze, probe=self._probe
@@ -174,6 +172,20 @@ class Session:
     def clear_gaze(self) -> None:
         """Look again where the portrait looks."""
         self._driver.gaze_command = None
+
+    def set_intensity(self, intensity: float) -> None:
+        """Show this much of the motion from the next frame on: 0 a still neutral face, 1 all of it.
+
+        Raises:
+            CommandInvalid: not within 0..1.
+        """
+        if not 0.0 <= intensity <= 1.0:
+            raise CommandInvalid(f"intensity must be within 0..1, not {intensity}")
+        self._intensity = intensity
+
+    def set_pose(self, moving: bool) -> None:
+        """Let the head move, or ease it back to the portrait's own pose and hold it there."""
+        self._driver.pose_moves = moving
 
     def interrupt(self) -> int:
         """Stop speaking: drop sound not shown yet, ease the mouth to rest. Gives the new generation."""

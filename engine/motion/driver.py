@@ -140,6 +140,7 @@ class MotionDriver:
         probe: Callable[[str], None],
     ) -> None:
         self.gaze_command: _F32 | None = None
+        self.pose_moves = True
         self._networks = networks
         self._rest = avatar.rest
         self._own = avatar.coefficients
@@ -184,6 +185,8 @@ class MotionDriver:
             driven_residual = self._drive.pose_residual_at(index)
             residual = residual if driven_residual is None else driven_residual
             gaze = gaze if gaze is not None else self._drive.gaze_at(index)
+        if not self.pose_moves:
+            residual = np.zeros_like(residual)
         descriptor = mix(
             self._mixer,
             self._networks.mixer,

@@ -58,3 +58,29 @@ def test_intensity_out_of_range_is_refused(engine: Engine, avatar: Avatar, inten
 def test_weights_without_a_gaze_network_say_so(engine: Engine, avatar: Avatar) -> None:
     with pytest.raises(CommandInvalid, match="gaze"):
         engine.open_session(avatar, generate_gaze=True)
+
+
+def test_intensity_can_change_while_speaking(engine: Engine, avatar: Avatar, voice: Wave) -> None:
+    session = engine.open_session(avatar, seed=3)
+    speech = _speech(voice)
+    first = session.push_pcm(speech[: 10 * SAMPLES_PER_FRAME], SAMPLE_RATE_HZ)
+    session.set_intensity(0.0)
+    rest = session.push_pcm(speech[10 * SAMPLES_PER_FRAME :], SAMPLE_RATE_HZ)
+    still = _play(engine, avatar, speech, 0.0)[0].rgb
+    assert not np.array_equal(first[-1].rgb, still)
+    assert all(np.array_equal(frame.rgb, still) for frame in rest)
+    with pytest.raises(CommandInvalid, match="intensity"):
+        session.set_intensity(1.5)
+
+
+def test_the_head_can_be_held_still_while_lips_go_on(engine: Engine, avatar: Avatar, voice: Wave) -> None:
+    def poses_and_mouths(moving: bool) -> tuple[Wave, Wave]:
+        session = engine.open_session(avatar, seed=3)
+        session.set_pose(moving)
+        descriptors = np.stack([f.descriptor for f in session.push_pcm(_speech(voice), SAMPLE_RATE_HZ)])
+        return descriptors[:, 64:70], descriptors[:, :64]
+
+    (moving, mouths), (held, held_mouths) = poses_and_mouths(True), poses_and_mouths(False)
+    assert np.ptp(moving, axis=0).max() > 1e-3
+    assert np.array_equal(held, np.tile(avatar.coefficients.pose, (len(held), 1)))
+    assert np.array_equal(mouths, held_mouths)
