@@ -56,6 +56,12 @@ def test_structural_similarity_is_equation_26_channel_by_channel(
     assert structural_similarity(a, b) == pytest.approx(sum(terms) / channels)
 
 
+def test_dynamic_range_is_the_unit_of_the_constants() -> None:
+    a, b = 0.1 * np.random.default_rng(0).standard_normal((2, 30, 3))
+    assert structural_similarity(100 * a, 100 * b, 100.0) == pytest.approx(structural_similarity(a, b))
+    assert structural_similarity(a, b, 10.0) > structural_similarity(a, b)
+
+
 def test_average_variance_by_hand() -> None:
     assert average_variance(np.array([[0.0, 5.0], [2.0, 5.0]])) == pytest.approx(0.5)
     assert average_variance(np.ones((7, 3))) == 0

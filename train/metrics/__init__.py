@@ -15,9 +15,10 @@ from train.metrics.mfcc import mfcc
 from train.metrics.mouth import MouthAgreement, mouth_agreement, mouth_opening
 from train.metrics.pictures import peak_signal_to_noise_db, perceptual_distance, picture_similarity
 from train.metrics.pose import PoseStatistics, pose_statistics
-from train.metrics.structure import average_variance, structural_similarity
+from train.metrics.structure import ROTATION_RANGE_RAD, average_variance, structural_similarity
 
 __all__ = [
+    "ROTATION_RANGE_RAD",
     "BlinkStatistics",
     "FeatureStatistics",
     "LipSync",

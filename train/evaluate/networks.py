@@ -1,0 +1,77 @@
+"""The frozen networks that metrics look through, found once, or the reason why one is missing.
+
+expert      metrics           where its file is missing
+syncnet     LSE-C, LSE-D      not computed
+inception   FID               not computed
+arcface     CSIM              the open identity network of `FaceIdentity`, said in the table
+head_pose   SSIM_p, Var_p     the pose of the landmark fit, said in the table
+perceptual  perceptual dist.  PerceptualBackbone (open; there is no file)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import GohdError, WeightsNotFound
+
+__all__ = ["Networks", "find_networks"]
+
+
+@dataclass(slots=True)
+class Networks:
+    """What was found. ``missing`` and ``notes`` say, by expert, why it is not there and what is used instead."""
+
+    found: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def find_networks(names: Sequence[str], folder: Path | None) -> Networks:
+    """Load the named networks from ``folder`` (None: only those that need no file)."""
+    networks = Networks()
+    for name in names:
+        if name == "perceptual":
+            _try(networks, name, _perceptual)
+            continue
+        _try(networks, name, lambda name=name: _expert(name, folder))  # type: ignore[misc]
+        if name == "arcface" and name in networks.missing:
+            _try(networks, "identity", _open_identity)
+            if "identity" in networks.found:
+                networks.notes["arcface"] = (
+                    "open identity network (dlib), not ArcFace: " + networks.missing[name]
+                )
+        if name == "head_pose" and name in networks.missing:
+            networks.notes["head_pose"] = "pose of the landmark fit: " + networks.missing[name]
+    return networks
+
+
+def _try(networks: Networks, name: str, load: Callable[[], Any]) -> None:
+    try:
+        networks.found[name] = load()
+    except GohdError as error:
+        networks.missing[name] = str(error)
+
+
+def _expert(name: str, folder: Path | None) -> Any:
+    if folder is None:
+        raise WeightsNotFound(
+            f"needs the frozen network '{name}': name the folder of its file with --experts"
+        )
+    from train.experts import expert
+
+    return expert(name, folder)
+
+
+def _perceptual() -> Any:
+    from train.experts import PerceptualBackbone
+
+    return PerceptualBackbone()
+
+
+def _open_identity() -> Any:
+    from train.experts import FaceIdentity
+
+    return FaceIdentity()

@@ -1,0 +1,106 @@
+"""An evaluation as tables in the paper's layout, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+
+from engine.errors import OutputUnwritable
+from train.evaluate.config import METRICS
+from train.evaluate.run import Evaluation
+
+__all__ = ["tables", "write_csv"]
+
+_LAYOUT = (
+    ("Lip synchronization and video quality (columns of Tables 1 and 4)", ("lse_c", "lse_d", "fid")),
+    ("Spontaneous motions (columns of Tables 2 and 7)", ("var_p", "ssim_p", "var_e", "ssim_e")),
+    ("Expression (columns of Tables 3, 5 and 6)", ("mld", "ssim_e")),
+    ("Identity (column of Table 8)", ("csim",)),
+    ("Motion against the real film (ours)", ("mouth", "mouth_range", "blinks", "jitter", "landmarks")),
+    ("Pictures against the real film (ours)", ("psnr", "ssim", "perceptual")),
+)
+_ARROWS = {"higher": " ↑", "lower": " ↓", "real": ""}
+
+
+def tables(evaluation: Evaluation) -> Group:
+    """Tables for a terminal: generated films beside the ground truth, what was not computed and why, and notes."""
+    parts: list[Table] = []
+    for title, names in _LAYOUT:
+        shown = [name for name in names if name in evaluation.summaries]
+        if not shown:
+            continue
+        table = Table(title=title, title_justify="left")
+        table.add_column("films")
+        for name in shown:
+            table.add_column(METRICS[name].label + _ARROWS[METRICS[name].better], justify="right")
+        table.add_row("generated", *(_number(name, evaluation.summaries[name].generated) for name in shown))
+        if any(evaluation.summaries[name].real is not None for name in shown):
+            table.add_row("ground truth", *(_number(name, evaluation.summaries[name].real) for name in shown))
+        parts.append(table)
+    remarks = Table(title="Remarks", title_justify="left", show_header=False)
+    rows = [*_remarks(evaluation)]
+    for row in rows:
+        remarks.add_row(*row)
+    return Group(*parts, *([remarks] if rows else []))
+
+
+def write_csv(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
+    """Write ``summary.csv`` (a line a metric) and ``films.csv`` (a line a pair), unscaled; return their paths.
+
+    Raises:
+        OutputUnwritable: the folder is full or forbidden.
+    """
+    summary, films = out / "summary.csv", out / "films.csv"
+    names = [name for name in METRICS if name in evaluation.summaries]
+    lines: list[Sequence[object]] = [("metric", "generated", "real", "films", "not computed")]
+    for name in names:
+        figures = evaluation.summaries[name]
+        lines.append(
+            (name, figures.generated, "" if figures.real is None else figures.real, figures.films, "")
+        )
+    lines += [(name, "", "", 0, reason) for name, reason in evaluation.not_computed.items()]
+    per_film = [name for name in names if name != "fid"]
+    rows: list[Sequence[object]] = [
+        ("film", "frames", *per_film, *(f"real_{name}" for name in per_film), "refused")
+    ]
+    for pair in evaluation.pairs:
+        values = [side.get(name, "") for side in (pair.generated, pair.real) for name in per_film]
+        rows.append((pair.name, pair.frames, *values, ""))
+    blank = [""] * (2 * len(per_film))
+    rows += [(name, 0, *blank, reason) for name, reason in evaluation.refused.items()]
+    _write(summary, lines)
+    _write(films, rows)
+    return summary, films
+
+
+def _remarks(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    films = len(evaluation.pairs)
+    yield (
+        "compared",
+        f"{films} pair{'s' if films != 1 else ''}, {sum(p.frames for p in evaluation.pairs)} frames",
+    )
+    for name, reason in evaluation.refused.items():
+        yield "left out", f"{name}: {reason}"
+    for name, reason in evaluation.not_computed.items():
+        yield "not computed", f"{METRICS[name].label}: {reason}"
+    for note in evaluation.notes:
+        yield "note", note
+
+
+def _number(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    metric = METRICS[name]
+    return f"{value * metric.scale:.{metric.digits}f}"
+
+
+def _write(path: Path, lines: Sequence[Sequence[object]]) -> None:
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(lines)
+    except OSError as error:
+        raise OutputUnwritable(f"{path} cannot be written: {error.strerror}; choose another --out") from error
