@@ -1,0 +1,54 @@
+"""The expression and gaze experts of Eq. 13 and 14: ResNet-50 encoders of other people's face networks.
+
+Shape suffixes: B rows, H and W pixels, F features.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from engine.motion.bfm_estimators import GazeEstimator
+from engine.motion.resnet import ResNet
+from train.experts.pixels import ImageNetPixels, resized
+
+__all__ = ["ExpressionFeatures", "GazeFeatures"]
+
+_EXPRESSION_PX, _GAZE_PX = 224, 448
+
+
+class ExpressionFeatures(nn.Module):
+    """Encoder of DECA (Feng et al. 2021), before its regressor of FLAME coefficients.
+
+    It was trained on faces cut 1.25 times the extent of their landmarks, upright, pixels in [0, 1]: give it
+    ``cut_places(rgb, face_places(landmarks_px, scale=1.25, upright=True), 224)``, or wrap it in `OnFace`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = ResNet()
+
+    def forward(self, rgb_B3HW: Tensor) -> Tensor:
+        """Faces, float32 (B, 3, H, W) in [-1, 1], to features (B, 2048)."""
+        return self.encoder.features(resized(rgb_B3HW, _EXPRESSION_PX) / 2 + 0.5)
+
+
+class GazeFeatures(nn.Module):
+    """L2CS-Net (Abdelrahman et al. 2022): its encoder, and its angles.
+
+    It was trained on face boxes: give it faces cut at about 1.2 times the extent of their landmarks, upright.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixels = ImageNetPixels(_GAZE_PX)
+        self.network = GazeEstimator()
+
+    def forward(self, rgb_B3HW: Tensor) -> Tensor:
+        """Faces, float32 (B, 3, H, W) in [-1, 1], to features (B, 2048)."""
+        return self.network.features(self.pixels(rgb_B3HW))
+
+    def angles(self, rgb_B3HW: Tensor) -> Tensor:
+        """Faces as above to (B, 2) pitch and yaw in radians, in the order of the bfm motion space."""
+        return cast(Tensor, self.network(self.pixels(rgb_B3HW)))

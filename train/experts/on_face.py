@@ -1,0 +1,41 @@
+"""Experts that were trained on face cuts, applied to head crops."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from train.experts.landmark_network import LandmarkNetwork
+from train.experts.places import cut_places, face_places
+
+__all__ = ["OnFace"]
+
+
+class OnFace(nn.Module):
+    """``network`` of the face in a picture.
+
+    Args:
+        network: takes faces (B, 3, size, size) in [-1, 1].
+        landmarks: finds the face where no place is given.
+        scale: side of the cut over the extent of the landmarks (1.25 for the expression expert, 1.2 for gaze).
+        size_px: of the cut; the network resizes further.
+    """
+
+    def __init__(
+        self, network: nn.Module, landmarks: LandmarkNetwork, *, scale: float, size_px: int = 224
+    ) -> None:
+        super().__init__()
+        self.network, self.landmarks = network, landmarks
+        self.scale, self.size_px = scale, size_px
+
+    def forward(self, rgb_B3HW: Tensor, landmarks_px_BN3: Tensor | None = None) -> Tensor:
+        """Head crops, float32 (B, 3, H, W) in [-1, 1], to the network's output; gradients pass to the pixels only.
+
+        Args:
+            landmarks_px_BN3: say where the face is, (B, 478, 2 or 3). Give a target's landmarks with the target and
+                with its imitation, and the loss cannot be lowered by moving the cut.
+        """
+        found = self.landmarks(rgb_B3HW) if landmarks_px_BN3 is None else landmarks_px_BN3
+        place = face_places(found.detach(), self.scale, upright=True)
+        return cast(Tensor, self.network(cut_places(rgb_B3HW, place, self.size_px)))
