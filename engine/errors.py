@@ -21,6 +21,7 @@
     |   `-- CheckpointRefused       a file to import is damaged, unsafe or of another model
     |-- MissingDependency           an optional package is needed; the message has the install line
     |-- BackendUnavailable          the asked device or backend is not on this machine
+    |-- NonFiniteLoss               a loss or gradient of a training became NaN or infinite
     |-- CapacityExceeded            no room for another session now
     `-- SessionClosed               the session has ended
 
@@ -45,6 +46,7 @@ __all__ = [
     "InputError",
     "MissingDependency",
     "NoFaceFound",
+    "NonFiniteLoss",
     "OutputUnwritable",
     "PortraitError",
     "SessionClosed",
@@ -138,6 +140,10 @@ class MissingDependency(GohdError, ImportError):
 
 class BackendUnavailable(GohdError):
     """The asked device or backend is not on this machine."""
+
+
+class NonFiniteLoss(GohdError, ArithmeticError):
+    """A loss or gradient of a training became NaN or infinite; the message names the batch."""
 
 
 class CapacityExceeded(GohdError):

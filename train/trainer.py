@@ -1,7 +1,8 @@
-"""The training loop: one file, no framework.
+"""The training loop: one class, no framework.
 
-A task yields (optimiser, loss) pairs; the loop checks each loss, steps that optimiser, follows the learning rate
-schedule, keeps averaged weights, evaluates, and writes checkpoints from which a run goes on bit for bit.
+each step:  shares of the batch --> losses --> gradients, averaged over shares --> optimisers --> moving averages
+               |   one a micro-batch and process, in lockstep, one optimiser step an update (`Task.updates`)
+now and then:  log, evaluation, checkpoint from which a run goes on bit for bit
 """
 
 from __future__ import annotations
@@ -11,73 +12,37 @@ import dataclasses
 import json
 import logging
 import math
-import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
-from train.tasks.protocol import Draw, Task, Update, seed_of
+from engine.errors import InputError, NonFiniteLoss
+from train.checkpointing import Place, load_checkpoint, save_checkpoint
+from train.distributed import Processes, open_processes
+from train.reporting import Meters, Reporter
+from train.stopping import StopRequest
+from train.tasks.protocol import Draw, Movable, Pictured, Task, Update, seed_of
+from train.trainer_config import TrainerConfig
 
-__all__ = ["NonFiniteLoss", "TrainerConfig", "TrainingResult", "train"]
+__all__ = ["CHECKPOINT", "TrainerConfig", "TrainingResult", "config_json", "train"]
 
+CHECKPOINT = "checkpoint.safetensors"
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainerConfig:
-    """The loop's settings. Learning rates belong to the task; here is how they move: warm-up, then a cosine to zero.
-
-    Attributes:
-        minutes: stop early after this much wall time, the cosine following whichever ends first; 0 is no limit.
-        threads: CPU threads; 0 leaves torch's choice.
-    """
-
-    out: Path
-    steps: int = 2000
-    minutes: float = 0.0
-    seed: int = 0
-    warmup_steps: int = 50
-    final_rate: float = 0.02
-    clip_norm: float = 1.0
-    ema_decay: float = 0.998
-    evaluate_every: int = 500
-    checkpoint_every: int = 500
-    log_every: int = 20
-    threads: int = 0
-    tensorboard: bool = False
-
-    @classmethod
-    def toy(cls, name: str, steps: int) -> TrainerConfig:
-        """A short run in ``runs/NAME`` on one thread, as toy recipes use."""
-        return cls(
-            out=Path("runs") / name,
-            steps=steps,
-            warmup_steps=5,
-            evaluate_every=steps,
-            checkpoint_every=steps,
-            log_every=5,
-            threads=1,
-        )
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError("steps must be at least 1")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError("ema_decay must be within 0..1, 1 excluded")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """Where a run ended: last losses (each averaged over the last ``log_every`` steps), figures, averaged modules."""
+    """Where a run ended.
+
+    Attributes:
+        losses: each averaged over the last ``log_every`` steps.
+        figures: of the last evaluation; empty in all processes but the leader.
+        stopped: a signal ended the run before its last step.
+    """
 
     step: int
     seconds: float
@@ -87,199 +52,224 @@ class TrainingResult:
     stopped: bool
 
 
-class NonFiniteLoss(RuntimeError):
-    """A loss became NaN or infinite; the last checkpoint is intact."""
-
-
 def train(task: Task, config: TrainerConfig) -> TrainingResult:
-    """Run or resume a training; a checkpoint in ``config.out`` is continued.
+    """Run a training, or go on with it from the checkpoint in ``config.out``.
+
+    Under torchrun, every process calls this with the same task and config.
 
     Raises:
         NonFiniteLoss: names the step, the loss and the batch.
+        CommandInvalid: the batch cannot be cut into equal shares.
+        OutputUnwritable: a checkpoint or log cannot be written; the last checkpoint is intact.
+        WeightsCorrupt: the checkpoint is damaged or of another run.
+        BackendUnavailable: the device is not there.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
-    config.out.mkdir(parents=True, exist_ok=True)
-    averaged = {
-        name: copy.deepcopy(task.modules[name]).eval().requires_grad_(False) for name in task.averaged
-    }
-    base_rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in task.optimisers.items()}
-    checkpoint = config.out / "checkpoint.safetensors"
-    step, seconds_before = 0, 0.0
-    if checkpoint.is_file():
-        step, seconds_before = _load(checkpoint, task, averaged)
-        _log.info("resuming %s at step %d", checkpoint, step)
-    stop = _StopFlag()
-    writer = _tensorboard(config) if config.tensorboard else None
-    started = time.monotonic()
-    recent: dict[str, list[float]] = {}
-    losses: dict[str, float] = {}
-    figures: dict[str, float] = {}
-
-    def seconds() -> float:
-        return seconds_before + time.monotonic() - started
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with stop, Progress(*columns, transient=True) as bar:
-        row = bar.add_task("training", total=config.steps, completed=step)
-        while step < config.steps and not stop.asked and not _late(seconds(), config):
-            factor = _rate_factor(step, seconds(), config)
-            for name, optimiser in task.optimisers.items():
-                for group, rate in zip(optimiser.param_groups, base_rates[name], strict=True):
-                    group["lr"] = rate * factor
-            torch.manual_seed(seed_of(config.seed, step))
-            for update in task.updates(Draw.of(config.seed, step), step):
-                _apply(update, task, config, step)
-                for key, value in {"loss": update.loss, **update.log}.items():
-                    recent.setdefault(f"{update.optimiser}/{key}", []).append(float(value.detach()))
-            step += 1
-            _average(averaged, task.modules, config.ema_decay, step)
-            bar.update(row, completed=step)
-            if step % config.log_every == 0 or step == config.steps:
-                losses = {key: sum(values) / len(values) for key, values in recent.items()}
-                recent.clear()
-                _write_log(config.out, step, seconds(), losses, writer)
-                bar.update(row, description=" ".join(f"{k} {v:.3f}" for k, v in list(losses.items())[:2]))
-            if step % config.evaluate_every == 0:
-                figures = task.evaluate(averaged)
-                _write_log(config.out, step, seconds(), figures, writer)
-            if step % config.checkpoint_every == 0:
-                _save(checkpoint, task, averaged, step, seconds())
-    _save(checkpoint, task, averaged, step, seconds())
-    figures = task.evaluate(averaged)
-    _write_log(config.out, step, seconds(), figures, writer)
-    if not losses and recent:
-        losses = {key: sum(values) / len(values) for key, values in recent.items()}
-    return TrainingResult(step, seconds(), losses, figures, averaged, stop.asked)
+    with open_processes(config.device) as processes, StopRequest() as stop:
+        return _Run(task, config, processes, stop).run()
 
 
-def _apply(update: Update, task: Task, config: TrainerConfig, step: int) -> None:
-    if not math.isfinite(float(update.loss.detach())):
-        parts = {key: float(value.detach()) for key, value in update.log.items()}
-        raise NonFiniteLoss(
-            f"step {step}: loss of '{update.optimiser}' is {float(update.loss.detach())} ({parts}); "
-            f"batch: {task.describe_batch()}; the last checkpoint is intact, try a lower learning rate"
+class _Run:
+    """One run in one process."""
+
+    def __init__(self, task: Task, config: TrainerConfig, processes: Processes, stop: StopRequest) -> None:
+        self.task, self.config, self.processes, self.stop = task, config, processes, stop
+        task.modules.to(processes.device)
+        if isinstance(task, Movable):
+            task.to(processes.device)
+        self.averaged: dict[str, nn.Module] = {
+            name: copy.deepcopy(task.modules[name]).eval().requires_grad_(False) for name in task.averaged
+        }
+        self.base_rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in task.optimisers.items()}
+        self.meters = Meters()
+        self.losses: dict[str, float] = {}
+        self.figures: dict[str, float] = {}
+        config.out.mkdir(parents=True, exist_ok=True)
+        start = self._resume()
+        self.step, self.seconds_before, self.started = start.step, start.seconds, time.monotonic()
+        self.reporter = Reporter(
+            config.out, config.steps, start, leader=processes.is_leader, tensorboard=config.tensorboard
         )
-    optimiser = task.optimisers[update.optimiser]
-    optimiser.zero_grad(set_to_none=True)
-    update.loss.backward()  # type: ignore[no-untyped-call]
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-    optimiser.step()
 
+    @property
+    def place(self) -> Place:
+        return Place(self.step, self.seconds_before + time.monotonic() - self.started)
 
-def _late(seconds: float, config: TrainerConfig) -> bool:
-    return config.minutes > 0 and seconds > 60 * config.minutes
+    def run(self) -> TrainingResult:
+        config = self.config
+        saved = -1
+        with self.reporter:
+            while not (stopped := self._agree_to_stop()) and self.step < config.steps and not self._late():
+                rows = self._train_step()
+                self.step += 1
+                last = self.step == config.steps
+                self.reporter.advance(self.step, rows)
+                if last or self.step % config.log_every == 0:
+                    self._write_losses()
+                if last or self.step % config.checkpoint_every == 0:
+                    self._save()
+                    saved = self.step
+                if not last and config.evaluate_every and self.step % config.evaluate_every == 0:
+                    self._evaluate()
+            if saved != self.step:
+                self._save()
+            stopped = stopped and self.step < config.steps
+            if not stopped:
+                self._evaluate()
+            self.processes.wait()
+        place = self.place
+        return TrainingResult(place.step, place.seconds, self.losses, self.figures, self.averaged, stopped)
 
+    def _train_step(self) -> int:
+        """All updates of one step; the number of rows in its batch."""
+        processes, config, step = self.processes, self.config, self.step
+        factor = config.rate_factor(step, self.seconds)
+        for name, optimiser in self.task.optimisers.items():
+            for group, rate in zip(optimiser.param_groups, self.base_rates[name], strict=True):
+                group["lr"] = rate * factor
+        shares = processes.size * config.accumulation
+        # Micro-batch by micro-batch, so that the rows of one micro-batch lie together over the processes.
+        numbers = [micro * processes.size + processes.rank for micro in range(config.accumulation)]
+        draws = [Draw.of(config.seed, step, number, shares, processes.device) for number in numbers]
+        works = [_Work(self.task.updates(draw, step), draw) for draw in draws]
+        count = 0
+        while self._update(works, count):
+            count += 1
+        with torch.no_grad():
+            processes.copy_from_leader(self.task.modules.buffers())
+        self._average()
+        return draws[0].rows
 
-def _rate_factor(step: int, seconds: float, config: TrainerConfig) -> float:
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    done = step / config.steps
-    if config.minutes > 0:
-        done = max(done, seconds / (60 * config.minutes))
-    return config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    def _update(self, works: list[_Work], count: int) -> bool:
+        """One optimiser step from all shares' next losses; False when the task has no more."""
+        task, config = self.task, self.config
+        optimiser, parameters, failure = "", list[nn.Parameter](), ""
+        for place, work in enumerate(works):
+            update = self._next(work, count)
+            if place and (update.optimiser if update else "") != optimiser:
+                raise RuntimeError("the shares of a step must yield the same updates in the same order")
+            if update is None:
+                continue
+            if not place:
+                optimiser = update.optimiser
+                task.optimisers[optimiser].zero_grad(set_to_none=True)
+                groups = task.optimisers[optimiser].param_groups
+                parameters = [p for group in groups for p in group["params"] if p.requires_grad]
+            value = float(update.loss.detach())
+            if not math.isfinite(value):
+                parts = {key: float(part.detach()) for key, part in update.log.items()}
+                failure += f"loss of '{optimiser}' is {value} ({parts}) on the batch {work.batch}; "
+            (update.loss / config.accumulation).backward(inputs=parameters)  # type: ignore[no-untyped-call]
+            self.meters.add({f"{optimiser}/{key}": part for key, part in update.log.items()})
+            self.meters.add({f"{optimiser}/loss": update.loss})
+        if not optimiser:
+            return False
+        self._agree_on_gradients(parameters, failure)
+        self.processes.average_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
+        if not math.isfinite(float(norm)):
+            batches = "; ".join(work.batch for work in works)
+            self._fail(f"gradient of '{optimiser}' is {float(norm)} on the batch {batches}; ")
+        task.optimisers[optimiser].step()
+        return True
 
+    def _next(self, work: _Work, count: int) -> Update | None:
+        """A share's next update, with randomness of its own in the networks (dropout)."""
+        torch.manual_seed(seed_of(self.config.seed, self.step, count, work.draw.index))
+        half = self.config.precision == "bf16"
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half):
+            update = next(work.updates, None)
+        if count == 0:
+            work.batch = self.task.describe_batch()
+        return update
 
-def _average(averaged: Mapping[str, nn.Module], modules: nn.ModuleDict, decay: float, step: int) -> None:
-    decay = min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for name, module in averaged.items():
-            for mean, value in zip(
-                module.state_dict().values(), modules[name].state_dict().values(), strict=True
-            ):
+    def _agree_on_gradients(self, parameters: list[nn.Parameter], failure: str) -> None:
+        """Give every process a gradient for what has one in any; end all when one has a loss that is not finite."""
+        if self.processes.size == 1:
+            if failure:
+                self._fail(failure)
+            return
+        flags = [float(bool(failure)), *(float(p.grad is not None) for p in parameters)]
+        failed, *wanted = self.processes.largest(flags)
+        if failed:
+            self._fail(failure)
+        for parameter, present in zip(parameters, wanted, strict=True):
+            if present and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
+    def _fail(self, failure: str) -> None:
+        found = enumerate(self.processes.texts(failure))
+        several = self.processes.size > 1
+        reasons = "".join(f"process {rank}: {text}" if several else text for rank, text in found if text)
+        saved = self.config.out / CHECKPOINT
+        left = f"the checkpoint {saved} is intact" if saved.is_file() else "there is no checkpoint yet"
+        raise NonFiniteLoss(
+            f"step {self.step}: {reasons}{left}; look at these clips, or try a lower learning rate"
+        )
+
+    def _agree_to_stop(self) -> bool:
+        """Whether any process was asked to stop; all also take over the latest clock."""
+        asked, self.seconds = self.processes.largest([float(self.stop.asked), self.place.seconds])
+        return bool(asked)
+
+    def _late(self) -> bool:
+        return 0 < 60 * self.config.minutes < self.seconds
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema_decay, (2 + self.step) / (11 + self.step))
+        for name, module in self.averaged.items():
+            values = self.task.modules[name].state_dict().values()
+            for mean, value in zip(module.state_dict().values(), values, strict=True):
                 if mean.is_floating_point():
                     mean.lerp_(value, 1 - decay)
                 else:
                     mean.copy_(value)
 
+    def _write_losses(self) -> None:
+        self.losses = self.meters.read(self.processes)
+        rates = {name: opt.param_groups[0]["lr"] for name, opt in self.task.optimisers.items()}
+        self.reporter.losses(self.place, self.losses, rates)
 
-def _save(
-    path: Path,
-    task: Task,
-    averaged: Mapping[str, nn.Module],
-    step: int,
-    seconds: float,
-) -> None:
-    """Everything the run needs to go on, tensors only, replacing the old checkpoint in one step."""
-    tensors: dict[str, Tensor] = {f"module.{key}": value for key, value in task.modules.state_dict().items()}
-    for name, module in averaged.items():
-        tensors |= {f"average.{name}.{key}": value for key, value in module.state_dict().items()}
-    for name, optimiser in task.optimisers.items():
-        for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{name}.{index}.{key}": torch.as_tensor(v) for key, v in state.items()}
-    partial = path.with_suffix(".partial")
-    metadata = {"step": str(step), "seconds": repr(seconds)}
-    save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, partial, metadata)
-    partial.replace(path)
+    def _evaluate(self) -> None:
+        if self.processes.is_leader:
+            self.figures = self.task.evaluate(self.averaged)
+            pictures = {}
+            if self.reporter.wants_pictures and isinstance(self.task, Pictured):
+                pictures = self.task.pictures(self.averaged)
+            self.reporter.figures(self.place, self.figures, pictures)
 
+    def _save(self) -> None:
+        meters = self.meters.state(self.processes)
+        if self.processes.is_leader:
+            save_checkpoint(self.config.out / CHECKPOINT, self.place, self.task, self.averaged, meters)
 
-def _load(path: Path, task: Task, averaged: Mapping[str, nn.Module]) -> tuple[int, float]:
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    task.modules.load_state_dict(_under(tensors, "module."))
-    for name, module in averaged.items():
-        module.load_state_dict(_under(tensors, f"average.{name}."))
-    for name, optimiser in task.optimisers.items():
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in _under(tensors, f"optimiser.{name}.").items():
-            index, _, field = key.partition(".")
-            state.setdefault(int(index), {})[field] = value
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(metadata["step"]), float(metadata["seconds"])
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    def _resume(self) -> Place:
+        """Load the checkpoint if there is one; make sure that all processes begin alike."""
+        path, processes = self.config.out / CHECKPOINT, self.processes
+        place = Place()
+        if path.is_file():
+            place, meters = load_checkpoint(path, self.task, self.averaged)
+            self.meters.load(meters, processes.device)
+            _log.info("resuming %s at step %d", path, place.step)
+        steps = processes.texts(str(place.step))
+        if len(set(steps)) > 1:
+            raise InputError(
+                f"the processes find checkpoints of steps {', '.join(steps)}: trainer.out must be a folder that all see"
+            )
+        with torch.no_grad():
+            processes.copy_from_leader(self.task.modules.state_dict().values())
+        return place
 
 
-def _write_log(out: Path, step: int, seconds: float, values: Mapping[str, float], writer: Any) -> None:
-    line = {
-        "step": step,
-        "seconds": round(seconds, 1),
-        **{key: round(value, 5) for key, value in values.items()},
-    }
-    with (out / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    if writer is not None:
-        for key, value in values.items():
-            writer.add_scalar(key, value, step)
+@dataclass(slots=True)
+class _Work:
+    """One share of one step."""
 
-
-def _tensorboard(config: TrainerConfig) -> Any:
-    from engine.errors import MissingDependency
-
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingDependency("tensorboard is missing: pip install 'gohd-live[train]'") from error
-    return SummaryWriter(str(config.out))
-
-
-class _StopFlag:
-    """Ctrl-C and SIGTERM end the run after the current step; a second Ctrl-C ends it at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> _StopFlag:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._previous[number] = signal.signal(number, self._ask)
-            except ValueError:  # not in the main thread: the caller's own business
-                break
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.asked = True
+    updates: Iterator[Update]
+    draw: Draw
+    batch: str = ""
 
 
 def config_json(config: Any) -> str:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 import train
 from engine.checkpoint import load_into
+from engine.errors import NonFiniteLoss
 from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeMotionNetwork
 from engine.motion.landmark_model import LandmarkModel
@@ -20,7 +21,7 @@ from train.recipes.expression import toy_expression_stage1, toy_expression_stage
 from train.recipes.pose import toy_pose
 from train.tasks.lip import LipTask
 from train.tasks.scales import fold_eye, fold_lip, gain_mouth, normalise, restore
-from train.trainer import NonFiniteLoss, TrainerConfig
+from train.trainer import TrainerConfig
 from train.trainer import train as run_trainer
 
 _SPACE = Path(__file__).resolve().parents[2] / "engine" / "weights" / "default" / "motion_space.safetensors"

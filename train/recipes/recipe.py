@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from train.distributed import is_leader
 from train.tasks.protocol import Task
 from train.trainer import TrainerConfig, TrainingResult, config_json, train
 
@@ -76,16 +77,18 @@ class TrainingRecipe(ABC):
         """Read the data, make the networks."""
 
     def run(self) -> Mapping[str, Any]:
-        """Train or go on training, evaluate, export; losses and figures."""
+        """Train or go on training, evaluate, export; losses and figures, and ``stopped`` if a signal ended it."""
         experiment = self.build()
-        self.trainer.out.mkdir(parents=True, exist_ok=True)
-        (self.trainer.out / "config.json").write_text(config_json(self) + "\n", encoding="utf-8")
+        if is_leader():
+            self.trainer.out.mkdir(parents=True, exist_ok=True)
+            (self.trainer.out / "config.json").write_text(config_json(self) + "\n", encoding="utf-8")
         result = train(experiment.task, self.trainer)
         if result.stopped:
             _log.warning("stopped at step %d; the same command goes on from there", result.step)
-        elif self.weights is not None:
+        elif self.weights is not None and is_leader():
             experiment.export(result, self.weights)
-        return {"steps": result.step, "seconds": result.seconds, **result.losses, **result.figures}
+        ended = {"stopped": True} if result.stopped else {}
+        return {"steps": result.step, "seconds": result.seconds, **ended, **result.losses, **result.figures}
 
 
 _Function = TypeVar("_Function", bound=Callable[[], Recipe])
