@@ -58,8 +58,24 @@ def test_clips_come_back_from_their_files(tmp_path: Path, made: list[FaceClip]) 
         error = np.abs(before.rgb(2).astype(int) - after.rgb(2))
         assert error.mean() < 2
         assert after.rgb(0).shape == (256, 256, 3)
-    with pytest.raises(IndexError, match="no frame 5"):
+    with pytest.raises(IndexError, match="no picture of frame 5"):
         again[0].rgb(5)
+
+
+def test_thinned_clip_has_all_motion_and_some_pictures(tmp_path: Path, made: list[FaceClip]) -> None:
+    _write(tmp_path, made[:1])
+    kept = np.array([0, 3])
+    pictures = [encode_jpeg(made[0].rgb(int(frame))) for frame in kept]
+    path = tmp_path / "faces" / "synthetic-0.safetensors"
+    path.unlink()
+    save_face_clip(path, pictures, made[0].landmarks_px, made[0].descriptors, pictured=kept)
+    thinned = load_face_clips(tmp_path)[0]
+    assert thinned.pictured.tolist() == [0, 3]
+    assert thinned.descriptors.shape == (5, 72)
+    assert np.abs(thinned.rgb(3).astype(int) - made[0].rgb(3)).mean() < 2
+    with pytest.raises(IndexError, match="no picture of frame 1"):
+        thinned.rgb(1)
+    assert made[0].pictured.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_damaged_file_says_what_to_do(tmp_path: Path, made: list[FaceClip]) -> None:

@@ -1,7 +1,8 @@
 """Clips with pictures: what the animator learns from.
 
     faces/CLIP.safetensors   jpeg           uint8 (bytes,)      256 x 256 crops, one after another
-                             jpeg_start     int64 (T+1,)        where each begins
+                             jpeg_start     int64 (P+1,)        where each begins
+                             pictured       int64 (P,)          the frames that have one; absent where all do
                              landmarks      float16 (T,478,3)   crop px, x and y less 128 (to 1/32 px)
                              descriptors    float32 (T,72)      [e 64 | p 6 | g 2] in that crop
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -36,6 +37,7 @@ _CACHED_CLIPS = 64
 
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
+IntArray = NDArray[np.int64]
 
 
 class FaceClip(Protocol):
@@ -47,6 +49,7 @@ class FaceClip(Protocol):
         frames: T.
         descriptors: float32 (T,72), expression 64, pose 6, gaze 2 in the crop (see `engine.motion`).
         landmarks_px: float32 (T,478,3), crop px; the middle of the first pixel is at 0.5.
+        pictured: int64 (P,), the frames that have a picture, in order: all of them, or some where films were thinned.
     """
 
     @property
@@ -61,9 +64,11 @@ class FaceClip(Protocol):
     def descriptors(self) -> FloatArray: ...
     @property
     def landmarks_px(self) -> FloatArray: ...
+    @property
+    def pictured(self) -> IntArray: ...
 
     def rgb(self, frame: int) -> ImageArray:
-        """Crop of a frame, uint8 (256,256,3)."""
+        """Crop of a frame, uint8 (256,256,3). Raises IndexError where there is no picture."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +91,24 @@ class FilmedClip:
         """float32 (T,478,3)."""
         return _motion(self.path)[1]
 
+    @property
+    def pictured(self) -> IntArray:
+        """int64 (P,)."""
+        return _motion(self.path)[3]
+
     def rgb(self, frame: int) -> ImageArray:
         """Crop of a frame, uint8 (256,256,3).
 
         Raises:
-            IndexError: no such frame. InputError: the file is damaged; prepare the clip again.
+            IndexError: no such frame, or none with a picture. InputError: the file is damaged; prepare the clip again.
         """
-        if not 0 <= frame < self.frames:
-            raise IndexError(f"clip {self.clip} has {self.frames} frames, no frame {frame}")
-        starts = _motion(self.path)[2]
+        starts, pictured = _motion(self.path)[2:]
+        place = int(np.searchsorted(pictured, frame))
+        if place == len(pictured) or pictured[place] != frame:
+            raise IndexError(f"clip {self.clip} has {self.frames} frames, and no picture of frame {frame}")
         try:
             with safe_open(self.path, "numpy") as file:
-                data = file.get_slice("jpeg")[int(starts[frame]) : int(starts[frame + 1])]
+                data = file.get_slice("jpeg")[int(starts[place]) : int(starts[place + 1])]
         except (SafetensorError, OSError) as error:
             raise _damaged(self.path, error) from error
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -107,21 +118,31 @@ class FilmedClip:
 
 
 def save_face_clip(
-    path: Path, pictures: Iterable[bytes], landmarks_px: FloatArray, descriptors: FloatArray
+    path: Path,
+    pictures: Iterable[bytes],
+    landmarks_px: FloatArray,
+    descriptors: FloatArray,
+    *,
+    pictured: IntArray | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a clip, replacing the file in one step.
 
     Args:
-        pictures: JPEG files of T crops, from `encode_jpeg`.
+        pictures: JPEG files of crops, from `encode_jpeg`.
         landmarks_px: float32 (T,478,3); descriptors: float32 (T,72).
+        pictured: int64 (P,), the frames of the pictures, rising; None for one of each frame.
+        metadata: kept in the file's header.
 
     Raises:
         OutputUnwritable: the disk is full or forbidden. ValueError: the lengths differ.
     """
     parts = list(pictures)
-    if not len(parts) == len(landmarks_px) == len(descriptors):
+    frames = np.arange(len(descriptors)) if pictured is None else np.asarray(pictured, np.int64)
+    if len(parts) != len(frames) or len(landmarks_px) != len(descriptors):
         raise ValueError(
-            f"{len(parts)} pictures, {len(landmarks_px)} landmarks, {len(descriptors)} descriptors"
+            f"{len(parts)} pictures of {len(frames)} frames, {len(landmarks_px)} landmarks, "
+            f"{len(descriptors)} descriptors"
         )
     tensors: dict[str, NDArray[Any]] = {
         "jpeg": np.frombuffer(b"".join(parts), np.uint8),
@@ -129,7 +150,9 @@ def save_face_clip(
         "landmarks": (landmarks_px - _CENTRE_PX).astype(np.float16),
         "descriptors": descriptors.astype(np.float32),
     }
-    save_tensors(path, tensors)
+    if pictured is not None:
+        tensors["pictured"] = frames
+    save_tensors(path, tensors, metadata)
 
 
 def encode_jpeg(rgb: ImageArray) -> bytes:
@@ -172,18 +195,20 @@ def load_face_clips(folder: Path) -> list[FaceClip]:
 
 
 @functools.lru_cache(maxsize=_CACHED_CLIPS)
-def _motion(path: Path) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-    """Descriptors, landmarks and JPEG starts, read-only; a few clips are kept."""
+def _motion(path: Path) -> tuple[FloatArray, FloatArray, IntArray, IntArray]:
+    """Descriptors, landmarks, JPEG starts and pictured frames, read-only; a few clips are kept."""
     try:
         with safe_open(path, "numpy") as file:
             descriptors = file.get_tensor("descriptors")
             landmarks = file.get_tensor("landmarks").astype(np.float32) + _CENTRE_PX
             starts = file.get_tensor("jpeg_start")
+            all_frames = np.arange(len(descriptors))
+            pictured = file.get_tensor("pictured") if "pictured" in file.keys() else all_frames  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
-    for array in (descriptors, landmarks, starts):
+    for array in (descriptors, landmarks, starts, pictured):
         array.flags.writeable = False
-    return descriptors, landmarks, starts
+    return descriptors, landmarks, starts, pictured
 
 
 def _damaged(path: Path, why: object) -> InputError:

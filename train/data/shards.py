@@ -96,4 +96,4 @@ def resample_motion(motion: FloatArray, speed: float) -> FloatArray:
     position = np.arange(frames) * speed
     low = np.minimum(position.astype(np.int64), len(motion) - 2)
     part = (position - low).reshape(-1, *[1] * (motion.ndim - 1)).astype(np.float32)
-    return (motion[low] * (1 - part) + motion[low + 1] * part).astype(np.float32)
+    return np.asarray(motion[low] * (1 - part) + motion[low + 1] * part, np.float32)

@@ -6,7 +6,9 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-__all__ = ["HELD_OUT_CLIPS", "ClipSource", "describe_clip", "held_out"]
+__all__ = ["HELD_OUT_CLIPS", "UNKNOWN_LICENCE", "ClipSource", "describe_clip", "held_out"]
+
+UNKNOWN_LICENCE = "unknown (supplied by the user)"
 
 HELD_OUT_CLIPS = frozenset({"address-daines", "grid-bbaf2n", "grid-swwp2s", "grid-lwbsza", "silent-noem"})
 """Clips of people that no training sees. The split is by person: none of these people appears in another clip."""
@@ -44,9 +46,7 @@ _ADDRESS = ClipSource(
     licence="public domain (work of the US government)",
     credit="Weekly addresses of United States office holders",
 )
-_UNKNOWN = ClipSource(
-    person="", split="train", licence="unknown (supplied by the user)", credit="supplied by the user"
-)
+_UNKNOWN = ClipSource(person="", split="train", licence=UNKNOWN_LICENCE, credit="supplied by the user")
 
 
 def describe_clip(stem: str) -> ClipSource:

@@ -105,6 +105,11 @@ class StillClip:
         """float32 (T,478,3), crop px; where the animator puts them, not measured on the result."""
         return _moved(self).landmarks_px
 
+    @property
+    def pictured(self) -> NDArray[np.int64]:
+        """int64 (T,): every frame."""
+        return np.arange(self.frames)
+
     def rgb(self, frame: int) -> ImageArray:
         """Crop of a frame, uint8 (256,256,3). Raises IndexError."""
         if not 0 <= frame < self.frames:

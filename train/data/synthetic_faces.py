@@ -34,6 +34,10 @@ class _RenderedClip:
     def frames(self) -> int:
         return len(self.pictures)
 
+    @property
+    def pictured(self) -> NDArray[np.int64]:
+        return np.arange(self.frames)
+
     def rgb(self, frame: int) -> ImageArray:
         if not 0 <= frame < self.frames:
             raise IndexError(f"clip {self.clip} has {self.frames} frames, no frame {frame}")
