@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from engine.errors import GohdError, WeightsNotFound
 
@@ -22,9 +22,14 @@ __all__ = ["Networks", "find_networks"]
 
 @dataclass(slots=True)
 class Networks:
-    """What was found. ``missing`` and ``notes`` say, by expert, why it is not there and what is used instead."""
+    """What was found.
+
+    ``identities`` change, by expert, when its file does. ``missing`` and ``notes`` say why one is not there and what is
+    used instead.
+    """
 
     found: dict[str, Any] = field(default_factory=dict)
+    identities: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -36,10 +41,14 @@ def find_networks(names: Sequence[str], folder: Path | None) -> Networks:
         if name == "perceptual":
             _try(networks, name, _perceptual)
             continue
-        _try(networks, name, lambda name=name: _expert(name, folder))  # type: ignore[misc]
+        _try(networks, name, lambda name=name: _expert(networks, name, folder))  # type: ignore[misc]
         if name == "arcface" and name in networks.missing:
             _try(networks, "identity", _open_identity)
-            if "identity" in networks.found:
+            if "identity" in networks.missing:
+                networks.missing[name] += (
+                    "; or, for the open identity network: " + networks.missing["identity"]
+                )
+            else:
                 networks.notes["arcface"] = (
                     "open identity network (dlib), not ArcFace: " + networks.missing[name]
                 )
@@ -55,14 +64,17 @@ def _try(networks: Networks, name: str, load: Callable[[], Any]) -> None:
         networks.missing[name] = str(error)
 
 
-def _expert(name: str, folder: Path | None) -> Any:
+def _expert(networks: Networks, name: str, folder: Path | None) -> Any:
     if folder is None:
         raise WeightsNotFound(
             f"needs the frozen network '{name}': name the folder of its file with --experts"
         )
-    from train.experts import expert
+    from train.experts import ExpertKind, expert, expert_path
 
-    return expert(name, folder)
+    kind = cast(ExpertKind, name)
+    state = (path := expert_path(kind, folder)).stat()
+    networks.identities[name] = f"{path.name} {state.st_size} {state.st_mtime_ns}"
+    return expert(kind, folder)
 
 
 def _perceptual() -> Any:

@@ -149,7 +149,7 @@ class _Run:
 
     def _see(self, pair: FilmPair, film: Film, kind: str, look: Callable[[Film, Any, int], Arrays]) -> Arrays:
         side = "generated" if film.info.path == pair.generated else "real"
-        key = f"{film.key} {self._config.experts}"
+        key = f"{film.key} {self._networks.identities.get(kind, '')}"
         network = self._networks.found[kind]
         return self._cache.get(
             f"{pair.name}.{side}", kind, key, lambda: look(film, network, self._config.batch)
