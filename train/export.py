@@ -59,7 +59,7 @@ def export_network(
     Args:
         folder: weights folder; made if missing, other networks in it are kept.
         network: as trained; units of training are folded into its layers here.
-        sections: config sections to set: config dataclasses or mappings (the network's own under ``name``).
+        sections: config entries to set: config dataclasses, mappings or plain values, by key.
         training: what is written under ``training`` / ``name``: data, seconds, held-out figures.
         half: store matrices and kernels in half precision; vectors (biases, norms, the motion prior's
             autocovariance) stay in full precision.
@@ -80,7 +80,7 @@ def export_network(
         else _new_config(folder.name)
     )
     for key, value in sections.items():
-        config[key] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else dict(value)  # type: ignore[arg-type]
+        config[key] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
     config.setdefault("training", {})[name] = dict(training)
     config_path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     write_checksums(folder)

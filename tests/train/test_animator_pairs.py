@@ -29,6 +29,10 @@ class _CountingClip:
     split: str = "train"
 
     @property
+    def pictured(self) -> NDArray[np.int64]:
+        return np.arange(self.frames)
+
+    @property
     def descriptors(self) -> NDArray[np.float32]:
         return np.repeat(np.arange(self.frames, dtype=np.float32)[:, None], 72, 1)
 

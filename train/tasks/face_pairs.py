@@ -92,7 +92,8 @@ class FacePairs:
         self._weights = torch.tensor(weights, dtype=torch.float64)
         if not self._weights.sum() > 0:
             raise ValueError("the groups that have clips have no share of the rows")
-        self._frames = torch.tensor([clip.frames for clip in self._clips], dtype=torch.float64)
+        self._pictured = [clip.pictured for clip in self._clips]
+        self._counts = torch.tensor([len(frames) for frames in self._pictured], dtype=torch.float64)
         self._past, self._future, self._hold_share = past_frames, future_frames, hold_share
         self._augmentation, self._mirror_sign_E = augmentation, mirror_sign_E
         self._cache = _PictureCache(self._clips, cache_mib * 2**20 // _PICTURE_BYTES, readers)
@@ -102,15 +103,15 @@ class FacePairs:
         generator = draw.generator
         chosen_B = torch.multinomial(self._weights, rows, replacement=True, generator=generator)
         place_B2 = torch.rand(rows, 2, generator=generator, dtype=torch.float64)
-        frame_B2 = (place_B2 * self._frames[chosen_B][:, None]).long()
+        pick_B2 = (place_B2 * self._counts[chosen_B][:, None]).long()
         hold_B = torch.rand(rows, generator=generator) < self._hold_share
         change = FaceChange.draw(generator, rows, self._augmentation)
         colour = ColourChange.draw(generator, rows, self._augmentation)
         own = draw.share(rows)
         change, colour = change.rows(own), colour.rows(own)
         picks = [
-            (int(clip), int(source), int(target))
-            for clip, (source, target) in zip(chosen_B[own], frame_B2[own], strict=True)
+            (clip, *(int(frame) for frame in self._pictured[clip][pair]))
+            for clip, pair in zip(chosen_B[own].tolist(), pick_B2[own].numpy(), strict=True)
         ]
         window_BTD = torch.from_numpy(
             np.stack(

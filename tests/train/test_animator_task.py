@@ -1,0 +1,271 @@
+"""The animator's training: gradients, losses, shares, lower sizes, start and export."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine import load_engine
+from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator
+from engine.checkpoint import WeightsFolder
+from engine.errors import CommandInvalid
+from engine.motion.landmark_model import LandmarkModel
+from engine.motion.motion_space import BUNDLED_MOTION_SPACE
+from engine.portrait import load_image
+from train.data.face_clips import FaceClip
+from train.data.synthetic_faces import synthetic_face_clips
+from train.losses.animator import AnimatorLossWeights
+from train.recipes.animator import (
+    AnimatorRecipe,
+    open_animator,
+    paper_animator,
+    table4_without_mask,
+    table4_without_parsing,
+    toy_animator,
+)
+from train.tasks.animator import AnimatorTask, AnimatorTaskConfig
+from train.tasks.animator_experts import AnimatorExperts
+from train.tasks.animator_figures import (
+    EvaluationPair,
+    animator_figures,
+    evaluation_pairs,
+    iris_shift,
+    rank_correlation,
+)
+from train.tasks.animator_start import load_start
+from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
+from train.tasks.protocol import Draw
+from train.trainer import TrainingResult
+
+_WEIGHTS = Path(__file__).resolve().parents[2] / "engine" / "weights" / "default"
+_TINY = FaceAnimatorConfig(
+    widths=(4, 4, 4, 4), style_size=8, directions=3, past_frames=2, future_frames=0, mapping_width=6,
+    mapping_kernel=1, mapping_dilations=(1,), head_layers=2, transform_sizes=(32,), mask_mode="paper",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> object:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[FaceClip]:
+    return synthetic_face_clips(clips=3, frames=5)
+
+
+def _experts() -> AnimatorExperts:
+    """Experts simple enough to be computed again by hand."""
+
+    def perceptual(rgb: Tensor) -> Sequence[Tensor]:
+        return [torch.nn.functional.avg_pool2d(rgb, 2**level) for level in range(4)]
+
+    def face(rgb: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
+        scores = torch.cat([rgb, -rgb], 1)
+        return {"expression": rgb.mean((2, 3)), "gaze": rgb.amax((2, 3)), "parsing": scores}
+
+    return AnimatorExperts(perceptual=perceptual, face=face, terms=("expression", "gaze", "parsing"))
+
+
+def _task(clips: Sequence[FaceClip], **changes: object) -> AnimatorTask:
+    settings: dict[str, object] = {
+        "network": _TINY,
+        "rows": 4,
+        "learning_rate": 1e-3,
+        "discriminator_widths": (4, 4, 4, 4),
+        "evaluation_targets": 2,
+    }
+    config = AnimatorTaskConfig(**{**settings, **changes})  # type: ignore[arg-type]
+    sign = LandmarkModel.load(BUNDLED_MOTION_SPACE).expression_mirror_sign
+    return AnimatorTask(config, [(1.0, clips)], _experts(), mirror_sign_E=sign)
+
+
+def test_gradients_of_the_whole_animator_equal_finite_differences() -> None:
+    torch.manual_seed(0)
+    network = FaceAnimatorNetwork(
+        dataclasses.replace(_TINY, widths=(2, 2, 2), transform_sizes=(16,))
+    ).double()
+    rgb = (torch.rand(1, 3, 16, 16, dtype=torch.float64) - 0.5).requires_grad_()
+    window = torch.randn(1, 3, 72, dtype=torch.float64, requires_grad=True)
+    names = [
+        "encoder.stem.conv.weight",
+        "mapping.first.bias",
+        "basis.weight_SM",
+        "decoder.levels.0.to_flow.bias",
+    ]
+    parameters = dict(network.named_parameters())
+
+    def picture(*_: Tensor) -> Tensor:
+        return network(rgb, window)[:, :, ::3, ::3]
+
+    inputs = (rgb, window, *(parameters[name] for name in names))
+    assert torch.autograd.gradcheck(picture, inputs, fast_mode=True)
+
+
+def test_the_loss_is_equation_17(clips: list[FaceClip]) -> None:
+    weights = AnimatorLossWeights(
+        reconstruction=1.5, perceptual=2, expression=3, gaze=5, parsing=7, adversarial=11, flow=13
+    )
+    task = _task(clips, losses=weights)
+    first, second = list(task.updates(Draw.of(0, 0), 0))
+    assert (first.optimiser, second.optimiser) == ("animator", "discriminator")
+    expected = sum(getattr(weights, name) * float(value) for name, value in first.log.items())
+    assert set(first.log) == {
+        "reconstruction", "perceptual", "expression", "gaze", "parsing", "adversarial", "flow",
+    }  # fmt: skip
+    assert first.loss.item() == pytest.approx(expected, rel=1e-5)
+    assert "r1" in second.log
+    assert "r1" not in list(task.updates(Draw.of(0, 1), 1))[1].log
+    assert task.describe_batch().count(">") == 4
+
+
+def test_adversary_and_terms_without_weight_are_left_out(clips: list[FaceClip]) -> None:
+    late = _task(clips, adversarial_from_step=3)
+    assert [len(list(late.updates(Draw.of(0, step), step))) for step in (2, 3)] == [1, 2]
+    plain = AnimatorLossWeights(perceptual=0, expression=0, gaze=0, parsing=0, adversarial=0)
+    task = _task(clips, losses=plain)
+    (update,) = task.updates(Draw.of(0, 0), 0)
+    assert set(update.log) == {"reconstruction"}
+    assert "discriminator" not in task.modules
+    with pytest.raises(ValueError, match="expression loss has a weight but no expert"):
+        AnimatorTask(
+            task.config.__class__(network=_TINY), [(1.0, clips)], AnimatorExperts(perceptual=lambda x: [x])
+        )
+
+
+def test_two_shares_learn_what_the_whole_batch_teaches(clips: list[FaceClip]) -> None:
+    task = _task(clips, losses=AnimatorLossWeights(adversarial=0))
+    parameters = list(task.modules["animator"].parameters())
+
+    def gradients(index: int, shares: int) -> tuple[Tensor, ...]:
+        (update,) = task.updates(Draw.of(2, 0, index, shares), 0)
+        return torch.autograd.grad(update.loss, parameters, allow_unused=True)
+
+    whole, halves = gradients(0, 1), [gradients(index, 2) for index in range(2)]
+    for one, a, b in zip(whole, *halves, strict=True):
+        assert (one is None) == (a is None)
+        if one is not None:
+            assert torch.allclose(one, (a + b) / 2, atol=1e-5, rtol=1e-3)
+
+
+def test_a_smaller_picture_trains_the_levels_up_to_its_size(clips: list[FaceClip]) -> None:
+    task = _task(clips, picture_size=16, losses=AnimatorLossWeights(adversarial=0))
+    (update,) = task.updates(Draw.of(0, 0), 0)
+    update.loss.backward()
+    untouched = {
+        name.split(".")[3]
+        for name, parameter in task.modules["animator"].named_parameters()
+        if parameter.grad is None and ".decoder." in name
+    }
+    assert untouched == {"2"}
+    assert task.pictures(task.modules)["held_out"].shape == (16, 48, 3)
+    with pytest.raises(ValueError, match="picture_size"):
+        dataclasses.replace(task.config, picture_size=24)
+
+
+def test_still_start_shows_the_source_s_features_where_they_are(clips: list[FaceClip]) -> None:
+    task = _task(clips, still_start=True)
+    _, flow = task.modules["animator"](torch.rand(1, 3, 32, 32), torch.randn(1, 3, 72))
+    assert not flow.any()
+
+
+def test_scaled_descriptors_are_folded_in_and_out() -> None:
+    torch.manual_seed(0)
+    network = FaceAnimatorNetwork(_TINY)
+    scale, window, rgb = descriptor_scale(), torch.randn(2, 3, 72), torch.rand(2, 3, 32, 32)
+    folded = fold_descriptor_scale(network, scale)
+    expected = network(rgb, window / scale)
+    assert torch.allclose(folded(rgb, window), expected, atol=1e-4)
+    assert torch.allclose(unfold_descriptor_scale(folded, scale)(rgb, window / scale), expected, atol=1e-4)
+
+
+def _result(task: AnimatorTask) -> TrainingResult:
+    return TrainingResult(1, 1.0, {}, {"ssim": 0.5}, {"animator": task.modules["animator"]}, False)
+
+
+def test_exported_weights_start_a_training_and_speak_in_a_session(
+    tmp_path: Path, clips: list[FaceClip]
+) -> None:
+    layout = dataclasses.replace(_TINY, widths=(4,) * 7)
+    recipe = toy_animator()
+    recipe = dataclasses.replace(
+        recipe, task=dataclasses.replace(recipe.task, network=layout, discriminator_widths=(4,) * 7)
+    )
+    task = _task(clips, network=layout, scaled_descriptors=True, discriminator_widths=(4,) * 7)
+    folder = tmp_path / "weights"
+    shutil.copytree(_WEIGHTS, folder)
+    recipe._export(task, clips, _result(task), folder)
+    weights = WeightsFolder.open(folder)
+    assert weights.config["animator"] == "neural"
+    assert weights.config["training"]["animator"]["held_out"] == ["face-2"]
+
+    network = NeuralAnimator.load(weights).network
+    rgb, window = torch.rand(1, 3, 256, 256) * 2 - 1, torch.randn(1, 3, 72)
+    with torch.no_grad():
+        expected, _ = task.modules["animator"](rgb, window)
+        # Weights are stored in half precision, and random flows over noise are steep.
+        assert (network(rgb, window) - expected).abs().mean() < 0.01
+        again = _task(clips, network=layout, scaled_descriptors=True, discriminator_widths=(4,) * 7)
+        again.start_from(load_start(folder, layout))
+        assert (again.modules["animator"](rgb, window)[0] - expected).abs().mean() < 0.01
+    with pytest.raises(CommandInvalid, match="laid out"):
+        load_start(folder, _TINY)
+
+    engine = load_engine(weights=folder, device="cpu")
+    portrait = load_image(Path(__file__).resolve().parents[2] / "engine" / "assets" / "portrait.jpg")
+    session = engine.open_session(engine.enroll(portrait), seed=0)
+    frames = [*session.push_pcm(np.zeros(16000, np.int16), 16000), *session.flush()]
+    session.close()
+    assert len(frames) >= 20
+    assert frames[0].rgb.shape == (256, 256, 3)
+
+
+def test_a_perfect_animator_gets_perfect_figures(clips: list[FaceClip]) -> None:
+    pairs = evaluation_pairs(clips, 2, 2, 0)
+    assert [(pair.source, pair.target) for pair in pairs[:2]] == [(0, 2), (0, 4)]
+
+    def render(asked: Sequence[EvaluationPair]) -> np.ndarray:
+        return np.stack([pair.clip.rgb(pair.target) for pair in asked])
+
+    figures = animator_figures(render, pairs, 256, _experts())
+    assert figures["psnr_db"] == float("inf")
+    assert figures["ssim"] == pytest.approx(1)
+    assert figures["perceptual"] == pytest.approx(0, abs=1e-6)
+    assert figures["unmoved_ssim"] < 1
+
+
+def test_gaze_is_read_from_the_irises() -> None:
+    landmarks = np.zeros((2, 478, 3))
+    for inner, outer in ((33, 133), (362, 263)):
+        landmarks[:, outer, 0] = 20.0
+        landmarks[:, inner, 0] = 0.0
+    landmarks[0, [468, 473], 0], landmarks[1, [468, 473], 0] = 10.0, 14.0
+    assert iris_shift(landmarks).tolist() == pytest.approx([0.0, 0.2])
+    x = np.array([1.0, 2, 3, 4])
+    assert rank_correlation(x, np.array([2.0, 30, 31, 400])) == pytest.approx(1)
+    assert rank_correlation(x, np.array([4.0, 2, 3, 1])) == pytest.approx(-0.8)
+    assert rank_correlation(x, np.ones(4)) == 0
+
+
+def test_table_4_changes_one_thing_each() -> None:
+    full = paper_animator()
+
+    def losses(recipe: AnimatorRecipe) -> AnimatorLossWeights:
+        assert dataclasses.replace(recipe.task, losses=full.task.losses) == full.task
+        return recipe.task.losses
+
+    assert losses(table4_without_mask()) == dataclasses.replace(full.task.losses, mask=0)
+    assert losses(table4_without_parsing()) == dataclasses.replace(full.task.losses, parsing=0)
+    assert full.task.losses == AnimatorLossWeights()
+    assert full.task.learning_rate == 1e-4
+    assert open_animator().task.network == FaceAnimatorConfig.lite()

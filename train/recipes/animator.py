@@ -1,0 +1,326 @@
+"""Recipes of the face animator: the paper's, Table 4, ours, and a toy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from engine.animator import FaceAnimatorConfig
+from engine.motion.landmark_model import LandmarkModel
+from engine.motion.motion_space import BUNDLED_MOTION_SPACE
+from train.data.face_clips import FaceClip, load_face_clips
+from train.data.random_motion import RandomMotion
+from train.data.still_clips import StillConfig, still_clips
+from train.experts import LandmarkNetwork, face_places
+from train.export import export_network
+from train.losses.animator import AnimatorLossWeights
+from train.recipes.motion_data import PREPARED, SYNTHETIC
+from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe
+from train.tasks.animator import AnimatorTask, AnimatorTaskConfig
+from train.tasks.animator_experts import AnimatorExperts
+from train.tasks.animator_start import load_start
+from train.tasks.face_augmentation import FaceAugmentation
+from train.trainer import TrainerConfig, TrainingResult
+
+__all__ = [
+    "AnimatorRecipe",
+    "open_animator",
+    "paper_animator",
+    "table4_full",
+    "table4_without_mask",
+    "table4_without_parsing",
+    "toy_animator",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnimatorRecipe(TrainingRecipe):
+    """The animator on clips with pictures.
+
+    Attributes:
+        faces: folder of `prepare` with pictures or of `prepare_faces`; "synthetic" makes up a few clips.
+        experts: folder of the paper's frozen networks; None takes the open substitutes.
+        start: weights folder to begin with; None begins at random.
+        select: whether `animator` in the exported config names what was trained.
+        still_share: share of the rows that are still portraits moved by the geometric animator, of those that the
+            folder of `prepare_faces` holds.
+        clips_per_still, still: how many clips a portrait is moved in, and how.
+    """
+
+    task: AnimatorTaskConfig
+    faces: Path = PREPARED
+    experts: Path | None = None
+    start: Path | None = None
+    select: bool = True
+    still_share: float = 0.0
+    clips_per_still: int = 2
+    still: StillConfig = field(default_factory=StillConfig)
+
+    def build(self) -> Experiment:
+        """The animator, its discriminator and the experts that its losses need."""
+        clips = self._groups()
+        task = AnimatorTask(
+            self.task,
+            clips,
+            _experts(self.experts, self.task.losses),
+            mirror_sign_E=_mirror_sign() if self.task.augmentation.moves else None,
+            seed=self.trainer.seed,
+        )
+        if self.start is not None:
+            task.start_from(load_start(self.start, self.task.network))
+        return Experiment(task, partial(self._export, task, [c for _, group in clips for c in group]))
+
+    def _groups(self) -> list[tuple[float, Sequence[FaceClip]]]:
+        if self.faces == SYNTHETIC:
+            from train.data.synthetic_faces import synthetic_face_clips
+
+            return [(1.0, synthetic_face_clips(clips=3, frames=8))]
+        groups: list[tuple[float, Sequence[FaceClip]]] = [(1 - self.still_share, load_face_clips(self.faces))]
+        if self.still_share:
+            from train.data.face_pack import load_still_portraits
+
+            portraits = [p for p in load_still_portraits(self.faces) if p.split == "train"]
+            groups.append(
+                (
+                    self.still_share,
+                    still_clips(portraits, self.still, clips_per_portrait=self.clips_per_still),
+                )
+            )
+        return groups
+
+    def _export(
+        self, task: AnimatorTask, clips: Sequence[FaceClip], result: TrainingResult, folder: Path
+    ) -> None:
+        trained_on = [clip for clip in clips if clip.split == "train"]
+        record = {
+            "steps": result.step,
+            "seconds": round(result.seconds),
+            "people": len({clip.person for clip in trained_on}),
+            "held_out": sorted({clip.person for clip in task.held_out}),
+            "started_from": None if self.start is None else self.start.name,
+            "figures": {key: round(value, 4) for key, value in result.figures.items()},
+        }
+        sections: dict[str, Any] = {"neural_animator": self.task.network}
+        if self.select:
+            sections["animator"] = "neural"
+        network = task.exported(result.averaged)
+        export_network(folder, "animator", network, sections=sections, training=record)
+
+
+def _mirror_sign() -> Tensor:
+    return LandmarkModel.load(BUNDLED_MOTION_SPACE).expression_mirror_sign
+
+
+def _experts(folder: Path | None, weights: AnimatorLossWeights) -> AnimatorExperts:
+    """Those that have a weight; the landmark network always, for it needs no file."""
+    landmarks = LandmarkNetwork()
+    terms = tuple(name for name in ("expression", "gaze", "parsing") if getattr(weights, name))
+    if folder is None:
+        return _open_experts(landmarks, terms, perceptual=weights.perceptual > 0)
+    return _paper_experts(landmarks, folder, terms, perceptual=weights.perceptual > 0)
+
+
+def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, perceptual: bool) -> AnimatorExperts:
+    from train.experts import BlendshapeFeatures, IrisPlaces, PerceptualBackbone
+
+    blendshapes = BlendshapeFeatures(landmarks)
+    backbone = PerceptualBackbone() if perceptual else None
+    parser = _region_parser(landmarks) if "parsing" in terms else None
+
+    def located(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
+        found_BN3: Tensor = landmarks(rgb_B3HW, face_places(landmarks_BN3))
+        return found_BN3
+
+    def face(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> dict[str, Tensor]:
+        seen: dict[str, Tensor] = {}
+        if {"expression", "gaze"} & set(terms):
+            found_BN3 = located(rgb_B3HW, landmarks_BN3)
+            seen["expression"] = blendshapes.of_landmarks(found_BN3)[0]
+            seen["gaze"] = IrisPlaces.of_landmarks(found_BN3)
+        if parser is not None:
+            seen["parsing"] = parser(rgb_B3HW)
+        return {name: seen[name] for name in terms}
+
+    return AnimatorExperts(
+        perceptual=None if backbone is None else lambda rgb_B3HW: backbone(rgb_B3HW)[:4],
+        face=face if terms else None,
+        terms=terms,
+        landmarks=located,
+        networks=tuple(
+            network for network in (landmarks, blendshapes, backbone, parser) if network is not None
+        ),
+    )
+
+
+def _region_parser(landmarks: LandmarkNetwork) -> nn.Module:
+    from train.experts import RegionParser
+
+    return RegionParser(landmarks)
+
+
+def _paper_experts(
+    landmarks: LandmarkNetwork, folder: Path, terms: tuple[str, ...], *, perceptual: bool
+) -> AnimatorExperts:
+    from train.experts import OnFace, expert
+
+    chosen: dict[str, nn.Module] = {}
+    if "expression" in terms:
+        chosen["expression"] = OnFace(expert("expression", folder), landmarks, scale=1.25)
+    if "gaze" in terms:
+        chosen["gaze"] = OnFace(expert("gaze", folder), landmarks, scale=1.2)
+    if "parsing" in terms:
+        chosen["parsing"] = expert("parsing", folder)
+    vgg = expert("vgg19", folder) if perceptual else None
+
+    def face(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> dict[str, Tensor]:
+        return {
+            name: network(rgb_B3HW) if name == "parsing" else network(rgb_B3HW, landmarks_BN3)
+            for name, network in chosen.items()
+        }
+
+    return AnimatorExperts(
+        perceptual=vgg,
+        face=face if terms else None,
+        terms=terms,
+        landmarks=lambda rgb_B3HW, landmarks_BN3: landmarks(rgb_B3HW, face_places(landmarks_BN3)),
+        networks=(landmarks, *chosen.values(), *(() if vgg is None else (vgg,))),
+    )
+
+
+@recipe
+def paper_animator() -> AnimatorRecipe:
+    """The paper's animator (Eq. 11-17): four GPUs, VoxCeleb. Experts: VGG19, DECA, L2CS-Net and BiSeNet in ``experts``.
+
+    From the paper: the losses and their lambdas, Adam at 1e-4, the released layout, one clip for source and target.
+    Our choice, for it says nothing of them: 8 rows a GPU, 300,000 steps, constant rate, no augmentation, the weight 4
+    of the lip and eye mask, StyleGAN2's discriminator with R1 (gamma 10, every 16 steps), decays (0.9, 0.99) and
+    (0, 0.99), averaged weights.
+    """
+    return AnimatorRecipe(
+        task=AnimatorTaskConfig(
+            network=FaceAnimatorConfig.paper(),
+            rows=32,
+            augmentation=FaceAugmentation.none(),
+            readers=8,
+            cache_mib=4096,
+        ),
+        trainer=TrainerConfig(
+            out=Path("runs/paper_animator"),
+            steps=300_000,
+            schedule="constant",
+            warmup_steps=0,
+            clip_norm=0.0,
+            ema_decay=0.999,
+            evaluate_every=10_000,
+            checkpoint_every=2_000,
+            log_every=100,
+            tensorboard=True,
+        ),
+        experts=Path("experts"),
+    )
+
+
+def _table4(name: str, **losses: float) -> AnimatorRecipe:
+    full = paper_animator()
+    return dataclasses.replace(
+        full,
+        task=dataclasses.replace(full.task, losses=dataclasses.replace(full.task.losses, **losses)),
+        trainer=dataclasses.replace(full.trainer, out=Path("runs") / name),
+    )
+
+
+@recipe
+def table4_full() -> AnimatorRecipe:
+    """Table 4, "Full": `paper_animator` in a folder of its own."""
+    return _table4("table4_full")
+
+
+@recipe
+def table4_without_parsing() -> AnimatorRecipe:
+    """Table 4, "w/o L_pars": `paper_animator` with Eq. 15 left out."""
+    return _table4("table4_without_parsing", parsing=0.0)
+
+
+@recipe
+def table4_without_mask() -> AnimatorRecipe:
+    """Table 4, "w/o M_lip&eye": `paper_animator` with plain means in Eq. 11 and 12."""
+    return _table4("table4_without_mask", mask=0.0)
+
+
+@recipe
+def open_animator() -> AnimatorRecipe:
+    """The bundled animator, lite layout, on a folder of `prepare_faces`; goes on from ``start=WEIGHTS``.
+
+    Substitutes: EfficientNet-Lite for VGG19, the bundled landmark network's blendshapes for DECA, its irises for
+    L2CS-Net, a small head on its maps for BiSeNet. Beside the paper's terms: flow at the landmarks. Half of the rows
+    are still portraits moved by the geometric animator. Three stages, each a run of any length that starts from the
+    weights of the one before: ``still_share=1`` at 64 or 128 px, then both kinds at 256 px, then with
+    ``task.losses.adversarial=0.05``.
+    """
+    return AnimatorRecipe(
+        task=AnimatorTaskConfig(
+            network=FaceAnimatorConfig.lite(),
+            rows=16,
+            learning_rate=2e-3,
+            losses=AnimatorLossWeights(
+                reconstruction=4.0,
+                perceptual=0.5,
+                expression=0.1,
+                gaze=5.0,
+                parsing=0.1,
+                adversarial=0.0,
+                flow=2.0,
+            ),
+            discriminator_widths=(128, 128, 96, 64, 48, 24, 16),
+            discriminator_rate=2e-3,
+            hold_share=0.25,
+            scaled_descriptors=True,
+            still_start=True,
+            cache_mib=2048,
+        ),
+        trainer=TrainerConfig(
+            out=Path("runs/open_animator"),
+            steps=20_000,
+            ema_decay=0.995,
+            evaluate_every=2000,
+            tensorboard=True,
+        ),
+        faces=Path("runs/faces"),
+        still_share=0.5,
+        still=StillConfig(motion=RandomMotion(gaze_rad=0.35)),
+    )
+
+
+@recipe
+def toy_animator() -> AnimatorRecipe:
+    """Animator and discriminator of a few thousand weights at 32 px, 30 steps, on made-up clips."""
+    network = FaceAnimatorConfig(
+        widths=(16, 16, 12, 8), style_size=16, directions=4, past_frames=2, future_frames=0, mapping_width=16,
+        mapping_kernel=1, mapping_dilations=(1,), head_layers=2, transform_sizes=(32,), mask_mode="paper",
+    )  # fmt: skip
+    return AnimatorRecipe(
+        task=AnimatorTaskConfig(
+            network=network,
+            rows=4,
+            learning_rate=5e-3,
+            losses=AnimatorLossWeights(
+                perceptual=0, expression=0.01, gaze=1.0, parsing=0, adversarial=0.01, flow=1.0
+            ),
+            discriminator_widths=(8, 8, 8, 8),
+            discriminator_rate=1e-3,
+            adversarial_from_step=15,
+            r1_every=4,
+            scaled_descriptors=True,
+            still_start=True,
+            evaluation_targets=2,
+        ),
+        trainer=TrainerConfig.toy("toy_animator", steps=30),
+        faces=SYNTHETIC,
+        loss_fall=LossFall(loss="animator/reconstruction", factor=1.5),
+    )

@@ -1,0 +1,312 @@
+"""The face animator: source picture and motion around the target to the target picture (section 3.3, App. B.1).
+
+    source ----------------------------> animator --> generated <--> target     Eq. 11-15 (and the flow term, ours)
+    window of descriptors at target ---->                 |
+                                                     discriminator              Eq. 16, R1 now and then
+
+Shape suffixes: B rows, T frames, D descriptor (72), N landmarks (478), H and W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.motion.coefficients import DESCRIPTOR_SIZE
+from train.data.face_clips import FACE_SIZE, FaceClip
+from train.experts import lip_eye_mask
+from train.losses.adversarial import adversarial_loss, discriminator_loss, r1_penalty
+from train.losses.animator import (
+    AnimatorLossWeights,
+    feature_loss,
+    flow_loss,
+    parsing_loss,
+    perceptual_loss,
+    reconstruction_loss,
+)
+from train.networks.picture_discriminator import PictureDiscriminator
+from train.tasks.animator_experts import AnimatorExperts
+from train.tasks.animator_figures import (
+    EvaluationPair,
+    Render,
+    animator_figures,
+    contact_sheet,
+    evaluation_pairs,
+)
+from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
+from train.tasks.face_augmentation import FaceAugmentation
+from train.tasks.face_pairs import FaceBatch, FacePairs
+from train.tasks.protocol import Draw, Update
+
+__all__ = ["AnimatorTask", "AnimatorTaskConfig", "ScaledAnimator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnimatorTaskConfig:
+    """The animator's training.
+
+    Attributes:
+        picture_size: pixels of the pictures that are compared; 0 is the network's own. A smaller power of two
+            trains the encoder and the decoder's levels up to that size, whose colours are a picture themselves.
+        rows: batch size over all processes.
+        learning_rate, discriminator_rate: of Adam; betas, discriminator_betas: its decays.
+        adversarial_from_step: where Eq. 16 and the discriminator begin.
+        r1_gamma, r1_every: weight gamma / 2 of R1, added (times ``r1_every``) at every so manieth step.
+        hold_share: see `FacePairs`; scaled_descriptors: see `train.tasks.descriptor_scale` (landmark space only).
+        still_start: the flow begins at zero, so that an untrained network shows the source where it is.
+        cache_mib, readers: memory for decoded pictures, threads that decode.
+        evaluation_targets: frames of each held-out clip that are shown and measured.
+    """
+
+    network: FaceAnimatorConfig
+    picture_size: int = 0
+    rows: int = 16
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    losses: AnimatorLossWeights = field(default_factory=AnimatorLossWeights)
+    discriminator_widths: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64)
+    discriminator_rate: float = 1e-4
+    discriminator_betas: tuple[float, float] = (0.0, 0.99)
+    adversarial_from_step: int = 0
+    r1_gamma: float = 10.0
+    r1_every: int = 16
+    augmentation: FaceAugmentation = field(default_factory=FaceAugmentation)
+    hold_share: float = 0.0
+    scaled_descriptors: bool = False
+    still_start: bool = False
+    cache_mib: int = 1024
+    readers: int = 2
+    evaluation_targets: int = 4
+
+    def __post_init__(self) -> None:
+        sizes = [8 << level for level in range(len(self.network.widths) - 1)]
+        if self.picture_size not in (0, *sizes):
+            raise ValueError(f"picture_size must be 0 or one of {sizes}, not {self.picture_size}")
+        if self.rows < 1 or self.r1_every < 1 or self.evaluation_targets < 1:
+            raise ValueError("rows, r1_every and evaluation_targets must be at least 1")
+        if len(self.discriminator_widths) < self.levels + 1:
+            raise ValueError(f"discriminator_widths needs {self.levels + 1} numbers for {self.size} px")
+
+    @property
+    def size(self) -> int:
+        """Pixels of the compared pictures."""
+        return self.picture_size or self.network.picture_size
+
+    @property
+    def levels(self) -> int:
+        """Levels of the decoder that are run."""
+        return self.size.bit_length() - 3
+
+
+class ScaledAnimator(nn.Module):
+    """The animator as it is trained: descriptors in training units, pictures of ``size`` pixels."""
+
+    scale_D: Tensor
+
+    def __init__(self, network: FaceAnimatorNetwork, scale_D: Tensor, levels: int) -> None:
+        super().__init__()
+        self.network, self.levels = network, levels
+        self.register_buffer("scale_D", scale_D, persistent=False)
+
+    def forward(self, source_B3HW: Tensor, window_BTD: Tensor) -> tuple[Tensor, Tensor]:
+        """Generated pictures (B, 3, size, size) and their flow (B, 2, size, size), see `Decoder.stages`."""
+        identity_code_BS, features = self.network.encode(source_B3HW)
+        latent_BS = self.network.navigate(identity_code_BS, window_BTD / self.scale_D)
+        return self.network.decoder.stages(latent_BS, features[: self.levels])[-1]
+
+
+class AnimatorTask:
+    """Training and evaluation of the animator, and of its discriminator if Eq. 16 has a weight."""
+
+    averaged = ("animator",)
+
+    def __init__(
+        self,
+        config: AnimatorTaskConfig,
+        groups: Sequence[tuple[float, Sequence[FaceClip]]],
+        experts: AnimatorExperts,
+        *,
+        mirror_sign_E: Tensor | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Args:
+            groups: (share of the rows, clips of both splits); shares are those among training clips.
+            mirror_sign_E: `LandmarkModel.expression_mirror_sign`; needed if the augmentation moves pictures.
+
+        Raises:
+            ValueError: a loss has a weight but no expert, or there is no training clip.
+        """
+        _check_experts(config.losses, experts)
+        torch.manual_seed(seed)
+        self.config, self.experts = config, experts
+        network = FaceAnimatorNetwork(config.network)
+        if config.still_start:
+            for name, parameter in network.decoder.named_parameters():
+                if name.endswith("to_flow.conv.weight"):
+                    nn.init.zeros_(parameter)
+        scale_D = descriptor_scale() if config.scaled_descriptors else torch.ones(DESCRIPTOR_SIZE)
+        self.modules = nn.ModuleDict({"animator": ScaledAnimator(network, scale_D, config.levels)})
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "animator": torch.optim.Adam(
+                self.modules["animator"].parameters(), config.learning_rate, betas=config.betas
+            )
+        }
+        if config.losses.adversarial:
+            discriminator = PictureDiscriminator(config.discriminator_widths[: config.levels + 1])
+            self.modules["discriminator"] = discriminator
+            self.optimisers["discriminator"] = torch.optim.Adam(
+                discriminator.parameters(), config.discriminator_rate, betas=config.discriminator_betas
+            )
+        self._pairs = FacePairs(
+            [(share, [clip for clip in clips if clip.split == "train"]) for share, clips in groups],
+            past_frames=config.network.past_frames,
+            future_frames=config.network.future_frames,
+            hold_share=config.hold_share,
+            augmentation=config.augmentation,
+            mirror_sign_E=mirror_sign_E,
+            cache_mib=config.cache_mib,
+            readers=config.readers,
+        )
+        self.held_out = [clip for _, clips in groups for clip in clips if clip.split == "held_out"]
+        self._evaluated = evaluation_pairs(
+            self.held_out,
+            config.evaluation_targets,
+            config.network.past_frames,
+            config.network.future_frames,
+        )
+        self._batch = ""
+
+    def start_from(self, network: FaceAnimatorNetwork) -> None:
+        """Begin with the weights of an exported network, which takes plain descriptors."""
+        animator = self._animator(self.modules)
+        unfolded = unfold_descriptor_scale(network, animator.scale_D)
+        animator.network.load_state_dict(unfolded.state_dict())
+
+    def exported(self, modules: Mapping[str, nn.Module]) -> FaceAnimatorNetwork:
+        """The network as the engine loads it: on the CPU, plain descriptors."""
+        animator = self._animator(modules)
+        return fold_descriptor_scale(animator.network, animator.scale_D).cpu()
+
+    def to(self, device: torch.device) -> None:
+        """Move the frozen experts."""
+        self.experts.to(device)
+
+    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+        """The animator's step (Eq. 17) and, once Eq. 16 has begun, the discriminator's on the same pictures."""
+        cfg = self.config
+        batch = self._pairs.draw(draw, cfg.rows)
+        self._batch = ", ".join(batch.names)
+        target_B3HW = _shrunk(batch.target_B3HW, cfg.size)
+        generated_B3HW, flow_B2HW = self.modules["animator"].train()(
+            _shrunk(batch.source_B3HW, cfg.network.picture_size), batch.window_BTD
+        )
+        generated_B3HW = generated_B3HW.float()
+        terms = self._terms(generated_B3HW, target_B3HW, flow_B2HW.float(), batch)
+        adversarial = "discriminator" in self.modules and step >= cfg.adversarial_from_step
+        if adversarial:
+            discriminator = self.modules["discriminator"]
+            terms["adversarial"] = adversarial_loss(discriminator(generated_B3HW).float())
+        total = sum(
+            (getattr(cfg.losses, name) * term for name, term in terms.items()),
+            torch.zeros(()).to(target_B3HW),
+        )
+        yield Update("animator", total, {name: term.detach() for name, term in terms.items()})
+        if adversarial:
+            yield self._discriminator_update(target_B3HW, generated_B3HW.detach(), step)
+
+    def _terms(
+        self, generated_B3HW: Tensor, target_B3HW: Tensor, flow_B2HW: Tensor, batch: FaceBatch
+    ) -> dict[str, Tensor]:
+        """Eq. 11 to 15 and the flow term, each where it has a weight, by the name of its weight."""
+        weights, experts, size = self.config.losses, self.experts, self.config.size
+        landmarks_BN3 = batch.target_landmarks_BN3 * (size / FACE_SIZE)
+        mask_B1HW = 1 + weights.mask * lip_eye_mask(landmarks_BN3, size).to(target_B3HW)
+        terms = {"reconstruction": reconstruction_loss(generated_B3HW, target_B3HW, mask_B1HW)}
+        if weights.perceptual and experts.perceptual is not None:
+            with torch.no_grad():
+                maps = experts.perceptual(target_B3HW)
+            terms["perceptual"] = perceptual_loss(experts.perceptual(generated_B3HW), maps, mask_B1HW)
+        if experts.face is not None and any(getattr(weights, name) for name in experts.terms):
+            with torch.no_grad():
+                truth = experts.face(target_B3HW, landmarks_BN3)
+            for name, seen in experts.face(generated_B3HW, landmarks_BN3).items():
+                terms[name] = (parsing_loss if name == "parsing" else feature_loss)(seen, truth[name])
+        if weights.flow:
+            half = FACE_SIZE / 2
+            source_BN2, target_BN2 = (
+                points[..., :2] / half - 1
+                for points in (batch.source_landmarks_BN3, batch.target_landmarks_BN3)
+            )
+            terms["flow"] = flow_loss(flow_B2HW, source_BN2, target_BN2)
+        return terms
+
+    def _discriminator_update(self, real_B3HW: Tensor, generated_B3HW: Tensor, step: int) -> Update:
+        cfg, discriminator = self.config, self.modules["discriminator"]
+        real_B, generated_B = discriminator(real_B3HW).float(), discriminator(generated_B3HW).float()
+        loss = discriminator_loss(real_B, generated_B)
+        log = {"real": real_B.detach().mean(), "generated": generated_B.detach().mean()}
+        if step % cfg.r1_every == 0:
+            with torch.autocast(real_B3HW.device.type, enabled=False):
+                seen_B3HW = real_B3HW.detach().requires_grad_()
+                penalty = r1_penalty(discriminator(seen_B3HW), seen_B3HW)
+            loss = loss + cfg.r1_gamma / 2 * cfg.r1_every * penalty
+            log["r1"] = penalty.detach()
+        return Update("discriminator", loss, log)
+
+    def describe_batch(self) -> str:
+        """Clips and frames of the last batch, source > target."""
+        return self._batch
+
+    def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Held-out figures (see `animator_figures`); none without held-out clips."""
+        if not self._evaluated:
+            return {}
+        animator = self._animator(modules)
+        return animator_figures(self._render(animator), self._evaluated, self.config.size, self.experts)
+
+    def pictures(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
+        """One sheet of held-out pairs: source, target, generated."""
+        if not self._evaluated:
+            return {}
+        render = self._render(self._animator(modules))
+        return {"held_out": contact_sheet(render, self._evaluated, self.config.size)}
+
+    def _animator(self, modules: Mapping[str, nn.Module] | nn.ModuleDict) -> ScaledAnimator:
+        animator = modules["animator"]
+        assert isinstance(animator, ScaledAnimator)
+        return animator
+
+    def _render(self, animator: ScaledAnimator) -> Render:
+        @torch.no_grad()
+        def render(pairs: Sequence[EvaluationPair]) -> NDArray[np.uint8]:
+            device = animator.scale_D.device
+            source = torch.from_numpy(np.stack([pair.clip.rgb(pair.source) for pair in pairs])).to(device)
+            source_B3HW = source.permute(0, 3, 1, 2).float() / 127.5 - 1
+            window_BTD = torch.from_numpy(np.stack([pair.window_TD for pair in pairs])).to(device)
+            rgb_B3HW, _ = animator(_shrunk(source_B3HW, self.config.network.picture_size), window_BTD)
+            bytes_B3HW = (rgb_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+            pictures: NDArray[np.uint8] = bytes_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            return pictures
+
+        return render
+
+
+def _shrunk(rgb_B3HW: Tensor, size: int) -> Tensor:
+    """Pictures at ``size`` pixels, each the mean of those it covers."""
+    return rgb_B3HW if rgb_B3HW.shape[-1] == size else F.adaptive_avg_pool2d(rgb_B3HW, size)
+
+
+def _check_experts(weights: AnimatorLossWeights, experts: AnimatorExperts) -> None:
+    given = {*experts.terms, *(("perceptual",) if experts.perceptual else ())}
+    for name in ("perceptual", "expression", "gaze", "parsing"):
+        if getattr(weights, name) and name not in given:
+            raise ValueError(
+                f"the {name} loss has a weight but no expert: set task.losses.{name}=0 or give one"
+            )

@@ -1,0 +1,217 @@
+"""What an animator is worth on people it never saw: likeness, landmarks, gaze; and a sheet to look at.
+
+Any animator can be judged: it is a callable from pairs to pictures.
+Shape suffixes: B rows, T frames, D descriptor (72), H and W pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.motion.coefficients import GAZE
+from engine.motion.landmark_table import IRIS_CENTRES, RIGID
+from engine.motion.pose import align_similarity, matrix_to_rotation_vector
+from train.data.face_clips import FACE_SIZE, FaceClip
+from train.metrics import landmark_error, peak_signal_to_noise_db, perceptual_distance, picture_similarity
+from train.tasks.animator_experts import AnimatorExperts
+from train.tasks.face_pairs import descriptor_window
+
+__all__ = [
+    "EvaluationPair",
+    "Render",
+    "animator_figures",
+    "contact_sheet",
+    "evaluation_pairs",
+    "iris_shift",
+    "rank_correlation",
+]
+
+_GAZE_YAWS_RAD = tuple(math.pi * 0.1 * step for step in range(-3, 4))
+_GAZE_FACES = 6
+_SHEET_ROWS = 8
+_EYE_CORNERS = ((33, 133), (362, 263))
+_BATCH = 8
+
+ImageArray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPair:
+    """A source frame and a motion of the same clip, whose picture is its frame ``target``.
+
+    Attributes:
+        past, future: reach of the window.
+        yaw_rad: gaze to the image right that is commanded instead of the frame's own; the window then holds.
+    """
+
+    clip: FaceClip
+    source: int
+    target: int
+    past: int
+    future: int
+    yaw_rad: float | None = None
+
+    @property
+    def window_TD(self) -> NDArray[np.float32]:
+        """(past + 1 + future, 72)."""
+        hold = self.yaw_rad is not None
+        window = descriptor_window(self.clip, self.target, self.past, self.future, hold=hold).copy()
+        if self.yaw_rad is not None:
+            window[:, GAZE] = (0.0, self.yaw_rad)
+        return window
+
+
+Render = Callable[[Sequence[EvaluationPair]], ImageArray]
+"""Pictures uint8 (B, size, size, 3) of pairs."""
+
+
+def evaluation_pairs(clips: Sequence[FaceClip], targets: int, past: int, future: int) -> list[EvaluationPair]:
+    """Each clip's first picture as the source, with ``targets`` later ones, evenly spaced to the last."""
+    pairs = []
+    for clip in clips:
+        last = len(clip.pictured) - 1
+        for place in np.linspace(0, last, min(targets, last) + 1)[1:]:
+            source, target = clip.pictured[0], clip.pictured[round(place)]
+            pairs.append(EvaluationPair(clip, int(source), int(target), past, future))
+    return pairs
+
+
+@torch.no_grad()
+def animator_figures(
+    render: Render, pairs: Sequence[EvaluationPair], size: int, experts: AnimatorExperts
+) -> dict[str, float]:
+    """Means over pairs.
+
+    Returns:
+        psnr_db, ssim, and unmoved_psnr_db, unmoved_ssim: those of the source shown as it is. With experts also
+        landmark_error (over the inter-ocular distance, both faces measured alike), perceptual, and the gaze
+        figures of `_gaze_figures`.
+    """
+    batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
+    generated = [picture for batch in batches for picture in render(batch)]
+    target = [_resized(pair.clip.rgb(pair.target), size) for pair in pairs]
+    source = [_resized(pair.clip.rgb(pair.source), size) for pair in pairs]
+    figures = {
+        "psnr_db": _mean(peak_signal_to_noise_db, generated, target),
+        "ssim": _mean(picture_similarity, generated, target),
+        "unmoved_psnr_db": _mean(peak_signal_to_noise_db, source, target),
+        "unmoved_ssim": _mean(picture_similarity, source, target),
+    }
+    device = experts.device
+    if experts.perceptual is not None:
+        distances = [
+            perceptual_distance(
+                experts.perceptual(_tensor(generated[start : start + _BATCH], device)),
+                experts.perceptual(_tensor(target[start : start + _BATCH], device)),
+            )
+            for start in range(0, len(pairs), _BATCH)
+        ]
+        figures["perceptual"] = float(torch.cat(distances).mean())
+    if experts.landmarks is not None:
+        real = np.stack([pair.clip.landmarks_px[pair.target] for pair in pairs]) * (size / FACE_SIZE)
+        figures["landmark_error"] = landmark_error(
+            _landmarks(experts, generated, real), _landmarks(experts, target, real)
+        )
+        figures |= _gaze_figures(render, pairs, size, experts)
+    return figures
+
+
+def _gaze_figures(
+    render: Render, pairs: Sequence[EvaluationPair], size: int, experts: AnimatorExperts
+) -> dict[str, float]:
+    """Response to a gaze turned by up to 0.3 pi either way, all else still, of the first faces.
+
+    Returns:
+        gaze_spearman: rank correlation of commanded yaw and iris shift; gaze_range: iris shift between the ends,
+        over the eye's width; gaze_head_deg: largest turn of the head away from that at yaw 0. Means over faces.
+    """
+    first = {pair.clip.clip: pair for pair in reversed(pairs)}
+    results = []
+    for pair in list(first.values())[-_GAZE_FACES:]:
+        commanded = [dataclasses.replace(pair, target=pair.source, yaw_rad=yaw) for yaw in _GAZE_YAWS_RAD]
+        place = np.repeat(pair.clip.landmarks_px[pair.source][None], len(commanded), 0) * (size / FACE_SIZE)
+        landmarks = _landmarks(experts, list(render(commanded)), place)
+        shift = iris_shift(landmarks)
+        _, rotation, _ = align_similarity(landmarks[len(commanded) // 2][RIGID], landmarks[:, RIGID])
+        turn_rad = np.linalg.norm(matrix_to_rotation_vector(rotation), axis=-1).max()
+        results.append(
+            (rank_correlation(np.array(_GAZE_YAWS_RAD), shift), shift[-1] - shift[0], np.degrees(turn_rad))
+        )
+    names = ("gaze_spearman", "gaze_range", "gaze_head_deg")
+    return dict(zip(names, map(float, np.mean(results, 0)), strict=True))
+
+
+def iris_shift(landmarks_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How far the irises of (B, 478, 3) stand to the image right of the middle between the eye corners, over the
+    width of the eye; mean of both eyes, (B,).
+    """
+    shifts = []
+    for iris, (left, right) in zip(IRIS_CENTRES, _EYE_CORNERS, strict=True):
+        corner_left, corner_right = landmarks_px[:, left, :2], landmarks_px[:, right, :2]
+        axis = corner_right - corner_left
+        away = landmarks_px[:, iris, :2] - (corner_left + corner_right) / 2
+        shifts.append((away * axis).sum(1) / np.square(axis).sum(1))
+    return np.asarray(np.mean(shifts, 0), np.float64)
+
+
+def rank_correlation(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
+    """Spearman's rho of two sequences, equal values sharing their mean rank; 0 if either never changes."""
+    ranks = [
+        (value[:, None] > value[None]).sum(1) + 0.5 * (value[:, None] == value[None]).sum(1)
+        for value in (x, y)
+    ]
+    deviations = [rank - rank.mean() for rank in ranks]
+    norm = math.prod(float(np.linalg.norm(deviation)) for deviation in deviations)
+    return float(deviations[0] @ deviations[1] / norm) if norm else 0.0
+
+
+def contact_sheet(render: Render, pairs: Sequence[EvaluationPair], size: int) -> ImageArray:
+    """Rows of source | target | generated, uint8 (rows x size, 3 x size, 3): one pair of each clip, up to eight."""
+    shown = list({pair.clip.clip: pair for pair in pairs}.values())[:_SHEET_ROWS]
+    rows = [
+        np.concatenate(
+            [_resized(pair.clip.rgb(pair.source), size), _resized(pair.clip.rgb(pair.target), size), picture],
+            1,
+        )
+        for pair, picture in zip(shown, render(shown), strict=True)
+    ]
+    return np.concatenate(rows, 0)
+
+
+def _landmarks(
+    experts: AnimatorExperts, pictures: Sequence[ImageArray], place_px: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    assert experts.landmarks is not None
+    found = []
+    for start in range(0, len(pictures), _BATCH):
+        part = slice(start, start + _BATCH)
+        places = torch.from_numpy(place_px[part]).float().to(experts.device)
+        found.append(experts.landmarks(_tensor(pictures[part], experts.device), places).cpu().numpy())
+    return np.concatenate(found)
+
+
+def _tensor(pictures: Sequence[ImageArray], device: torch.device) -> Tensor:
+    """RGB (B, 3, H, W) in [-1, 1]."""
+    stacked = torch.from_numpy(np.stack(pictures)).to(device)
+    return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _mean(
+    figure: Callable[[ImageArray, ImageArray], float], a: Sequence[ImageArray], b: Sequence[ImageArray]
+) -> float:
+    return float(np.mean([figure(x, y) for x, y in zip(a, b, strict=True)]))
+
+
+def _resized(rgb: ImageArray, size: int) -> ImageArray:
+    if rgb.shape[0] == size:
+        return rgb
+    return np.asarray(cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
