@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 import typing
 from collections.abc import Sequence
@@ -20,25 +21,36 @@ def override(config: _Config, assignments: Sequence[str]) -> _Config:
     """Return ``config`` with ``trainer.steps=100``-like assignments applied.
 
     Raises:
-        CommandInvalid: an assignment has no ``=``, names no field, or its value is of the wrong type.
+        CommandInvalid: an assignment has no ``=``, names no field, or its value is of the wrong type or out of range.
     """
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator:
             raise CommandInvalid(f"'{assignment}' is not KEY=VALUE")
-        config = _assign(config, key.split("."), text, key)
+        config = _assign(config, key.split("."), text, "")
     return config
 
 
-def _assign(config: Any, path: Sequence[str], text: str, full: str) -> Any:
+def _assign(config: Any, path: Sequence[str], text: str, above: str) -> Any:
+    """``config``, which is the setting ``above`` (with a dot at its end), with a part of it changed."""
+    name, full = path[0], f"{above}{path[0]}"
+    if isinstance(config, type) or not dataclasses.is_dataclass(config):
+        raise CommandInvalid(f"'{above.rstrip('.')}' has no parts to set")
     hints = typing.get_type_hints(type(config))
-    name = path[0]
     if name not in hints:
-        raise CommandInvalid(f"no setting '{full}': {type(config).__name__} has {', '.join(hints)}")
-    if len(path) > 1:
-        return dataclasses.replace(config, **{name: _assign(getattr(config, name), path[1:], text, full)})
+        near = difflib.get_close_matches(name, hints, n=2)
+        hint = (
+            f"did you mean {' or '.join(above + n for n in near)}?"
+            if near
+            else f"there are {', '.join(hints)}"
+        )
+        raise CommandInvalid(f"no setting '{full}'; {hint}")
+    value = getattr(config, name)
     try:
-        return dataclasses.replace(config, **{name: _parse(hints[name], text)})
+        changed = _assign(value, path[1:], text, f"{full}.") if len(path) > 1 else _parse(hints[name], text)
+        return dataclasses.replace(config, **{name: changed})
+    except CommandInvalid:
+        raise
     except (TypeError, ValueError) as error:
         raise CommandInvalid(f"{full}={text}: {error}") from error
 
@@ -49,6 +61,10 @@ def _parse(kind: Any, text: str) -> Any:
         if text.lower() == "none" and type(None) in arguments:
             return None
         return _parse(next(a for a in arguments if a is not type(None)), text)
+    if origin is typing.Literal:
+        if text not in arguments:
+            raise ValueError(f"must be {' or '.join(map(str, arguments))}")
+        return text
     if origin is tuple:
         parts = [part for part in text.strip("()").split(",") if part]
         return tuple(_parse(arguments[0], part) for part in parts)
@@ -58,4 +74,4 @@ def _parse(kind: Any, text: str) -> Any:
         return text.lower() in ("true", "1")
     if kind in (int, float, str, Path):
         return kind(text)
-    raise ValueError(f"a {kind} cannot be set from the command line; set its parts")
+    raise ValueError("cannot be set as a whole from the command line; set its parts")

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.errors import InputError, NonFiniteLoss
+from engine.errors import InputError, NonFiniteLoss, OutputUnwritable
 from train.checkpointing import Place, load_checkpoint, save_checkpoint
 from train.distributed import Processes, open_processes
 from train.reporting import Meters, Reporter
@@ -242,8 +242,15 @@ class _Run:
 
     def _save(self) -> None:
         meters = self.meters.state(self.processes)
+        problem: OutputUnwritable | None = None
         if self.processes.is_leader:
-            save_checkpoint(self.config.out / CHECKPOINT, self.place, self.task, self.averaged, meters)
+            try:
+                save_checkpoint(self.config.out / CHECKPOINT, self.place, self.task, self.averaged, meters)
+            except OutputUnwritable as error:
+                problem = error
+        told = self.processes.texts(str(problem or ""))[0]
+        if told:
+            raise problem or OutputUnwritable(told)
 
     def _resume(self) -> Place:
         """Load the checkpoint if there is one; make sure that all processes begin alike."""

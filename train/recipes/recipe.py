@@ -14,6 +14,7 @@ A recipe that trains derives from `TrainingRecipe` and says how its experiment i
 from __future__ import annotations
 
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from train.distributed import is_leader
 from train.tasks.protocol import Task
 from train.trainer import TrainerConfig, TrainingResult, config_json, train
 
-__all__ = ["Experiment", "LossFall", "Recipe", "TrainingRecipe", "recipe", "registered"]
+__all__ = ["Experiment", "LossFall", "Recipe", "TrainingRecipe", "first_sentence", "recipe", "registered"]
 
 _log = logging.getLogger(__name__)
 
@@ -105,6 +106,12 @@ def recipe(function: _Function) -> _Function:
     assert known is None or known.__module__ == function.__module__, f"two recipes are called {name}"
     _REGISTERED[name] = function
     return function
+
+
+def first_sentence(function: Callable[..., Any]) -> str:
+    """What a recipe's docstring says first, on one line."""
+    text = " ".join((function.__doc__ or "").split())
+    return re.split(r"(?<!\bEq)(?<!\bApp)(?<!e\.g)(?<!i\.e)\. ", text, maxsplit=1)[0].removesuffix(".")
 
 
 def registered() -> dict[str, Callable[[], Recipe]]:
