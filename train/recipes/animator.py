@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from engine.animator import FaceAnimatorConfig
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
+from train.data import face_pack
 from train.data.face_clips import FaceClip, load_face_clips
 from train.data.random_motion import RandomMotion
 from train.data.still_clips import StillConfig, still_clips
@@ -30,8 +31,10 @@ from train.trainer import TrainerConfig, TrainingResult
 
 __all__ = [
     "AnimatorRecipe",
+    "FacePackRecipe",
     "open_animator",
     "paper_animator",
+    "prepare_faces",
     "table4_full",
     "table4_without_mask",
     "table4_without_parsing",
@@ -81,11 +84,11 @@ class AnimatorRecipe(TrainingRecipe):
             from train.data.synthetic_faces import synthetic_face_clips
 
             return [(1.0, synthetic_face_clips(clips=3, frames=8))]
-        groups: list[tuple[float, Sequence[FaceClip]]] = [(1 - self.still_share, load_face_clips(self.faces))]
+        groups: list[tuple[float, Sequence[FaceClip]]] = []
+        if self.still_share < 1 or (self.faces / "manifest.jsonl").is_file():
+            groups.append((1 - self.still_share, load_face_clips(self.faces)))
         if self.still_share:
-            from train.data.face_pack import load_still_portraits
-
-            portraits = [p for p in load_still_portraits(self.faces) if p.split == "train"]
+            portraits = [p for p in face_pack.load_still_portraits(self.faces) if p.split == "train"]
             groups.append(
                 (
                     self.still_share,
@@ -111,6 +114,21 @@ class AnimatorRecipe(TrainingRecipe):
             sections["animator"] = "neural"
         network = task.exported(result.averaged)
         export_network(folder, "animator", network, sections=sections, training=record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacePackRecipe(face_pack.FacePackConfig):
+    """Pictures and motion in one archive."""
+
+    def run(self) -> Mapping[str, Any]:
+        """Pack, and say how much went in."""
+        return face_pack.build_face_pack(self)
+
+
+@recipe
+def prepare_faces() -> FacePackRecipe:
+    """Films and stills for the animator in one archive: ``prepared=FOLDER portraits=FOLDER,FOLDER out=FOLDER``."""
+    return FacePackRecipe(prepared=PREPARED, out=Path("runs/faces"))
 
 
 def _mirror_sign() -> Tensor:
@@ -299,7 +317,7 @@ def open_animator() -> AnimatorRecipe:
 
 @recipe
 def toy_animator() -> AnimatorRecipe:
-    """Animator and discriminator of a few thousand weights at 32 px, 30 steps, on made-up clips."""
+    """Animator and discriminator of a few thousand weights at 32 px, 20 steps, on made-up clips."""
     network = FaceAnimatorConfig(
         widths=(16, 16, 12, 8), style_size=16, directions=4, past_frames=2, future_frames=0, mapping_width=16,
         mapping_kernel=1, mapping_dilations=(1,), head_layers=2, transform_sizes=(32,), mask_mode="paper",
@@ -314,13 +332,13 @@ def toy_animator() -> AnimatorRecipe:
             ),
             discriminator_widths=(8, 8, 8, 8),
             discriminator_rate=1e-3,
-            adversarial_from_step=15,
+            adversarial_from_step=12,
             r1_every=4,
             scaled_descriptors=True,
             still_start=True,
             evaluation_targets=2,
         ),
-        trainer=TrainerConfig.toy("toy_animator", steps=30),
+        trainer=TrainerConfig.toy("toy_animator", steps=20),
         faces=SYNTHETIC,
         loss_fall=LossFall(loss="animator/reconstruction", factor=1.5),
     )

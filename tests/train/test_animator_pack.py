@@ -1,0 +1,81 @@
+"""The pack of films and stills: what goes in comes out, thinned; and what cannot be used is said."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train
+from engine.errors import CommandInvalid, InputError
+from train.data.face_clips import FaceClip, encode_jpeg, load_face_clips, save_face_clip
+from train.data.face_pack import load_still_portraits
+from train.data.manifest import ClipRecord, write_manifest
+from train.data.synthetic_faces import synthetic_face_clips
+
+_PORTRAIT = Path(__file__).resolve().parents[2] / "engine" / "assets" / "portrait.jpg"
+
+
+@pytest.fixture(scope="module")
+def film() -> FaceClip:
+    return synthetic_face_clips(clips=1, frames=7)[0]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, film: FaceClip) -> Path:
+    folder = tmp_path / "prepared"
+    (folder / "faces").mkdir(parents=True)
+    pictures = [encode_jpeg(film.rgb(frame)) for frame in range(film.frames)]
+    save_face_clip(folder / "faces" / "film.safetensors", pictures, film.landmarks_px, film.descriptors)
+    record = ClipRecord(
+        clip="film", person="someone", split="train", licence="CC0", credit="us", frames=7, has_sound=False
+    )
+    write_manifest(folder / "manifest.jsonl", [record])
+    return folder
+
+
+def _pack(out: Path, *settings: str) -> dict[str, float]:
+    return dict(train.run("prepare_faces", [f"out={out}", *settings]))
+
+
+def test_a_pack_holds_thinned_films_and_stills(tmp_path: Path, prepared: Path, film: FaceClip) -> None:
+    portraits = tmp_path / "portraits"
+    portraits.mkdir()
+    for name in ("sam-neutral.jpg", "sam-smile.jpg", "composite-x.jpg"):
+        shutil.copy(_PORTRAIT, portraits / name)
+    (portraits / "notes.txt").write_text("no picture")
+    (portraits / "broken.jpg").write_bytes(b"no picture either")
+    figures = _pack(tmp_path / "pack", f"prepared={prepared}", f"portraits={portraits}", "every=3")
+    assert (figures["films"], figures["film_pictures"], figures["stills"]) == (1, 3, 3)
+    with zipfile.ZipFile(tmp_path / "pack.zip") as archive:
+        archive.extractall(tmp_path / "carried")
+
+    (clip,) = load_face_clips(tmp_path / "carried")
+    assert clip.pictured.tolist() == [0, 3, 6]
+    assert np.array_equal(clip.descriptors, film.descriptors)
+    assert np.abs(clip.landmarks_px[3] - film.landmarks_px[3]).max() < 0.1
+    assert np.abs(clip.rgb(3).astype(int) - film.rgb(3)).mean() < 4
+    stills = load_still_portraits(tmp_path / "carried")
+    assert [(still.person, still.split) for still in stills] == [
+        ("composite-x", "held_out"), ("sam", "train"), ("sam", "train"),
+    ]  # fmt: skip
+    assert stills[0].rgb.shape == (256, 256, 3)
+    assert 0 < stills[0].landmarks_px[:, :2].min() < stills[0].landmarks_px[:, :2].max() < 256
+
+
+def test_a_pack_that_is_too_large_says_what_to_change(tmp_path: Path, prepared: Path) -> None:
+    with pytest.raises(InputError, match="raise every=1 or lower quality"):
+        _pack(tmp_path / "pack", f"prepared={prepared}", "every=1", "most_mib=0.001")
+    with pytest.raises(CommandInvalid, match="quality"):
+        _pack(tmp_path / "pack", "quality=0")
+
+
+def test_missing_or_damaged_stills_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="prepare_faces"):
+        load_still_portraits(tmp_path)
+    (tmp_path / "stills.safetensors").write_bytes(b"\x08" + bytes(30))
+    with pytest.raises(InputError, match="make the pack again"):
+        load_still_portraits(tmp_path)
