@@ -36,7 +36,8 @@ class DenoiserConfig:
 
     ``initial_flag`` adds one condition channel that tells whether the initial pose is given, so that one
     network, trained with the initial pose dropped at times, is both models of Eq. 3. The release has no such
-    channel. ``prior_window`` > 0 adds the closed-form prediction for Gaussian motion over windows up to that
+    channel. ``attention`` False leaves the attention out of each block and keeps its convolutions (Table 7).
+    ``prior_window`` > 0 adds the closed-form prediction for Gaussian motion over windows up to that
     length (`MotionPrior`) to the network's, which then starts from zero and learns the difference.
     """
 
@@ -46,6 +47,7 @@ class DenoiserConfig:
     width: int = 256
     blocks: int = 20
     attention_layers: int = 2
+    attention: bool = True
     heads: int = 8
     feed_forward_factor: int = 4
     dilations: tuple[int, ...] = (0, 1, 2)
@@ -58,7 +60,7 @@ class DenoiserConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             size = getattr(self, field.name)
-            least = 0 if field.name in ("initial_flag", "prior_window") else 1
+            least = 0 if field.name in ("initial_flag", "attention", "prior_window") else 1
             if isinstance(size, int) and size < least:
                 raise ValueError(f"{field.name} must be positive, not {size}")
         if self.width % self.heads:
@@ -100,7 +102,7 @@ class Condition:
     """What one window hands to every diffusion step.
 
     ``local``: one (B, T, D) projection for each block. ``position``: one (H, T, T) score for each attention
-    layer.
+    layer; none without attention.
     """
 
     local: tuple[Tensor, ...]
@@ -178,17 +180,20 @@ class _FeedForward(nn.Module):
 
 
 class _AttentionBlock(nn.Module):
-    """Pre-norm attention, then pre-norm feed-forward."""
+    """Pre-norm attention, then pre-norm feed-forward; without attention the feed-forward alone."""
 
     def __init__(self, config: DenoiserConfig, dilation: int) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(config.width)
-        self.norm_2 = nn.LayerNorm(config.width)
-        self.attention = _GatedAttention(config.width, config.heads, config.kernels)
+        self.attention: _GatedAttention | None = None
+        if config.attention:
+            self.norm_2 = nn.LayerNorm(config.width)
+            self.attention = _GatedAttention(config.width, config.heads, config.kernels)
         self.feed_forward = _FeedForward(config.width, config.feed_forward_factor, dilation)
 
-    def forward(self, x_BTD: Tensor, position_HTT: Tensor) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.norm_2(x_BTD), position_HTT)
+    def forward(self, x_BTD: Tensor, position_HTT: Tensor | None) -> Tensor:
+        if self.attention is not None and position_HTT is not None:
+            x_BTD = x_BTD + self.attention(self.norm_2(x_BTD), position_HTT)
         y: Tensor = x_BTD + self.feed_forward(self.norm_1(x_BTD))
         return y
 
@@ -210,8 +215,8 @@ class _ResidualBlock(nn.Module):
         self, x_BTD: Tensor, step_BTS: Tensor, local_BTD: Tensor, position: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
         y_BTD = self.body_in(x_BTD + self.step_proj(step_BTS) + local_BTD)
-        for block, position_HTT in zip(self.attention_blocks, position, strict=True):
-            y_BTD = block(y_BTD, position_HTT)
+        for index, block in enumerate(self.attention_blocks):
+            y_BTD = block(y_BTD, position[index] if position else None)
         gate_BTD, filter_BTD = self.body_out(y_BTD).chunk(2, dim=-1)
         residual_BTD, skip_BTD = self.out_proj(torch.sigmoid(gate_BTD) * torch.tanh(filter_BTD)).chunk(
             2, dim=-1

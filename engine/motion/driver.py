@@ -89,14 +89,20 @@ class MotionNetworks:
 
 
 def _window(folder: WeightsFolder, part: str, device: torch.device) -> PoseWindow:
-    denoiser = PoseDenoiser(from_mapping(DenoiserConfig, folder.section(part), part))
-    load_into(denoiser, folder.tensors(f"{part}.safetensors"), f"{part}.safetensors")
-    denoiser.to(device)
+    denoiser = _denoiser(folder, part, device)
+    plain = f"{part}_unconditional"
+    unconditional = _denoiser(folder, plain, device) if folder.section(plain) else None
     config = from_mapping(PoseWindowConfig, folder.section(f"{part}_window"), f"{part}_window")
     try:
-        return PoseWindow(denoiser, config)
+        return PoseWindow(denoiser, config, unconditional=unconditional)
     except ValueError as error:
         raise WeightsCorrupt(f"config.json section '{part}_window': {error}") from error
+
+
+def _denoiser(folder: WeightsFolder, part: str, device: torch.device) -> PoseDenoiser:
+    denoiser = PoseDenoiser(from_mapping(DenoiserConfig, folder.section(part), part))
+    load_into(denoiser, folder.tensors(f"{part}.safetensors"), f"{part}.safetensors")
+    return denoiser.to(device)
 
 
 class _Hops:

@@ -19,14 +19,14 @@ Shape suffixes: B sessions, W window, H hop, C channels, M prosody (320).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from engine.motion.denoiser import PoseDenoiser
+from engine.motion.denoiser import Condition, PoseDenoiser
 from engine.motion.sampler import Denoise, ddim, guide
 from engine.motion.schedule import DiffusionSchedule
 from engine.streaming import Rows, State, row_mask
@@ -41,7 +41,8 @@ _GENERATOR_DEVICE = "cpu"
 class PoseWindowConfig:
     """How poses are sampled, and in which units the denoiser works.
 
-    ``guidance`` is gamma of Eq. 3; None takes one conditional pass, as the release does. ``mean`` and ``std``
+    ``guidance`` is gamma of Eq. 3, between the two answers of a denoiser with ``initial_flag``, or those of
+    two networks; None takes one conditional pass, as the release does. ``mean`` and ``std``
     normalise residual poses (p - p_0), ``initial_mean`` and ``initial_std`` the initial pose p_0, channel by
     channel; empty means 0 and 1. ``limit`` clips predicted clean residuals, in normalised units. ``spacing``
     1 spaces steps evenly, 3 spends most of them on little noise, where a hop is decided; ``order`` and
@@ -117,18 +118,31 @@ class PoseWindow:
     session."""
 
     def __init__(
-        self, denoiser: PoseDenoiser, config: PoseWindowConfig, schedule: DiffusionSchedule | None = None
+        self,
+        denoiser: PoseDenoiser,
+        config: PoseWindowConfig,
+        schedule: DiffusionSchedule | None = None,
+        unconditional: PoseDenoiser | None = None,
     ) -> None:
         """Precompute everything that no session changes.
+
+        Args:
+            unconditional: the second model of Eq. 3, trained with the initial pose at zero; None where
+                ``denoiser`` is both.
 
         Raises:
             ValueError: the config does not fit the denoiser.
         """
         channels = denoiser.config.channels
         device = next(denoiser.parameters()).device
-        if config.guidance is not None and not denoiser.config.initial_flag:
-            raise ValueError("guidance needs a denoiser with initial_flag; set guidance to None for this one")
+        if config.guidance is not None and unconditional is None and not denoiser.config.initial_flag:
+            raise ValueError(
+                "guidance needs a denoiser with initial_flag or an unconditional one; set guidance to None"
+            )
+        if unconditional is not None and unconditional.config != denoiser.config:
+            raise ValueError("the unconditional denoiser must have the layout of the other one")
         self.denoiser = denoiser
+        self.unconditional = unconditional
         self.config = config
         self.schedule = schedule or DiffusionSchedule.linear(denoiser.config.diffusion_steps)
         self._steps = self.schedule.subsample(config.steps, config.spacing)
@@ -139,6 +153,9 @@ class PoseWindow:
         self._known_W = torch.arange(config.window, device=device) < config.window - config.hop
         with torch.no_grad():
             self._position = denoiser.position_scores(config.window)
+            self._plain_position = (
+                None if unconditional is None else unconditional.position_scores(config.window)
+            )
 
     def init_state(self, initial_BC: Tensor, seeds: Sequence[int]) -> PoseWindowState:
         """Sessions before their first frame.
@@ -208,23 +225,47 @@ class PoseWindow:
         return torch.stack(draws, dim=1).to(state.noise_BWC.device)
 
     def _denoise(self, state: PoseWindowState) -> Denoise:
-        """Noise prediction for this window: one pass, or with guidance one pass over twice the rows (Eq.
-        3)."""
+        """Noise prediction for this window: one pass; with guidance a second one without the initial pose (Eq. 3),
+        over twice the rows where one network is both models.
+        """
         guidance, rows = self.config.guidance, state.batch
         initial_BC = (state.initial_BC - self._initial_mean_C) / self._initial_std_C
-        prosody_BWM, has_initial_B = state.prosody_BWM, None
-        if guidance is not None:
-            prosody_BWM, initial_BC = torch.cat([prosody_BWM] * 2), torch.cat([initial_BC] * 2)
-            has_initial_B = torch.arange(2 * rows, device=initial_BC.device) < rows
-        condition = self.denoiser.condition(prosody_BWM, initial_BC, has_initial_B, self._position)
         clean_W = self._known_W & (self.config.known_frames == "clean")
 
-        def denoise(x_BWC: Tensor, step: float) -> Tensor:
-            step_BW = x_BWC.new_full((1, self.config.window), step).masked_fill(clean_W, 0.0)
+        def steps(x_BWC: Tensor, step: float) -> Tensor:
+            return x_BWC.new_full((1, self.config.window), step).masked_fill(clean_W, 0.0)
+
+        if guidance is None or self.unconditional is not None:
+            condition = self.denoiser.condition(state.prosody_BWM, initial_BC, position=self._position)
             if guidance is None:
-                return self.denoiser.denoise(x_BWC, step_BW, condition)
-            both = self.denoiser.denoise(torch.cat([x_BWC, x_BWC]), step_BW, condition)
+                return lambda x_BWC, step: self.denoiser.denoise(x_BWC, steps(x_BWC, step), condition)
+            return self._two_networks(state, condition, guidance, steps)
+        has_initial_B = torch.arange(2 * rows, device=initial_BC.device) < rows
+        twice = torch.cat([state.prosody_BWM] * 2), torch.cat([initial_BC] * 2)
+        both_condition = self.denoiser.condition(*twice, has_initial_B, self._position)
+
+        def denoise(x_BWC: Tensor, step: float) -> Tensor:
+            both = self.denoiser.denoise(torch.cat([x_BWC, x_BWC]), steps(x_BWC, step), both_condition)
             return guide(both[:rows], both[rows:], guidance)
+
+        return denoise
+
+    def _two_networks(
+        self,
+        state: PoseWindowState,
+        condition: Condition,
+        guidance: float,
+        steps: Callable[[Tensor, float], Tensor],
+    ) -> Denoise:
+        plain = self.unconditional
+        assert plain is not None
+        no_initial_BC = torch.zeros_like(state.initial_BC)
+        plain_condition = plain.condition(state.prosody_BWM, no_initial_BC, position=self._plain_position)
+
+        def denoise(x_BWC: Tensor, step: float) -> Tensor:
+            step_BW = steps(x_BWC, step)
+            with_initial = self.denoiser.denoise(x_BWC, step_BW, condition)
+            return guide(with_initial, plain.denoise(x_BWC, step_BW, plain_condition), guidance)
 
         return denoise
 

@@ -134,3 +134,30 @@ def test_lite_is_small() -> None:
 def test_config_refuses_nonsense(values: dict[str, int]) -> None:
     with pytest.raises(ValueError):
         dataclasses.replace(LITE, **values)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_without_attention_a_frame_sees_as_far_as_the_convolutions_reach() -> None:
+    config = dataclasses.replace(LITE, attention=False, blocks=3, prior_window=0)
+    network = _network(config)
+    assert not network.position_scores(40)
+    assert not any("attention.in_proj" in name for name in network.state_dict())
+    x, prosody, initial, step = (
+        torch.zeros(1, 40, 6),
+        torch.zeros(1, 40, 320),
+        torch.zeros(1, 6),
+        torch.tensor([9.0]),
+    )
+    moved = x.clone()
+    moved[0, 20] = 1.0
+    change = (network(moved, prosody, initial, step) - network(x, prosody, initial, step)).abs().sum((0, 2))
+    # Dilations 0, 1, 2 in turn, two layers of three taps each: 2 + 4 frames either side.
+    assert change[20] > 0
+    assert torch.all(change[14:27] > 0)
+    assert torch.all(change[:14] == 0)
+    assert torch.all(change[27:] == 0)
+    attending = _network(dataclasses.replace(config, attention=True))
+    change = (
+        (attending(moved, prosody, initial, step) - attending(x, prosody, initial, step)).abs().sum((0, 2))
+    )
+    assert torch.all(change > 0)

@@ -204,3 +204,32 @@ def test_config_must_fit_the_network_and_the_batch() -> None:
         _window(dataclasses.replace(CONFIG, std=(1.0, 1.0)))
     with pytest.raises(ValueError, match="seeds"):
         _window().init_state(_initial(), [1])
+
+
+@pytest.mark.parametrize(("guidance", "alone"), [(1.0, "conditional"), (0.0, "unconditional")])
+def test_two_networks_are_guided_between_what_each_says_alone(guidance: float, alone: str) -> None:
+    """Eq. 3 with two networks: gamma 1 is the conditional one, gamma 0 the other, which sees no initial pose."""
+    network = dataclasses.replace(TINY, initial_flag=False, prior_window=0)
+    torch.manual_seed(1)
+    networks = {name: PoseDenoiser(network).eval() for name in ("conditional", "unconditional")}
+    config = dataclasses.replace(CONFIG, guidance=guidance)
+    both = PoseWindow(networks["conditional"], config, unconditional=networks["unconditional"])
+    single = PoseWindow(networks[alone], dataclasses.replace(config, guidance=None))
+    initial = _initial() if alone == "conditional" else torch.zeros(ROWS, 6)
+    guided = _run(both, _prosody(4), both.init_state(_initial(), SEEDS))
+    assert torch.allclose(guided, _run(single, _prosody(4), single.init_state(initial, SEEDS)), atol=1e-5)
+    between = PoseWindow(
+        networks["conditional"],
+        dataclasses.replace(config, guidance=0.4),
+        unconditional=networks["unconditional"],
+    )
+    mixed = _run(between, _prosody(4), between.init_state(_initial(), SEEDS))
+    assert (mixed - guided).abs().max() > 1e-3
+
+
+def test_unconditional_network_of_another_layout_is_refused() -> None:
+    plain = dataclasses.replace(TINY, initial_flag=False)
+    with pytest.raises(ValueError, match="layout"):
+        PoseWindow(PoseDenoiser(TINY), CONFIG, unconditional=PoseDenoiser(plain))
+    with pytest.raises(ValueError, match="guidance needs"):
+        PoseWindow(PoseDenoiser(plain), CONFIG)
