@@ -16,10 +16,18 @@ from safetensors.torch import load_file, save_file
 from engine.config import FORMAT_VERSION
 from engine.errors import WeightsCorrupt, WeightsNotFound
 
-__all__ = ["WeightsFolder", "list_weights", "load_into", "resolve_weights", "save_tensors", "write_checksums"]
+__all__ = [
+    "CHECKSUMS",
+    "WeightsFolder",
+    "list_weights",
+    "load_into",
+    "resolve_weights",
+    "save_tensors",
+    "write_checksums",
+]
 
 _BUNDLED = Path(__file__).resolve().parent / "weights"
-_CHECKSUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,7 @@ def verify_checksums(folder: Path) -> None:
     Raises:
         WeightsCorrupt: the list is missing or malformed, a file is missing, unlisted (safetensors, config) or differs.
     """
-    listing = folder / _CHECKSUMS
+    listing = folder / CHECKSUMS
     try:
         lines = listing.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -117,11 +125,11 @@ def verify_checksums(folder: Path) -> None:
         listed[name] = digest
     for path in _checked_files(folder):
         if path.name not in listed:
-            raise WeightsCorrupt(f"{path} is not listed in {_CHECKSUMS}")
+            raise WeightsCorrupt(f"{path} is not listed in {CHECKSUMS}")
     for name, digest in listed.items():
         path = folder / name
         if not path.is_file():
-            raise WeightsCorrupt(f"{path} is listed in {_CHECKSUMS} but missing")
+            raise WeightsCorrupt(f"{path} is listed in {CHECKSUMS} but missing")
         if _sha256(path) != digest:
             raise WeightsCorrupt(f"{path} differs from its checksum; fetch or export the weights again")
 
@@ -129,7 +137,7 @@ def verify_checksums(folder: Path) -> None:
 def write_checksums(folder: Path) -> None:
     """Write ``SHA256SUMS`` over ``config.json`` and every safetensors file of ``folder``."""
     text = "".join(f"{_sha256(path)}  {path.name}\n" for path in _checked_files(folder))
-    (folder / _CHECKSUMS).write_text(text, encoding="utf-8")
+    (folder / CHECKSUMS).write_text(text, encoding="utf-8")
 
 
 def save_tensors(

@@ -15,7 +15,7 @@ from engine.avatar import Avatar
 from engine.checkpoint import WeightsFolder
 from engine.drive import Drive
 from engine.errors import BackendUnavailable, NoFaceFound, VideoUnreadable
-from engine.finish import VisibleLabel
+from engine.finish import Finish, Marking
 from engine.motion.coefficients import Coefficients
 from engine.motion.driver import MotionNetworks
 from engine.motion.landmark_model import LandmarkModel
@@ -31,7 +31,12 @@ __all__ = ["Engine", "load_engine"]
 _BACKENDS = ("eager",)
 
 
-def load_engine(weights: str | Path = "default", device: str = "auto", backend: str = "auto") -> Engine:
+def load_engine(
+    weights: str | Path = "default",
+    device: str = "auto",
+    backend: str = "auto",
+    marking: Marking | None = None,
+) -> Engine:
     """Load and verify weights.
 
     Args:
@@ -39,26 +44,28 @@ def load_engine(weights: str | Path = "default", device: str = "auto", backend: 
         device: "auto", "cpu" or "cuda"; where the networks run. "auto" is the CPU for the small networks beside the
             geometric animator, which runs there, and a GPU, if there is one, beside the neural one.
         backend: "auto" or "eager".
+        marking: what the invisible mark in every frame says; None says nothing, but it is there.
 
     Raises:
+        CommandInvalid: the marking's tag does not fit.
         WeightsNotFound, WeightsCorrupt: see the message.
         BackendUnavailable: the device or backend is not on this machine.
     """
     if backend not in ("auto", *_BACKENDS):
         raise BackendUnavailable(f"backend '{backend}' is not there; choose auto or {', '.join(_BACKENDS)}")
     folder = WeightsFolder.open(weights)
-    return Engine(folder, _device(device, folder.config.get("animator") == "neural"))
+    return Engine(folder, _device(device, folder.config.get("animator") == "neural"), marking or Marking())
 
 
 class Engine:
     """Made by ``load_engine``. Weights are never changed, so sessions may run side by side, one thread each."""
 
-    def __init__(self, folder: WeightsFolder, device: torch.device) -> None:
+    def __init__(self, folder: WeightsFolder, device: torch.device, marking: Marking) -> None:
         self.weights_path = folder.path
         self.space = load_space(folder)
         self.networks = MotionNetworks.load(folder, device)
         self.animator = load_animator(folder, self.model, device)
-        self.label = VisibleLabel(CROP_SIZE, CROP_SIZE)
+        self.finish = Finish(CROP_SIZE, CROP_SIZE, marking)
         self.landmarker = FaceLandmarker()
 
     @property

@@ -11,6 +11,7 @@
     |   |   |-- AudioInvalid        samples of the wrong shape, type or value
     |   |   `-- AudioUnreadable     a file that holds no sound that we can decode
     |   |-- VideoUnreadable
+    |   |-- ManifestUnreadable      the signed note beside a film is damaged or not ours
     |   `-- CommandInvalid          a control value out of its range
     |-- OutputUnwritable            the place to write to is missing, full or forbidden
     |-- WeightsError
@@ -44,6 +45,7 @@ __all__ = [
     "ImageTooLarge",
     "ImageUnreadable",
     "InputError",
+    "ManifestUnreadable",
     "MissingDependency",
     "NoFaceFound",
     "NonFiniteLoss",
@@ -100,6 +102,10 @@ class AudioUnreadable(AudioError):
 
 class VideoUnreadable(InputError):
     """A file that holds no film that can be decoded."""
+
+
+class ManifestUnreadable(InputError):
+    """The signed note beside a film is damaged or not ours."""
 
 
 class CommandInvalid(InputError):

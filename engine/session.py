@@ -49,7 +49,7 @@ class Frame:
     """One finished picture.
 
     Attributes:
-        rgb: uint8 (256, 256, 3), labelled.
+        rgb: uint8 (256, 256, 3), labelled and marked.
         index: number of the frame in the session; pts_samples: its time at 16 kHz (640 x index).
         descriptor: (72,) float32, the motion that it shows.
         speaking: whether the voice gate was open.
@@ -221,7 +221,7 @@ class Session:
         descriptor = window[self._engine.animator.past_frames]
         rgb = self._engine.animator.render(self._avatar.prepared, window, intensity=self._intensity)
         self._probe("animator")
-        rgb = self._engine.label.apply(rgb)
+        rgb = self._engine.finish.apply(rgb)
         self._probe("finish")
         self._next += 1
         return Frame(rgb, index, index * SAMPLES_PER_FRAME, descriptor, speaking, self._generation)

@@ -10,6 +10,12 @@ import pytest
 _ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_configuration_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Programs that tests start make their signing key here, not in the home of whoever runs the tests."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))
+
+
 def _optional_folder(variable: str, default: str) -> Path:
     folder = Path(os.environ.get(variable, _ROOT.parent / "shared" / default))
     if not folder.is_dir():

@@ -25,6 +25,11 @@ app = typer.Typer(
 weights_app = typer.Typer(no_args_is_help=True, help="List, verify, import and check weights folders.")
 app.add_typer(weights_app, name="weights")
 
+Tag = Annotated[int, typer.Option(min=0, max=2**24 - 1, help="Number that the invisible watermark carries.")]
+KeyFile = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="File with a secret: only who has it can find the watermark. Without it, anybody can."),
+]
 Weights = Annotated[str, typer.Option(help="Name of bundled weights, or a folder.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")]
 
@@ -69,9 +74,12 @@ def render(
         float,
         typer.Option(min=0.0, max=1.0, help="How much of the motion: 0 a still neutral face, 1 all of it."),
     ] = 1.0,
+    tag: Tag = 0,
+    key_file: KeyFile = None,
     weights: Weights = "default",
 ) -> None:
-    """Make a film of PORTRAIT speaking AUDIO."""
+    """Make a film of PORTRAIT speaking AUDIO, and its signed manifest beside it."""
+    from clients.cli.marking import marking
     from clients.cli.render import GENERATED, RenderRequest, parse_drive, parse_gaze, render_film
 
     request = RenderRequest(
@@ -84,6 +92,7 @@ def render(
         drive_video=drive_video,
         drive=parse_drive(drive),
         intensity=intensity,
+        marking=marking(tag, key_file),
         weights=weights,
     )
     if not render_film(request):
@@ -140,6 +149,22 @@ def serve(
         consent_log=consent_log,
         weights=weights,
     )
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A film or a picture.")],
+    key_file: KeyFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for the invisible watermark in FILE and check the manifest beside it; exit code 1 without a mark."""
+    from clients.cli.marking import read_key
+    from clients.cli.verify import report, verify_file
+
+    verdict = verify_file(file, read_key(key_file))
+    report(file, verdict, as_json)
+    if not verdict.watermark.found:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,5 +1,17 @@
 """The last stage: every frame that leaves the engine passes through here."""
 
+from engine.finish.finish import Finish, Marking
 from engine.finish.label import VisibleLabel
+from engine.finish.spread_spectrum import PUBLIC_KEY, SMALLEST_SIDE_PX
+from engine.finish.watermark import Watermark, WatermarkDetector, WatermarkReading
 
-__all__ = ["VisibleLabel"]
+__all__ = [
+    "PUBLIC_KEY",
+    "SMALLEST_SIDE_PX",
+    "Finish",
+    "Marking",
+    "VisibleLabel",
+    "Watermark",
+    "WatermarkDetector",
+    "WatermarkReading",
+]

@@ -58,7 +58,7 @@ def test_film_has_picture_and_sound_of_the_same_length(
     assert len(frames) == 25
     assert seconds == pytest.approx(1.0, abs=0.07)
     assert frames[0].shape == (256, 256, 3)
-    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "out.mp4.json"]
 
 
 def test_intensity_0_is_a_still_face(portrait_path: Path, tone: Path, tmp_path: Path) -> None:

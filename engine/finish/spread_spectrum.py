@@ -1,0 +1,181 @@
+"""Where the invisible mark lies: keyed chips on the middle frequencies of the evened-out brightness.
+
+    brightness -> minus its local mean -> divided by its local contrast -> cosine transform, a band of it -> slots
+
+Dividing by the contrast does two things: in it every region counts alike, so that a busy background does not drown the
+mark, and a pattern added to it comes out strong where the picture is busy and faint where the eye would see it. The
+cosines are laid over the frame's width and height, not over pixels, so that a resized film keeps its mark. The pattern
+is spread-spectrum (Cox et al. 1997): each frequency of the band belongs to one slot, a slot is one bit, and a key says
+which, and with which sign.
+
+Shape suffixes: H, W pixels; K cosines a direction; N frequencies of the band; S slots.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+__all__ = ["PUBLIC_KEY", "SMALLEST_SIDE_PX", "SYNC_SLOTS", "SpreadSpectrum", "Surface", "crc8"]
+
+PUBLIC_KEY = b"gohd-live"
+"""The key unless an operator sets one: anybody can find its mark, which is the point of it."""
+
+SMALLEST_SIDE_PX = 64
+
+SYNC_SLOTS = 24
+PAYLOAD_SLOTS = 32
+_LOWEST, _HIGHEST = 10, 60
+"""Half-waves over the frame. Half size leaves 128, and codecs at low rates drop the highest first."""
+
+_DETECTION_SLOPE = 0.75
+_LIMIT = 2.0
+_MEAN_SHARE, _CONTRAST_SHARE = 12, 16
+_CONTRAST_FLOOR, _CONTRAST_CEILING = 2.0, 20.0
+_LUMA_CLIP = 40.0
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Surface:
+    """The evened-out brightness of frames of one size, and its cosine band.
+
+    Args:
+        height_px, width_px: at least SMALLEST_SIDE_PX each.
+    """
+
+    def __init__(self, height_px: int, width_px: int) -> None:
+        if min(height_px, width_px) < SMALLEST_SIDE_PX:
+            raise ValueError(f"frames of {width_px} x {height_px} pixels are too small for a mark")
+        self._rows_KH, self._columns_KW = _cosines(height_px), _cosines(width_px)
+        self._unit = float(np.sqrt(height_px * width_px))
+        self._mean_window = _window(height_px, width_px, _MEAN_SHARE)
+        self._contrast_window = _window(height_px, width_px, _CONTRAST_SHARE)
+
+    def analyse(self, rgb: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
+        """Band (N,) of a frame uint8 (H, W, 3), and the local contrast (H, W) that it was divided by."""
+        luma_HW = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        detail_HW = luma_HW - cv2.blur(luma_HW, self._mean_window)
+        power_HW = cv2.blur(np.minimum(detail_HW * detail_HW, _LUMA_CLIP**2), self._contrast_window)
+        contrast_HW = np.minimum(cv2.sqrt(power_HW), _CONTRAST_CEILING) + _CONTRAST_FLOOR
+        even_HW = torch.from_numpy(detail_HW / contrast_HW)
+        spectrum_KK = (self._rows_KH @ even_HW @ self._columns_KW.T).numpy() / self._unit
+        return spectrum_KK.ravel()[_BAND], contrast_HW
+
+    def synthesise(self, band_N: FloatArray) -> FloatArray:
+        """Pattern (H, W) whose band is ``band_N``."""
+        spectrum_KK = np.zeros(_HIGHEST * _HIGHEST, np.float32)
+        spectrum_KK[_BAND] = band_N * self._unit
+        grid_KK = torch.from_numpy(spectrum_KK.reshape(_HIGHEST, _HIGHEST))
+        pattern: FloatArray = (self._rows_KH.T @ grid_KK @ self._columns_KW).numpy()
+        return pattern
+
+
+class SpreadSpectrum:
+    """Signs and slots that a key gives, and the statistic that embedding raises and detection reads.
+
+    The keystream is SHAKE-256 of the key, so that every machine and library version makes the same pattern.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        count = len(_BAND)
+        stream = hashlib.shake_256(b"gohd watermark 1" + key).digest(9 * count + SYNC_SLOTS)
+        order = np.argsort(np.frombuffer(stream, "<u8", count), kind="stable")
+        slots = SYNC_SLOTS + PAYLOAD_SLOTS
+        starts = np.round(np.linspace(0, count, slots + 1)).astype(np.int64)
+        self._order_N, self._starts_S = order, starts[:-1]
+        self._counts_S = np.diff(starts)
+        coins = np.frombuffer(stream, np.uint8, count, 8 * count) & 1
+        self._weight_N = (_FREQUENCY**_DETECTION_SLOPE).astype(np.float32)
+        self._signed_N = np.where(coins, self._weight_N, -self._weight_N).astype(np.float32)
+        self._sign_N = np.where(coins, 1, -1).astype(np.float32)
+        sync = np.frombuffer(stream, np.uint8, SYNC_SLOTS, 9 * count) & 1
+        self.sync_S = np.where(sync, 1, -1).astype(np.float32)
+
+    def _sums(self, values_N: FloatArray) -> FloatArray:
+        sums: FloatArray = np.add.reduceat(values_N[self._order_N], self._starts_S)
+        return sums
+
+    def correlate(self, band_N: FloatArray) -> tuple[FloatArray, float]:
+        """Soft bits (S,) of a band, and how surely the mark is there.
+
+        The second is the sum of the known slots over the root of their energy. For a picture made without the key
+        the signs are coin tosses, so by Hoeffding's inequality it exceeds t with a chance below exp(-t^2 / 2).
+        Loud frequencies are limited first, or a few of them would decide.
+        """
+        limited_N, _ = self._limited(band_N)
+        soft_S = self._sums(self._sign_N * limited_N)
+        energy = float(self._sums(limited_N * limited_N)[:SYNC_SLOTS].sum())
+        return soft_S, float((self.sync_S * soft_S[:SYNC_SLOTS]).sum() / np.sqrt(max(energy, 1e-20)))
+
+    def change(self, band_N: FloatArray, wanted_S: FloatArray, energy: float) -> FloatArray:
+        """The change of a band that spends ``energy`` and leaves the weakest slot as strong as it can be.
+
+        What the picture itself says in a slot is known here, so it is counted in (informed embedding): slots that
+        already lean the wanted way get less. With margins m_s and the energy e_s that a unit step of slot s costs,
+        the steps are max(0, level - m_s), the level that of sum e_s step_s^2 = energy.
+
+        Args:
+            wanted_S: -1 or 1 a slot.
+        """
+        limited_N, slope_N = self._limited(band_N)
+        direction_N = self._sign_N * np.sqrt(_FREQUENCY) * slope_N
+        gain_S = self._sums(self._signed_N * slope_N * direction_N)
+        margin_S = wanted_S * self._sums(self._sign_N * limited_N) / gain_S
+        steps_S = _water_level(margin_S, self._sums(direction_N * direction_N), energy)
+        change_N = np.empty_like(band_N)
+        change_N[self._order_N] = np.repeat(wanted_S * steps_S, self._counts_S)
+        change_N *= direction_N
+        return change_N
+
+    def _limited(self, band_N: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weighted band through a smooth limiter at twice its median size, and the limiter's slope."""
+        weighted_N = band_N * self._weight_N
+        limit = max(_LIMIT * float(np.median(np.abs(weighted_N))), 1e-12)
+        bounded_N = np.tanh(weighted_N / limit)
+        return limit * bounded_N, 1 - bounded_N * bounded_N
+
+
+def crc8(data: bytes) -> int:
+    """CRC-8 with polynomial x^8 + x^2 + x + 1, starting from 0xFF."""
+    value = 0xFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1) ^ (0x107 if value & 0x80 else 0)
+    return value
+
+
+def _water_level(margin_S: FloatArray, cost_S: FloatArray, energy: float) -> FloatArray:
+    """Steps max(0, level - margin) whose cost sum cost step^2 is ``energy``, exactly.
+
+    With the slots in order of margin, the first n filled and A, B, C the sums of cost, cost margin, cost margin^2 over
+    them, the level solves A l^2 - 2 B l + C = energy; n is the largest whose own margin lies below that level.
+    """
+    order = np.argsort(margin_S)
+    margin, cost = margin_S[order].astype(np.float64), cost_S[order].astype(np.float64)
+    a, b, c = np.cumsum(cost), np.cumsum(cost * margin), np.cumsum(cost * margin * margin)
+    level_n = (b + np.sqrt(np.maximum(b * b - a * (c - energy), 0))) / a
+    level = level_n[np.flatnonzero(level_n >= margin)[-1]]
+    steps: FloatArray = np.maximum(level - margin_S, 0).astype(np.float32)
+    return steps
+
+
+def _cosines(size: int) -> torch.Tensor:
+    """Orthonormal cosines (K, size) of the type-II transform."""
+    wave_K, place = np.arange(_HIGHEST), (np.arange(size) + 0.5) / size
+    rows = np.cos(np.pi * np.outer(wave_K, place)) * np.sqrt(np.where(wave_K == 0, 1, 2) / size)[:, None]
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+def _window(height_px: int, width_px: int, share: int) -> tuple[int, int]:
+    return max(3, width_px // share) | 1, max(3, height_px // share) | 1
+
+
+_RADIUS = np.hypot(*np.meshgrid(np.arange(_HIGHEST), np.arange(_HIGHEST), indexing="ij")).ravel()
+_BAND = np.flatnonzero((_RADIUS >= _LOWEST) & (_RADIUS < _HIGHEST))
+_FREQUENCY = (_RADIUS[_BAND] / _RADIUS[_BAND].mean()).astype(np.float32)

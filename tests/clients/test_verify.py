@@ -1,0 +1,83 @@
+"""``gohd verify`` on a film that ``gohd render`` made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from clients.cli.main import app
+from engine.errors import VideoUnreadable
+
+_GOHD = [sys.executable, "-c", "from clients.cli import main; main()"]
+
+
+def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [*_GOHD, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture(scope="module")
+def film(portrait_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("film")
+    with wave.open(str(folder / "voice.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        noise = np.random.default_rng(0).standard_normal(16000)
+        file.writeframes((3000 * noise).astype("<i2").tobytes())
+    done = _run("render", portrait_path, folder / "voice.wav", "-o", folder / "out.mp4", "--tag", "4711")
+    assert done.returncode == 0, done.stderr
+    return folder / "out.mp4"
+
+
+def _verify(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["verify", *map(str, arguments)])
+
+
+def test_rendered_film_is_recognised(film: Path) -> None:
+    done = _run("verify", film)
+    assert done.returncode == 0, done.stderr
+    assert "the watermark is there (tag 4711" in done.stdout
+    assert "the film is unchanged" in done.stdout
+
+
+def test_json_has_the_same(film: Path) -> None:
+    verdict = json.loads(_verify(film, "--json").stdout)
+    assert verdict["watermark"]["tag"] == 4711
+    assert verdict["manifest"]["signed"]
+    assert verdict["manifest"]["unchanged"]
+    assert verdict["manifest"]["made"]["watermark_tag"] == 4711
+
+
+def test_changed_film_and_missing_manifest(film: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.mp4"
+    changed.write_bytes(film.read_bytes() + b"\0")
+    assert "no manifest" in _verify(changed).stdout
+    changed.with_name("changed.mp4.json").write_bytes(film.with_name("out.mp4.json").read_bytes())
+    done = _verify(changed)
+    assert done.exit_code == 0
+    assert "changed since" in done.stdout
+
+
+def test_photograph_is_not_called_generated(portrait_path: Path) -> None:
+    done = _verify(portrait_path)
+    assert done.exit_code == 1
+    assert "no watermark found" in done.stdout
+
+
+def test_bad_files_and_keys_are_named(tmp_path: Path, film: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no film")
+    for name in ("none.mp4", "text.mp4"):
+        assert isinstance(_verify(tmp_path / name).exception, VideoUnreadable)
+    (tmp_path / "key").write_text("short")
+    for key, word in (("key", "shorter than 16"), ("nokey", "cannot be read")):
+        done = _verify(film, "--key-file", tmp_path / key)
+        assert done.exit_code == 2
+        assert word in " ".join(done.stderr.replace("│", " ").split())
