@@ -19,7 +19,7 @@ from train.data.synthetic import synthetic_clips
 from train.metrics import mouth_opening
 from train.recipes.expression import toy_expression_stage1, toy_expression_stage2
 from train.recipes.pose import toy_pose
-from train.tasks.lip import LipTask
+from train.tasks.expression_stage1 import ExpressionStage1Task
 from train.tasks.scales import fold_eye, fold_lip, gain_mouth, normalise, restore
 from train.trainer import TrainerConfig
 from train.trainer import train as run_trainer
@@ -78,8 +78,10 @@ def test_toy_recipes_run_in_turn_and_export_weights_that_load(tmp_path: Path) ->
     assert len((tmp_path / "weights" / "SHA256SUMS").read_text().splitlines()) == 4
 
 
-def _lip_task(model: LandmarkModel) -> LipTask:
-    return LipTask(toy_expression_stage1().task, synthetic_clips(model, frames=80), model)
+def _lip_task(model: LandmarkModel) -> ExpressionStage1Task:
+    recipe = toy_expression_stage1()
+    clips, reader = synthetic_clips(model, frames=80), recipe.lip_reading.reader(model)
+    return ExpressionStage1Task(recipe.task, clips, model, reader=reader)
 
 
 def test_same_seed_gives_the_same_loss_and_a_resumed_run_goes_on_bit_for_bit(

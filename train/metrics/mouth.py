@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.motion.landmark_model import LandmarkModel
+from train.motion_space.expression_model import ExpressionModel
 
 __all__ = ["MouthAgreement", "mouth_agreement", "mouth_opening"]
 
@@ -25,7 +25,7 @@ class MouthAgreement:
     frames: int
 
 
-def mouth_opening(model: LandmarkModel, expression_TE: Tensor) -> Tensor:
+def mouth_opening(model: ExpressionModel, expression_TE: Tensor) -> Tensor:
     """Inner-lip opening in face units: mean vertical distance of iBUG 61-67, 62-66, 63-65. (...,64) to (...)."""
     landmarks = model.landmarks_68(expression_TE)
     distances = [landmarks[..., low, 1] - landmarks[..., up, 1] for up, low in _INNER_LIP_PAIRS]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from engine.errors import CheckpointRefused, MissingDependency, WeightsNotFound
 from engine.motion.coefficients import EXPRESSION_SIZE
 from engine.motion.landmark_model import eye_motion_feature
-from train.rendering.mesh import MouthMesh, surface_mouth_mesh
+from train.rendering.mesh import MOUTH_EXTENT, MouthMesh, surface_mouth_mesh
 
 __all__ = ["BfmModel"]
 
@@ -109,7 +109,7 @@ class BfmModel(nn.Module):
         """
         raise ValueError("expressions of the bfm space cannot be mirrored: set task.mirror_share=0")
 
-    def mouth_mesh(self, extent: float = 1.0) -> MouthMesh:
+    def mouth_mesh(self, extent: float = MOUTH_EXTENT) -> MouthMesh:
         """The mouth region, for `train.rendering.MouthRenderer`.
 
         Raises:

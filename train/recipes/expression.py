@@ -1,4 +1,7 @@
-"""Recipes of the expression predictor: stage 1 (audio to lips) and stage 2 (eye motion)."""
+"""Recipes of the expression predictor: stage 1 (audio to lips) and stage 2 (eye motion); those shipped and the toys.
+
+The paper's are in `train.recipes.expression_paper`, its ablations in `train.recipes.expression_ablations`.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from engine.config import StreamConfig
+from engine.errors import CommandInvalid
 from engine.motion.expression import LipConfig, LipNetwork
 from engine.motion.eye_lstm import EyeConfig
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from train.data.shards import ClipFeatures
+from train.experts import expert
 from train.export import export_network, load_averaged
-from train.losses.eye import EyeLossWeights
-from train.losses.lip import LipLossWeights
+from train.losses.expression_stage1 import PIXELS_PER_FACE_UNIT, Stage1LossWeights
+from train.losses.expression_stage2 import Stage2LossWeights
+from train.motion_space.bfm_model import BfmModel
+from train.networks.eye_transformer import EyeTransformerConfig
+from train.networks.temporal_discriminators import EyeDiscriminatorConfig, PatchConfig
 from train.recipes.motion_data import (
     PREPARED,
     SYNTHETIC,
@@ -25,109 +34,196 @@ from train.recipes.motion_data import (
     training_record,
 )
 from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe
-from train.tasks.eye import EyeTask, EyeTaskConfig
-from train.tasks.lip import LipTask, LipTaskConfig
+from train.rendering import MouthReader, MouthRenderer, RandomLipReader, landmark_mouth_mesh
+from train.tasks.expression_stage1 import ExpressionStage1Config, ExpressionStage1Task
+from train.tasks.expression_stage2 import ExpressionStage2Config, ExpressionStage2Task
+from train.tasks.eye_sequences import EyeSequencesConfig
 from train.tasks.scales import gain_mouth
-from train.trainer import TrainerConfig, TrainingResult
+from train.tasks.speech_runs import SpeechRunsConfig
+from train.trainer import TrainingResult
+from train.trainer_config import TrainerConfig
 
 __all__ = [
     "ExpressionStage1Recipe",
     "ExpressionStage2Recipe",
+    "LipReadingConfig",
     "open_expression_stage1",
     "open_expression_stage2",
     "toy_expression_stage1",
     "toy_expression_stage2",
 ]
 
-_TOY_LIP = LipConfig(
-    audio_widths=(4, 8),
-    audio_mel_strides=(4, 4),
-    audio_time_strides=(2, 2),
-    audio_residuals=0,
-    audio_size=16,
-    eye_feature_size=21,
-    map_widths=(32,),
-)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LipReadingConfig:
+    """Where L_read (Eq. 23) gets its features; nothing is loaded while its weight is 0.
+
+    Attributes:
+        kind: the lip reading expert in ``experts``, or a random network (toys).
+        size_px: side of the rendered mouth crops.
+    """
+
+    kind: Literal["expert", "random"] = "expert"
+    experts: Path = Path("experts")
+    size_px: int = 88
+
+    def reader(self, model: LandmarkModel | BfmModel) -> MouthReader:
+        """The expert behind the renderer of a motion space.
+
+        Raises:
+            ExpertNotFound: its file is not in ``experts``.
+        """
+        mesh = landmark_mouth_mesh(model) if isinstance(model, LandmarkModel) else model.mouth_mesh()
+        network = RandomLipReader() if self.kind == "random" else expert("lip_reading", self.experts)
+        return MouthReader(MouthRenderer(mesh, self.size_px), network)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpressionStage1Recipe(TrainingRecipe):
+class ExpressionRecipe(TrainingRecipe):
+    """What both stages share.
+
+    Attributes:
+        prepared: folder of `prepare`; the targets are its coefficients. Made from films that a lip expert has
+            resynchronised, they are the paper's distillation; made from the films as they are, "w/o distillation".
+        motion_space: of a prepared folder in the landmark space.
+        bfm: BFM_model_front.mat, for a prepared folder in the bfm space; None is the landmark space.
+        also_hold_out: people (comma separated) kept out beside the usual ones, for leave-one-person-out.
+    """
+
+    prepared: Path = PREPARED
+    motion_space: Path = BUNDLED_MOTION_SPACE
+    bfm: Path | None = None
+    lip_reading: LipReadingConfig = field(default_factory=LipReadingConfig)
+    also_hold_out: str = ""
+
+    def model(self) -> LandmarkModel | BfmModel:
+        """The motion space."""
+        return LandmarkModel.load(self.motion_space) if self.bfm is None else BfmModel.load(self.bfm)
+
+    def clips(self, model: LandmarkModel | BfmModel) -> list[ClipFeatures]:
+        """Clips of the prepared folder."""
+        made_up_in = model if isinstance(model, LandmarkModel) else None
+        return motion_clips(self.prepared, made_up_in, self.also_hold_out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpressionStage1Recipe(ExpressionRecipe):
     """Stage 1 on a prepared folder.
 
     ``mouth_gain`` and ``mouth_pivot`` (face units) widen the mouth's range at export (`train.tasks.scales.gain_mouth`).
-    ``start`` is a checkpoint whose averaged weights the run begins with. ``also_hold_out`` names people (comma
-    separated) kept out beside the usual ones, for leave-one-person-out.
+    ``start`` is a checkpoint whose averaged weights the run begins with.
     """
 
-    task: LipTaskConfig
-    prepared: Path = PREPARED
-    motion_space: Path = BUNDLED_MOTION_SPACE
+    task: ExpressionStage1Config
     start: Path | None = None
     mouth_gain: float = 1.0
     mouth_pivot: float = 0.07
-    also_hold_out: str = ""
 
     def build(self) -> Experiment:
         """The lip network on clips with sound."""
-        model = LandmarkModel.load(self.motion_space)
-        clips = motion_clips(self.prepared, model, self.also_hold_out)
-        task = LipTask(self.task, clips, model, resting_expressions(self.prepared), self.trainer.seed)
+        model = self.model()
+        clips = self.clips(model)
+        task = ExpressionStage1Task(
+            self.task,
+            clips,
+            model,
+            resting_expressions(self.prepared) if self.task.data.style_share > 0 else None,
+            self.lip_reading.reader(model) if self.task.losses.reading > 0 else None,
+            self.trainer.seed,
+        )
         if self.start is not None:
             load_averaged(task.modules["lip"], self.start, "lip")
         return Experiment(task, partial(self._export, task, clips))
 
     def _export(
-        self, task: LipTask, clips: Sequence[ClipFeatures], result: TrainingResult, folder: Path
+        self,
+        task: ExpressionStage1Task,
+        clips: Sequence[ClipFeatures],
+        result: TrainingResult,
+        folder: Path,
     ) -> None:
         network = result.averaged["lip"]
         assert isinstance(network, LipNetwork)
         widened = gain_mouth(network, task.model, self.mouth_gain, self.mouth_pivot)
         shipped = dataclasses.replace(result, figures=task.evaluate({"lip": widened}))
         stream = StreamConfig(
-            lip_lookahead_ms=self.task.lookahead_ms, lip_window_columns=self.task.network.audio_columns
+            lip_lookahead_ms=self.task.data.lookahead_ms,
+            lip_window_columns=self.task.network.audio_columns,
         )
         sections = {"lip": self.task.network, "stream": stream}
         export_network(folder, "lip", widened, sections=sections, training=training_record(shipped, clips))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpressionStage2Recipe(TrainingRecipe):
-    """Stage 2 on a prepared folder, with stage 1 frozen from ``lip_checkpoint``."""
+class ExpressionStage2Recipe(ExpressionRecipe):
+    """Stage 2 on a prepared folder, with stage 1 from ``lip_checkpoint``; None begins with an untrained one."""
 
-    task: EyeTaskConfig
+    task: ExpressionStage2Config
     lip: LipConfig = field(default_factory=LipConfig.lite)
-    lip_checkpoint: Path = Path("runs/open_expression_stage1/checkpoint.safetensors")
-    prepared: Path = PREPARED
-    motion_space: Path = BUNDLED_MOTION_SPACE
+    lip_checkpoint: Path | None = Path("runs/open_expression_stage1/checkpoint.safetensors")
 
     def build(self) -> Experiment:
-        """The eye network beside the frozen lip network."""
-        model = LandmarkModel.load(self.motion_space)
-        clips = motion_clips(self.prepared, model)
+        """The eye network beside the lip network.
+
+        Raises:
+            CommandInvalid: weights are asked for of a network that the engine cannot stream, or an untrained stage 1
+                would stay so.
+        """
+        if self.weights is not None and isinstance(self.task.network, EyeTransformerConfig):
+            raise CommandInvalid(
+                "the transformer of Table 3 is for comparison and has no stream form, so it cannot be exported: "
+                "leave weights unset, or train an LSTM"
+            )
+        if self.lip_checkpoint is None and not self.task.train_stage1:
+            raise CommandInvalid("without lip_checkpoint stage 1 is untrained: set task.train_stage1=true")
+        model = self.model()
+        clips = self.clips(model)
         lip = LipNetwork(self.lip)
-        load_averaged(lip, self.lip_checkpoint, "lip")
-        task = EyeTask(self.task, clips, model, lip, resting_expressions(self.prepared), self.trainer.seed)
+        if self.lip_checkpoint is not None:
+            load_averaged(lip, self.lip_checkpoint, "lip")
+        reads = self.task.losses.stage1 > 0 and self.task.stage1_losses.reading > 0
+        task = ExpressionStage2Task(
+            self.task,
+            clips,
+            model,
+            lip,
+            resting_expressions(self.prepared) if self.task.data.style_share > 0 else None,
+            self.lip_reading.reader(model) if reads else None,
+            self.trainer.seed,
+        )
         return Experiment(task, partial(self._export, clips))
 
     def _export(self, clips: Sequence[ClipFeatures], result: TrainingResult, folder: Path) -> None:
-        sections = {"eye": self.task.network}
         record = training_record(result, clips)
-        export_network(folder, "eye", result.averaged["eye"], sections=sections, training=record)
+        for name, config in (("eye", self.task.network), ("lip", self.lip)):
+            if name in result.averaged:
+                export_network(folder, name, result.averaged[name], sections={name: config}, training=record)
 
 
 @recipe
 def open_expression_stage1() -> ExpressionStage1Recipe:
     """Stage 1, audio to lips, with terms of our own beside the paper's.
 
-    Beside the paper's terms: spread, correlation and velocity of the mouth (see `LipTaskConfig`);
-    no lip reading expert and no distillation teacher, for neither can be shipped. Learning rate 1e-3 for a network a
-    twelfth of the paper's size (paper: 1e-4).
+    Differs from the paper: the lite network (a twelfth of the size) at 1e-3; runs of 4 frames, varied in voice, level,
+    face and eyes; terms for the spread, correlation and velocity of the mouth (see `ExpressionStage1Config`). No lip
+    reading and no distillation: neither the reader nor the lip expert can be had under a licence that lets us ship
+    what was trained with it, and a random reader only repeats what the landmarks already say.
     """
     return ExpressionStage1Recipe(
-        task=LipTaskConfig(
+        task=ExpressionStage1Config(
             network=LipConfig.lite(),
-            runs=32,
-            losses=LipLossWeights(landmarks=0.05, eye=4.0, shut=1.0, expression=1.0),
+            data=SpeechRunsConfig(runs=32),
+            learning_rate=1e-3,
+            betas=(0.9, 0.99),
+            weight_decay=1e-2,
+            dropout=0.3,
+            losses=Stage1LossWeights(
+                landmarks=0.05,
+                eye=4.0 / 21,
+                shut=1.0 / PIXELS_PER_FACE_UNIT,
+                reading=0.0,
+                expression=1.0 / 64,
+            ),
             spread=0.5,
             correlation=0.5,
             velocity=0.2,
@@ -139,49 +235,86 @@ def open_expression_stage1() -> ExpressionStage1Recipe:
 
 @recipe
 def open_expression_stage2() -> ExpressionStage2Recipe:
-    """Stage 2, with a posterior for z and a distribution match beside the paper's terms (see `train.tasks.eye`).
+    """Stage 2, with a posterior for z and a distribution match beside the paper's terms.
 
-    D_eye (transformer on audio and eye landmarks) is left out; so is D_tf, which here sees the mouth follow a voice
-    that is not the clip's own and so learns nothing about eyes.
+    Differs from the paper: the lite network; sequences of 70 to 160 frames, most of them under somebody else's voice
+    (see `EyeSequencesConfig`), for which L_stage1, D_tf and D_eye would compare a mouth with another's speech, so they
+    are left out and D_te alone judges (see `train.tasks.expression_stage2` for the posterior).
     """
     return ExpressionStage2Recipe(
-        task=EyeTaskConfig(
+        task=ExpressionStage2Config(
             network=EyeConfig.lite(),
-            losses=EyeLossWeights(
-                l1=1.0, ssim=2.0, kl=1.0, temporal_eye=1.0, temporal_expression=0.0, distribution=6.0
+            data=EyeSequencesConfig(),
+            learning_rate=2e-3,
+            betas=(0.9, 0.99),
+            discriminator_rate=2e-4,
+            discriminator_betas=(0.5, 0.99),
+            patch=PatchConfig.lite(),
+            losses=Stage2LossWeights(
+                l1=1.0, ssim=2.0, kl=1.0, eye=0.0, temporal_expression=0.0, stage1=0.0, distribution=6.0
             ),
+            posterior=True,
+            audio_dropout=0.6,
+            blink_scale=0.25,
+            brow_scale=2.0,
         ),
         trainer=TrainerConfig(out=Path("runs/open_expression_stage2"), steps=2000, ema_decay=0.99, threads=1),
         needs=("open_expression_stage1",),
     )
 
 
+_TOY_LIP = LipConfig(
+    audio_widths=(4, 8),
+    audio_mel_strides=(4, 4),
+    audio_time_strides=(2, 2),
+    audio_residuals=0,
+    audio_size=16,
+    eye_feature_size=21,
+    map_widths=(32,),
+)
+_TOY_READING = LipReadingConfig(kind="random", size_px=24)
+
+
 @recipe
 def toy_expression_stage1() -> ExpressionStage1Recipe:
-    """Stage 1, 40 steps of a network with a few thousand weights, on made-up clips."""
+    """Stage 1 with all five terms, 40 steps of a network with a few thousand weights, on made-up clips.
+
+    L_read looks at 24-pixel mouths through a random network.
+    """
     return ExpressionStage1Recipe(
-        task=LipTaskConfig(network=_TOY_LIP, runs=16, learning_rate=5e-3, dropout=0.0),
+        task=ExpressionStage1Config(
+            network=_TOY_LIP,
+            data=SpeechRunsConfig(runs=16, run_frames=4),
+            learning_rate=5e-3,
+            betas=(0.9, 0.99),
+        ),
         trainer=TrainerConfig.toy("toy_expression_stage1", steps=40),
         prepared=SYNTHETIC,
-        loss_fall=LossFall(loss="lip/loss", factor=1.25),
+        lip_reading=_TOY_READING,
+        loss_fall=LossFall(loss="lip/loss", factor=3.0),
     )
 
 
 @recipe
 def toy_expression_stage2() -> ExpressionStage2Recipe:
-    """Stage 2, 12 steps, after ``toy_expression_stage1``."""
+    """Stage 2 with every term, three discriminators and the posterior, 12 steps, after ``toy_expression_stage1``."""
     return ExpressionStage2Recipe(
-        task=EyeTaskConfig(
+        task=ExpressionStage2Config(
             network=EyeConfig(audio_size=16, noise_size=4, hidden_size=16, bottleneck=16, layers=1),
-            rows=4,
-            lengths_frames=(40,),
+            data=EyeSequencesConfig(rows=4, lengths_frames=(40,), silence_share=0.0, foreign_voice_share=0.0),
+            learning_rate=2e-3,
+            discriminator_rate=2e-4,
+            losses=Stage2LossWeights(kl=1.0, distribution=1.0),
+            patch=PatchConfig(width=4),
+            eye_discriminator=EyeDiscriminatorConfig(width=16, layers=1, heads=2),
+            posterior=True,
             evaluation_frames=120,
-            losses=EyeLossWeights(l1=1.0, ssim=2.0, kl=1.0, distribution=1.0),
         ),
         trainer=TrainerConfig.toy("toy_expression_stage2", steps=12),
         lip=_TOY_LIP,
         lip_checkpoint=Path("runs/toy_expression_stage1/checkpoint.safetensors"),
         prepared=SYNTHETIC,
+        lip_reading=_TOY_READING,
         needs=("toy_expression_stage1",),
         loss_fall=LossFall(loss="eye/loss", factor=1.05),
     )

@@ -21,10 +21,13 @@ from engine.animator.topology import FACE_POINTS, FACE_TRIANGLES, MOUTH_LOWER, M
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.landmark_table import INNER_LIPS, OUTER_LIPS
 
-__all__ = ["MouthMesh", "landmark_mouth_mesh", "surface_mouth_mesh"]
+__all__ = ["MOUTH_EXTENT", "MouthMesh", "landmark_mouth_mesh", "surface_mouth_mesh"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+MOUTH_EXTENT = 1.12 * 88 / 96
+"""Face units a side of a lip reading crop, as `train.experts.places.mouth_places` cuts them from pictures."""
 
 _MARGIN = 0.25
 _SKIN, _LIPS = 0.85, 0.5
@@ -52,7 +55,7 @@ class MouthMesh:
     centre: FloatArray
 
 
-def landmark_mouth_mesh(model: LandmarkModel, extent: float = 1.0) -> MouthMesh:
+def landmark_mouth_mesh(model: LandmarkModel, extent: float = MOUTH_EXTENT) -> MouthMesh:
     """The mouth region of the 478-landmark mesh; ``extent`` face units a side will be in the picture."""
     rim = set(MOUTH_UPPER.tolist()) | set(MOUTH_LOWER.tolist())
     whole = np.array([t for t in FACE_TRIANGLES.tolist() if max(t) < FACE_POINTS and not set(t) <= rim])
@@ -74,7 +77,7 @@ def surface_mouth_mesh(
     triangles: IntArray,
     albedo: FloatArray,
     rims: tuple[IntArray, IntArray],
-    extent: float = 1.0,
+    extent: float = MOUTH_EXTENT,
 ) -> MouthMesh:
     """The mouth region of any face surface.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from train.rendering.mesh import MouthMesh
+from train.rendering.mesh import MOUTH_EXTENT, MouthMesh
 from train.rendering.rasteriser import interpolate, visible_triangles
 
 __all__ = ["MouthRenderer"]
@@ -28,8 +28,7 @@ class MouthRenderer(nn.Module):
     Args:
         mesh: from `landmark_mouth_mesh` or `surface_mouth_mesh`.
         size: pixels a side; lip reading experts take 88.
-        extent: face units a side. One outer-eye-corner distance puts the mouth on 50 of 88 pixels, as in the crops
-            that lip reading networks are trained on.
+        extent: face units a side.
     """
 
     mean: Tensor
@@ -43,7 +42,7 @@ class MouthRenderer(nn.Module):
     lamp: Tensor
     outward: Tensor
 
-    def __init__(self, mesh: MouthMesh, size: int = 88, extent: float = 1.0) -> None:
+    def __init__(self, mesh: MouthMesh, size: int = 88, extent: float = MOUTH_EXTENT) -> None:
         super().__init__()
         self.size, self.extent = size, extent
         for name in ("mean", "basis", "albedo", "gap_mean", "gap_basis", "centre"):

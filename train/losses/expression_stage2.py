@@ -1,5 +1,7 @@
 """Losses of stage 2, eye motion generation (App. B.2, Eq. 25-27; least squares GAN of Mao et al. 2017).
 
+Eq. 25 is put together in `train.tasks.expression_stage2`; its L1' (Eq. 27) is `eye_feature_loss` of stage 1.
+
 Shape suffixes: B rows, T frames, F eye feature (21).
 """
 
@@ -11,9 +13,8 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "EyeLossWeights",
+    "Stage2LossWeights",
     "gaussian_kl",
-    "l1_loss",
     "lsgan_discriminator_loss",
     "lsgan_generator_loss",
     "sliced_wasserstein",
@@ -24,13 +25,19 @@ _C1, _C2 = 1e-4, 9e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EyeLossWeights:
-    """Lambdas of Eq. 25 (App. C); those of the posterior's KL and of the distribution match are ours."""
+class Stage2LossWeights:
+    """Lambdas of Eq. 25; defaults are those of App. C. ``kl`` and ``distribution`` are ours and 0 in the paper.
+
+    ``eye`` is lambda_ad of D_eye, ``temporal_eye`` lambda_te of D_te, ``temporal_expression`` lambda_tf of D_tf; a
+    discriminator without weight is not trained either.
+    """
 
     ssim: float = 2.0
     l1: float = 2.0
+    eye: float = 1.0
     temporal_eye: float = 1.0
     temporal_expression: float = 1.0
+    stage1: float = 1.0
     kl: float = 0.0
     distribution: float = 0.0
 
@@ -45,11 +52,6 @@ def ssim_loss(predicted_BTF: Tensor, target_BTF: Tensor) -> Tensor:
         (mean_p.square() + mean_t.square() + _C1) * (variance_p + variance_t + _C2)
     )
     return 1 - similarity.mean()
-
-
-def l1_loss(predicted_BTF: Tensor, target_BTF: Tensor) -> Tensor:
-    """Eq. 27, as the mean over features, frames and rows."""
-    return (predicted_BTF - target_BTF).abs().mean()
 
 
 def lsgan_generator_loss(score_of_generated: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ def sliced_wasserstein(
     features = generated_BTF.shape[-1]
     direction = torch.randn(slices, window, features, generator=generator)
     direction[: slices // 2, :, 1:] = 0
-    direction = direction / direction.flatten(1).norm(dim=1)[:, None, None]
+    direction = (direction / direction.flatten(1).norm(dim=1)[:, None, None]).to(generated_BTF)
     distances = []
     for sequence in (generated_BTF, real_BTF):
         windows = sequence.unfold(1, window, 2).transpose(-1, -2)
