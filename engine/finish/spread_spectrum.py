@@ -52,7 +52,7 @@ class Surface:
         if min(height_px, width_px) < SMALLEST_SIDE_PX:
             raise ValueError(f"frames of {width_px} x {height_px} pixels are too small for a mark")
         self._rows_KH, self._columns_KW = _cosines(height_px), _cosines(width_px)
-        self._unit = float(np.sqrt(height_px * width_px))
+        self._unit = np.float32(np.sqrt(height_px * width_px))
         self._mean_window = _window(height_px, width_px, _MEAN_SHARE)
         self._contrast_window = _window(height_px, width_px, _CONTRAST_SHARE)
 
@@ -63,8 +63,8 @@ class Surface:
         power_HW = cv2.blur(np.minimum(detail_HW * detail_HW, _LUMA_CLIP**2), self._contrast_window)
         contrast_HW = np.minimum(cv2.sqrt(power_HW), _CONTRAST_CEILING) + _CONTRAST_FLOOR
         even_HW = torch.from_numpy(detail_HW / contrast_HW)
-        spectrum_KK = (self._rows_KH @ even_HW @ self._columns_KW.T).numpy() / self._unit
-        return spectrum_KK.ravel()[_BAND], contrast_HW
+        spectrum_KK: FloatArray = (self._rows_KH @ even_HW @ self._columns_KW.T).numpy()
+        return spectrum_KK.ravel()[_BAND] / self._unit, contrast_HW
 
     def synthesise(self, band_N: FloatArray) -> FloatArray:
         """Pattern (H, W) whose band is ``band_N``."""

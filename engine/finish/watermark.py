@@ -96,7 +96,7 @@ class WatermarkDetector:
         """What the frames so far say."""
         if self._sum_N is None:
             return WatermarkReading(False, 0.0, None, 0)
-        soft_S, score = self._spread.correlate(self._sum_N / self._frames)
+        soft_S, score = self._spread.correlate(self._sum_N / np.float32(self._frames))
         found = score >= _FOUND
         return WatermarkReading(found, score, _tag(soft_S[SYNC_SLOTS:]) if found else None, self._frames)
 
