@@ -76,6 +76,13 @@ def test_neighbouring_triangles_leave_no_hole() -> None:
     assert (visible_triangles(position, triangles, 30) >= 0).all()
 
 
+def test_vertices_that_are_not_numbers_are_not_seen() -> None:
+    corners = torch.tensor([[1.0, 1, 0], [9, 1, 0], [1, 9, 0], [torch.nan, 3, 0], [torch.inf, 4, 0]])
+    triangles = torch.tensor([[0, 1, 3], [1, 2, 4], [3, 4, 3], [0, 1, 2]])
+    visible = visible_triangles(corners[None], triangles, 10)
+    assert set(visible.unique().tolist()) == {-1, 3}
+
+
 def test_gradients_of_mouth_pictures_equal_finite_differences(model: LandmarkModel) -> None:
     renderer = MouthRenderer(landmark_mouth_mesh(model), size=20).double()
     opened = 0.1 * mouth_opening_direction(model).double()

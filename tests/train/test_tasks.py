@@ -105,7 +105,7 @@ def test_non_finite_loss_stops_the_run_and_names_the_batch(tmp_path: Path, model
     task = _lip_task(model)
     with torch.no_grad():
         next(task.modules["lip"].parameters()).fill_(float("nan"))
-    with pytest.raises(NonFiniteLoss, match=r"batch: synthetic-0"):
+    with pytest.raises(NonFiniteLoss, match=r"batch synthetic-0"):
         run_trainer(task, TrainerConfig(out=tmp_path, steps=3))
 
 

@@ -142,8 +142,8 @@ def shut_loss(predicted_L3: Tensor, target_L3: Tensor) -> Tensor:
 
 def reading_loss(predicted_D: Tensor, target_D: Tensor) -> Tensor:
     """Eq. 23: one minus the cosine of lip reading features, mean over the frames; (..., D)."""
-    dot = (predicted_D * target_D).sum(-1)
-    lengths = predicted_D.norm(dim=-1) * target_D.norm(dim=-1)
+    dot: Tensor = (predicted_D * target_D).sum(-1)
+    lengths: Tensor = predicted_D.norm(dim=-1) * target_D.norm(dim=-1)
     return (1 - dot / lengths.clamp(min=_EPSILON)).mean()
 
 

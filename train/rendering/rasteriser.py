@@ -32,12 +32,14 @@ def visible_triangles(position_BV3: Tensor, triangles_F3: Tensor, size: int) -> 
         size: pixels a side.
 
     Returns:
-        int64 (B, size, size); -1 where there is none. Of triangles at one depth the last wins.
+        int64 (B, size, size); -1 where there is none. Of triangles at one depth the last wins; one with a corner
+        that is not finite is not seen.
     """
     pictures, faces = len(position_BV3), len(triangles_F3)
     corner_3N3 = position_BV3[:, triangles_F3.T].transpose(0, 1).reshape(3, pictures * faces, 3)
-    first_N2 = (corner_3N3[..., :2].amin(0) - 0.5).ceil().clamp(min=0)
-    last_N2 = (corner_3N3[..., :2].amax(0) - 0.5).floor().clamp(max=size - 1)
+    # A triangle with a corner that is not a number begins past the picture's end, so that no pixel sees it.
+    first_N2 = (corner_3N3[..., :2].amin(0) - 0.5).ceil().clamp(0, size).nan_to_num(size)
+    last_N2 = (corner_3N3[..., :2].amax(0) - 0.5).floor().clamp(-1, size - 1).nan_to_num(-1)
     extent_N2 = (last_N2 - first_N2 + 1).clamp(min=0).int()
     count_N = extent_N2.prod(1)
     owner_M = torch.repeat_interleave(count_N)
