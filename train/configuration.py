@@ -34,7 +34,7 @@ def override(config: _Config, assignments: Sequence[str]) -> _Config:
 def _assign(config: Any, path: Sequence[str], text: str, above: str) -> Any:
     """``config``, which is the setting ``above`` (with a dot at its end), with a part of it changed."""
     name, full = path[0], f"{above}{path[0]}"
-    if isinstance(config, type) or not dataclasses.is_dataclass(config):
+    if not dataclasses.is_dataclass(config):
         raise CommandInvalid(f"'{above.rstrip('.')}' has no parts to set")
     hints = typing.get_type_hints(type(config))
     if name not in hints:
@@ -48,7 +48,8 @@ def _assign(config: Any, path: Sequence[str], text: str, above: str) -> Any:
     value = getattr(config, name)
     try:
         changed = _assign(value, path[1:], text, f"{full}.") if len(path) > 1 else _parse(hints[name], text)
-        return dataclasses.replace(config, **{name: changed})
+        whole: Any = config
+        return dataclasses.replace(whole, **{name: changed})
     except CommandInvalid:
         raise
     except (TypeError, ValueError) as error:

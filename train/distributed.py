@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from engine.errors import BackendUnavailable
 
-__all__ = ["DeviceChoice", "Processes", "gather_rows", "is_leader", "open_processes"]
+__all__ = ["DeviceChoice", "Processes", "gather_rows", "is_leader", "open_processes", "process_count"]
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
@@ -35,6 +35,11 @@ def is_leader() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def process_count() -> int:
+    """How many processes torchrun says there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def open_processes(device: DeviceChoice = "auto") -> Iterator[Processes]:
     """Join the group that torchrun's environment describes, for the length of a ``with``; alone without torchrun.
@@ -42,7 +47,7 @@ def open_processes(device: DeviceChoice = "auto") -> Iterator[Processes]:
     Raises:
         BackendUnavailable: CUDA is asked for and not there, or there are more processes than GPUs.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = process_count()
     place = _place(device, int(os.environ.get("LOCAL_RANK", "0")))
     if size == 1:
         yield Processes(device=place)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engine.checkpoint import save_tensors, write_checksums
 from engine.config import FORMAT_VERSION, MixerConfig, StreamConfig
-from engine.errors import WeightsNotFound
+from engine.errors import OutputUnwritable, WeightsCorrupt, WeightsNotFound
 from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeMotionNetwork
 from train.tasks.scales import fold_eye, fold_lip
@@ -27,21 +28,33 @@ def averaged_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
 
     Raises:
         WeightsNotFound: there is no such checkpoint, or no such module in it.
+        WeightsCorrupt: the file is damaged.
     """
     if not checkpoint.is_file():
         raise WeightsNotFound(f"no checkpoint at {checkpoint}: train that stage first")
     prefix = f"average.{name}."
-    found = {
-        key.removeprefix(prefix): v for key, v in load_file(checkpoint).items() if key.startswith(prefix)
-    }
+    try:
+        tensors = load_file(checkpoint)
+    except (OSError, SafetensorError) as error:
+        raise WeightsCorrupt(f"{checkpoint} is not a readable checkpoint ({error})") from error
+    found = {key.removeprefix(prefix): v for key, v in tensors.items() if key.startswith(prefix)}
     if not found:
         raise WeightsNotFound(f"{checkpoint} holds no averaged module called '{name}'")
     return found
 
 
 def load_averaged(module: nn.Module, checkpoint: Path, name: str) -> None:
-    """Load the averaged weights of ``name`` into ``module``, in the units of training."""
-    module.load_state_dict(averaged_tensors(checkpoint, name))
+    """Load the averaged weights of ``name`` into ``module``, in the units of training.
+
+    Raises:
+        WeightsNotFound, WeightsCorrupt: as `averaged_tensors`, or the networks differ.
+    """
+    try:
+        module.load_state_dict(averaged_tensors(checkpoint, name))
+    except RuntimeError as error:
+        raise WeightsCorrupt(
+            f"{checkpoint} holds another '{name}' than these settings describe ({error})"
+        ) from error
     module.eval()
 
 
@@ -63,6 +76,9 @@ def export_network(
         training: what is written under ``training`` / ``name``: data, seconds, held-out figures.
         half: store matrices and kernels in half precision; vectors (biases, norms, the motion prior's
             autocovariance) stay in full precision.
+
+    Raises:
+        OutputUnwritable: the folder is forbidden or the disk full.
     """
     if isinstance(network, LipNetwork):
         network = fold_lip(network)
@@ -71,6 +87,22 @@ def export_network(
     tensors = dict(network.state_dict())
     if half:
         tensors = {k: v.half() if v.ndim > 1 and v.dtype == torch.float32 else v for k, v in tensors.items()}
+    try:
+        _write(folder, name, tensors, sections, training)
+    except (OSError, SafetensorError) as error:
+        raise OutputUnwritable(
+            f"the weights folder {folder} cannot be written: {error}. The run's checkpoint is complete: "
+            "make room and give the same command again, which only evaluates and exports"
+        ) from error
+
+
+def _write(
+    folder: Path,
+    name: str,
+    tensors: Mapping[str, Tensor],
+    sections: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / f"{name}.safetensors", tensors)
     config_path = folder / "config.json"

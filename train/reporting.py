@@ -20,9 +20,25 @@ from engine.errors import MissingDependency, OutputUnwritable
 from train.checkpointing import Place
 from train.distributed import Processes
 
-__all__ = ["Meters", "Reporter"]
+__all__ = ["Meters", "Reporter", "make_run_folder"]
 
 _log = logging.getLogger(__name__)
+
+
+def make_run_folder(out: Path, record: str = "") -> None:
+    """Make a run's folder, with ``record`` as its ``config.json``.
+
+    Raises:
+        OutputUnwritable: forbidden, or the disk is full.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if record:
+            (out / "config.json").write_text(record + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputUnwritable(
+            f"the run's folder {out} cannot be written: {error}; set trainer.out"
+        ) from error
 
 
 class Meters:
@@ -69,7 +85,7 @@ class Reporter:
         self._leader = leader
         self._path = out / "log.jsonl"
         self._steps = steps
-        self._writer = _tensorboard(out) if leader and tensorboard else None
+        self._writer = _tensorboard(out, start) if leader and tensorboard else None
         console = Console(stderr=True)
         self._terminal = leader and console.is_terminal
         columns = (
@@ -165,11 +181,11 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-def _tensorboard(out: Path) -> Any:
+def _tensorboard(out: Path, start: Place) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingDependency(
             "trainer.tensorboard needs TensorBoard: pip install 'gohd-live[train]'"
         ) from error
-    return SummaryWriter(str(out))
+    return SummaryWriter(str(out), purge_step=start.step + 1 if start.step else None)

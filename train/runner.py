@@ -8,7 +8,9 @@ from typing import Any
 
 from engine.errors import CommandInvalid
 from train.configuration import override
+from train.distributed import process_count
 from train.recipes import RECIPES
+from train.recipes.recipe import TrainingRecipe
 
 __all__ = ["run"]
 
@@ -26,4 +28,7 @@ def run(recipe: str, overrides: Sequence[str] = ()) -> Mapping[str, Any]:
         near = difflib.get_close_matches(recipe, RECIPES, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(RECIPES)}"
         raise CommandInvalid(f"no recipe '{recipe}'; {hint} `gohd train` lists all")
-    return override(RECIPES[recipe](), overrides).run()
+    config = override(RECIPES[recipe](), overrides)
+    if process_count() > 1 and not isinstance(config, TrainingRecipe):
+        raise CommandInvalid(f"'{recipe}' does not train and runs in one process: start it without torchrun")
+    return config.run()

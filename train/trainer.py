@@ -23,7 +23,8 @@ from torch import nn
 from engine.errors import InputError, NonFiniteLoss, OutputUnwritable
 from train.checkpointing import Place, load_checkpoint, save_checkpoint
 from train.distributed import Processes, open_processes
-from train.reporting import Meters, Reporter
+from train.reporting import Meters, Reporter, make_run_folder
+from train.shared_norm import share_batch_norms
 from train.stopping import StopRequest
 from train.tasks.protocol import Draw, Movable, Pictured, Task, Update, seed_of
 from train.trainer_config import TrainerConfig
@@ -52,10 +53,13 @@ class TrainingResult:
     stopped: bool
 
 
-def train(task: Task, config: TrainerConfig) -> TrainingResult:
+def train(task: Task, config: TrainerConfig, record: str = "") -> TrainingResult:
     """Run a training, or go on with it from the checkpoint in ``config.out``.
 
     Under torchrun, every process calls this with the same task and config.
+
+    Args:
+        record: JSON of the whole run's settings, kept as ``config.json`` beside the checkpoint.
 
     Raises:
         NonFiniteLoss: names the step, the loss and the batch.
@@ -67,6 +71,9 @@ def train(task: Task, config: TrainerConfig) -> TrainingResult:
     if config.threads:
         torch.set_num_threads(config.threads)
     with open_processes(config.device) as processes, StopRequest() as stop:
+        if processes.is_leader:
+            make_run_folder(config.out, record)
+        processes.wait()
         return _Run(task, config, processes, stop).run()
 
 
@@ -78,6 +85,8 @@ class _Run:
         task.modules.to(processes.device)
         if isinstance(task, Movable):
             task.to(processes.device)
+        if processes.size > 1:
+            share_batch_norms(task.modules)
         self.averaged: dict[str, nn.Module] = {
             name: copy.deepcopy(task.modules[name]).eval().requires_grad_(False) for name in task.averaged
         }
@@ -85,7 +94,6 @@ class _Run:
         self.meters = Meters()
         self.losses: dict[str, float] = {}
         self.figures: dict[str, float] = {}
-        config.out.mkdir(parents=True, exist_ok=True)
         start = self._resume()
         self.step, self.seconds_before, self.started = start.step, start.seconds, time.monotonic()
         self.reporter = Reporter(
@@ -107,10 +115,11 @@ class _Run:
                 self.reporter.advance(self.step, rows)
                 if last or self.step % config.log_every == 0:
                     self._write_losses()
-                if last or self.step % config.checkpoint_every == 0:
-                    self._save()
+                evaluates = not last and config.evaluate_every > 0 and self.step % config.evaluate_every == 0
+                if last or evaluates or self.step % config.checkpoint_every == 0:
+                    self._save()  # before an evaluation, which may be long, and be killed
                     saved = self.step
-                if not last and config.evaluate_every and self.step % config.evaluate_every == 0:
+                if evaluates:
                     self._evaluate()
             if saved != self.step:
                 self._save()

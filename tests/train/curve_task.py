@@ -46,7 +46,10 @@ class CurveTask:
     ) -> None:
         torch.manual_seed(seed)
         middle = [nn.BatchNorm1d(8)] if normalised else []
-        net = nn.Sequential(nn.Linear(4, 8), *middle, nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 1))
+        # A bias before a BatchNorm has no gradient but rounding, which Adam would blow up.
+        net = nn.Sequential(
+            nn.Linear(4, 8, bias=not normalised), *middle, nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 1)
+        )
         judge = nn.utils.parametrizations.spectral_norm(nn.Linear(1, 1))
         self.modules = nn.ModuleDict({"net": net, "judge": judge})
         self.optimisers: dict[str, torch.optim.Optimizer] = {

@@ -80,10 +80,7 @@ class TrainingRecipe(ABC):
     def run(self) -> Mapping[str, Any]:
         """Train or go on training, evaluate, export; losses and figures, and ``stopped`` if a signal ended it."""
         experiment = self.build()
-        if is_leader():
-            self.trainer.out.mkdir(parents=True, exist_ok=True)
-            (self.trainer.out / "config.json").write_text(config_json(self) + "\n", encoding="utf-8")
-        result = train(experiment.task, self.trainer)
+        result = train(experiment.task, self.trainer, config_json(self))
         if result.stopped:
             _log.warning("stopped at step %d; the same command goes on from there", result.step)
         elif self.weights is not None and is_leader():
