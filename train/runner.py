@@ -26,8 +26,8 @@ def run(recipe: str, overrides: Sequence[str] = ()) -> Mapping[str, Any]:
     """
     if recipe not in RECIPES:
         near = difflib.get_close_matches(recipe, RECIPES, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(RECIPES)}"
-        raise CommandInvalid(f"no recipe '{recipe}'; {hint} `gohd train` lists all")
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise CommandInvalid(f"no recipe '{recipe}'; {hint}`gohd train` lists those there are")
     config = override(RECIPES[recipe](), overrides)
     if process_count() > 1 and not isinstance(config, TrainingRecipe):
         raise CommandInvalid(f"'{recipe}' does not train and runs in one process: start it without torchrun")

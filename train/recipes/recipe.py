@@ -112,9 +112,9 @@ def first_sentence(function: Callable[..., Any]) -> str:
 
 
 def registered() -> dict[str, Callable[[], Recipe]]:
-    """All registered recipes by name, family by family, each in the order of its modules."""
+    """All registered recipes by name, family by family."""
 
-    def family(name: str) -> int:
-        return next(i for i, prefix in enumerate(_FAMILIES) if name.startswith(prefix))
+    def place(name: str) -> tuple[int, str]:
+        return next(i for i, family in enumerate(_FAMILIES) if name.startswith(family)), name
 
-    return {name: _REGISTERED[name] for name in sorted(_REGISTERED, key=family)}
+    return {name: _REGISTERED[name] for name in sorted(_REGISTERED, key=place)}
