@@ -3,9 +3,10 @@
 from engine.finish.finish import Finish, Marking
 from engine.finish.label import VisibleLabel
 from engine.finish.spread_spectrum import PUBLIC_KEY, SMALLEST_SIDE_PX
-from engine.finish.watermark import Watermark, WatermarkDetector, WatermarkReading
+from engine.finish.watermark import FOUND_SCORE, Watermark, WatermarkDetector, WatermarkReading
 
 __all__ = [
+    "FOUND_SCORE",
     "PUBLIC_KEY",
     "SMALLEST_SIDE_PX",
     "Finish",

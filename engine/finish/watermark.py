@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from engine.finish.spread_spectrum import PUBLIC_KEY, SYNC_SLOTS, SpreadSpectrum, Surface, crc8
 
-__all__ = ["Watermark", "WatermarkDetector", "WatermarkReading"]
+__all__ = ["FOUND_SCORE", "Watermark", "WatermarkDetector", "WatermarkReading"]
 
 _PSNR_DB = 42.0
-_FOUND = 5.5
+FOUND_SCORE = 5.5
 _TAG_BITS = 24
+_PAYLOAD_BYTES = 4
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -32,6 +33,9 @@ class Watermark:
 
     Raises:
         ValueError: the tag does not fit, or the frame is smaller than 64 pixels.
+
+    Attributes:
+        payload: the 32 bits in the mark: tag, then its CRC-8.
     """
 
     def __init__(self, height_px: int, width_px: int, tag: int = 0, key: bytes = PUBLIC_KEY) -> None:
@@ -39,7 +43,9 @@ class Watermark:
             raise ValueError(f"a watermark tag is a number of {_TAG_BITS} bits: 0 to {(1 << _TAG_BITS) - 1}")
         self._surface = Surface(height_px, width_px)
         self._spread = SpreadSpectrum(key)
-        self._wanted_S = np.concatenate([self._spread.sync_S, _payload(tag)])
+        self.payload = _payload(tag)
+        bits = np.unpackbits(np.frombuffer(self.payload.to_bytes(_PAYLOAD_BYTES, "big"), np.uint8))
+        self._wanted_S = np.concatenate([self._spread.sync_S, np.where(bits, 1, -1).astype(np.float32)])
         self._power = 255.0**2 / 10 ** (_PSNR_DB / 10)
         self._size = (height_px, width_px, 3)
 
@@ -64,12 +70,14 @@ class WatermarkReading:
     Attributes:
         found: the mark is there; by chance less often than once in a million films.
         score: how surely, in units of the spread that unmarked pictures show; ``found`` from 5.5 on.
-        tag: what the mark says; None while its checksum does not fit.
+        payload: the 32 bits as they were read, right or wrong.
+        tag: what the mark says; None where it is not found or its checksum does not fit.
         frames: how many were added up.
     """
 
     found: bool
     score: float
+    payload: int
     tag: int | None
     frames: int
 
@@ -95,19 +103,14 @@ class WatermarkDetector:
     def read(self) -> WatermarkReading:
         """What the frames so far say."""
         if self._sum_N is None:
-            return WatermarkReading(False, 0.0, None, 0)
+            return WatermarkReading(False, 0.0, 0, None, 0)
         soft_S, score = self._spread.correlate(self._sum_N / np.float32(self._frames))
-        found = score >= _FOUND
-        return WatermarkReading(found, score, _tag(soft_S[SYNC_SLOTS:]) if found else None, self._frames)
+        payload = int.from_bytes(np.packbits(soft_S[SYNC_SLOTS:] > 0).tobytes(), "big")
+        found = score >= FOUND_SCORE
+        tag = payload >> 8 if found and _payload(payload >> 8) == payload else None
+        return WatermarkReading(found, score, payload, tag, self._frames)
 
 
-def _payload(tag: int) -> npt.NDArray[np.float32]:
-    """Tag and checksum as -1 or 1, most significant bit first."""
-    data = tag.to_bytes(_TAG_BITS // 8, "big")
-    bits = np.unpackbits(np.frombuffer(data + bytes([crc8(data)]), np.uint8))
-    return np.where(bits, 1, -1).astype(np.float32)
-
-
-def _tag(soft: npt.NDArray[np.float32]) -> int | None:
-    data = np.packbits(soft > 0).tobytes()
-    return int.from_bytes(data[:-1], "big") if crc8(data[:-1]) == data[-1] else None
+def _payload(tag: int) -> int:
+    """Tag and checksum in one number."""
+    return tag << 8 | crc8(tag.to_bytes(_TAG_BITS // 8, "big"))
