@@ -10,7 +10,15 @@ from train.experts.landmark_network import BlendshapeFeatures, IrisPlaces, Landm
 from train.experts.loading import expert, expert_path
 from train.experts.on_face import OnFace
 from train.experts.perceptual import PerceptualBackbone, perceptual_distance
-from train.experts.places import cut_places, face_places, from_places, mouth_places, recognition_places
+from train.experts.places import (
+    cut_places,
+    face_places,
+    from_places,
+    into_places,
+    mouth_places,
+    recognition_places,
+)
+from train.experts.region_parser import RegionParser
 from train.experts.regions import REGIONS, lip_eye_mask, region_masks
 
 __all__ = [
@@ -24,11 +32,13 @@ __all__ = [
     "LandmarkNetwork",
     "OnFace",
     "PerceptualBackbone",
+    "RegionParser",
     "cut_places",
     "expert",
     "expert_path",
     "face_places",
     "from_places",
+    "into_places",
     "lip_eye_mask",
     "mouth_places",
     "perceptual_distance",

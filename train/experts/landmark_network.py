@@ -26,7 +26,7 @@ import engine.portrait
 from engine.errors import CheckpointRefused, WeightsNotFound
 from engine.motion.landmark_table import IRIS_CENTRES, LANDMARK_COUNT, LID_LEFT, LID_RIGHT, OUTER_LIPS
 from train.experts.pixels import resized
-from train.experts.places import cut_places, face_places, from_places
+from train.experts.places import cut_places, face_places, from_places, into_places
 from train.experts.tflite_graph import read_graph
 from train.experts.tflite_network import TfliteNetwork
 
@@ -124,7 +124,7 @@ class LandmarkNetwork(nn.Module):
         run = self._run(rgb_B3HW, place)
         found = run[self._output].reshape(-1, LANDMARK_COUNT, 3).detach()
         if landmarks_px_BN3 is not None:
-            found = _into_places(landmarks_px_BN3, place)
+            found = into_places(landmarks_px_BN3, place, _SIZE_PX)
         regions = [self._region(run, found[:, list(ring)]) for ring in (LID_LEFT, LID_RIGHT, OUTER_LIPS)]
         return {
             "face": run[self._end].flatten(1),
@@ -210,14 +210,3 @@ class IrisPlaces(nn.Module):
             width = along.square().sum(1).clamp(min=1e-6)
             offsets += [(from_middle * along).sum(1) / width, (from_middle * across).sum(1) / width]
         return torch.stack(offsets, 1)
-
-
-def _into_places(landmarks_px_BN3: Tensor, place_px_B4: Tensor) -> Tensor:
-    """Landmarks in the picture to px of the cut."""
-    roll = place_px_B4[:, 3]
-    sine, cosine = roll.sin(), roll.cos()
-    turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
-    plane = (landmarks_px_BN3[..., :2] - place_px_B4[:, None, :2]) @ turn / place_px_B4[
-        :, 2, None, None
-    ] + 0.5
-    return torch.cat([plane, landmarks_px_BN3[..., 2:] / place_px_B4[:, 2, None, None]], -1) * _SIZE_PX

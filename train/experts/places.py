@@ -24,7 +24,7 @@ from torch import Tensor
 
 from engine.motion.landmark_table import IRIS_CENTRES, OUTER_CORNERS
 
-__all__ = ["cut_places", "face_places", "from_places", "mouth_places", "recognition_places"]
+__all__ = ["cut_places", "face_places", "from_places", "into_places", "mouth_places", "recognition_places"]
 
 _MOUTH_CORNERS: Final = (61, 291)
 _NOSE_TIP: Final = 4
@@ -123,6 +123,16 @@ def from_places(points_BN2: Tensor, place_px_B4: Tensor, size_px: float) -> Tens
     if points_BN2.shape[-1] == 2:
         return plane
     return torch.cat([plane, points_BN2[..., 2:] * side_B11 / size_px], -1)
+
+
+def into_places(points_px_BN2: Tensor, place_px_B4: Tensor, size_px: float) -> Tensor:
+    """Inverse of `from_places`: points of the picture, (B, N, 2 or 3) px, to px of cuts of ``size_px``."""
+    side_B11 = place_px_B4[:, 2, None, None]
+    plane = (points_px_BN2[..., :2] - place_px_B4[:, None, :2]) @ _rotation(place_px_B4[:, 3])
+    plane = (plane / side_B11 + 0.5) * size_px
+    if points_px_BN2.shape[-1] == 2:
+        return plane
+    return torch.cat([plane, points_px_BN2[..., 2:] * size_px / side_B11], -1)
 
 
 def _rotation(angle_B: Tensor) -> Tensor:
