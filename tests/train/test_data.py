@@ -10,7 +10,6 @@ import torch
 
 from engine.audio import mel_spectrogram
 from engine.motion.landmark_model import LandmarkModel
-from train.configuration import override
 from train.data.align import AlignmentClip, estimate_offsets
 from train.data.clips import read_frames, read_sound
 from train.data.manifest import ClipRecord, read_manifest, write_manifest
@@ -21,7 +20,6 @@ from train.data.sources import HELD_OUT_CLIPS, describe_clip, held_out
 from train.data.stretch import stretch_mel, stretch_wave
 from train.data.synthetic import synthetic_clips
 from train.data.windows import SILENCE, lip_windows, prosody_windows
-from train.recipes import RECIPES
 
 _SPACE = Path(__file__).resolve().parents[2] / "engine" / "weights" / "default" / "motion_space.safetensors"
 
@@ -142,14 +140,3 @@ def test_films_are_read_at_25_frames_with_their_sound(data_dir: Path) -> None:
     assert len(sound) / 16000 == pytest.approx(3.0, abs=0.05)
     assert np.abs(sound).max() <= 1
     assert read_sound(data_dir / "clips" / "silent-noem.mp4") is None
-
-
-def test_overrides_reach_nested_settings_and_name_what_exists() -> None:
-    recipe = override(
-        RECIPES["open_expression_stage1"](), ["trainer.steps=7", "task.losses.eye=1.5", "weights=x"]
-    )
-    assert (recipe.trainer.steps, recipe.task.losses.eye, recipe.weights) == (7, 1.5, Path("x"))
-    with pytest.raises(ValueError, match=r"no setting 'trainer\.stepz'"):
-        override(recipe, ["trainer.stepz=1"])
-    with pytest.raises(ValueError, match="KEY=VALUE"):
-        override(recipe, ["steps"])

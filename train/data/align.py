@@ -2,7 +2,8 @@
 
 A ridge regression from mel context to mouth opening is fitted on everybody but the clip's own speaker and slid over
 the clip: the lag at which its prediction agrees best with the real mouth is the offset. Two or three rounds, since
-better offsets make a better regression; the first round starts from loudness against opening.
+better offsets make a better regression; the first round starts from loudness against opening. Only moments of the
+features are kept, so the memory does not grow with the data; beyond 64 people they are left out in 64 groups.
 
     picture  |0|1|2|3|4|5|6|          offset +2: what is seen in frame t is heard
     sound        |0|1|2|3|4|5|6|      at frame t + 2, so the sound is late
@@ -22,6 +23,9 @@ __all__ = ["AlignmentClip", "AlignmentConfig", "Offset", "estimate_offsets"]
 _log = logging.getLogger(__name__)
 _CONTEXT_COLUMNS = np.arange(-12, 13, 3)
 _COLUMNS_PER_FRAME = 3.2
+_BANDS = 20
+_FEATURES = _BANDS * len(_CONTEXT_COLUMNS)
+_MOST_FOLDS = 64
 
 FloatArray = NDArray[np.float32]
 
@@ -68,7 +72,12 @@ class Offset:
 def estimate_offsets(
     clips: Mapping[str, AlignmentClip], config: AlignmentConfig | None = None
 ) -> dict[str, Offset]:
-    """Estimate the offset of each clip; needs clips of at least two people (else loudness alone decides)."""
+    """Estimate the offset of each clip; needs clips of at least two people (else loudness alone decides).
+
+    Args:
+        clips: any mapping; one that reads a clip when it is asked for keeps the memory small. Each is asked for
+            a few times a round.
+    """
     config = config or AlignmentConfig()
     lags = list(range(-config.max_offset_frames, config.max_offset_frames + 1))
     first = {name: _loudness_scores(clip, lags) for name, clip in clips.items()}
@@ -90,24 +99,71 @@ def _refine(
     lags: Sequence[int],
     config: AlignmentConfig,
 ) -> dict[str, Offset]:
-    contexts = {name: _context(clip, offsets[name].frames) for name, clip in clips.items()}
-    targets = {name: _standardise(clip.opening) for name, clip in clips.items()}
+    people = sorted({clip.person for clip in clips.values()})
+    fold_of = {person: index % _MOST_FOLDS for index, person in enumerate(people)}
+    sums = [_Sums.empty() for _ in range(min(len(people), _MOST_FOLDS))]
+    for name, clip in clips.items():
+        context, heard = _context(clip, offsets[name].frames)
+        sums[fold_of[clip.person]].add(context[heard], _standardise(clip.opening)[heard])
+    total = _Sums.empty()
+    for part in sums:
+        total.merge(part, 1)
+    regressions = []
+    for part in sums:
+        others = total.copy()
+        others.merge(part, -1)
+        regressions.append(others.solve(config.ridge))
     refined: dict[str, Offset] = {}
-    for person in {clip.person for clip in clips.values()}:
-        others = [name for name, clip in clips.items() if clip.person != person]
-        features = np.concatenate([contexts[name][0][contexts[name][1]] for name in others])
-        target = np.concatenate([targets[name][contexts[name][1]] for name in others])
-        mean, std = features.mean(0), features.std(0) + 1e-3
-        normal = (features - mean) / std
-        gram = normal.T @ normal + config.ridge * np.eye(normal.shape[1], dtype=np.float32)
-        weights = np.linalg.solve(gram, normal.T @ (target - target.mean()))
-        for name in (name for name, clip in clips.items() if clip.person == person):
-            scores = []
-            for lag in lags:
-                context, heard = _context(clips[name], lag)
-                scores.append(_correlation(((context - mean) / std @ weights)[heard], targets[name][heard]))
-            refined[name] = _choose(clips[name], lags, scores, config)
+    for name, clip in clips.items():
+        mean, std, weights = regressions[fold_of[clip.person]]
+        target = _standardise(clip.opening)
+        scores = []
+        for lag in lags:
+            context, heard = _context(clip, lag)
+            predicted = np.asarray((context - mean) / std @ weights, np.float32)
+            scores.append(_correlation(predicted[heard], target[heard]))
+        refined[name] = _choose(clip, lags, scores, config)
     return refined
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What a ridge regression needs of any number of frames: counts and moments of features x and target y."""
+
+    count: float
+    x: NDArray[np.float64]
+    xx: NDArray[np.float64]
+    xy: NDArray[np.float64]
+    y: float
+
+    @classmethod
+    def empty(cls) -> _Sums:
+        return cls(0.0, np.zeros(_FEATURES), np.zeros((_FEATURES, _FEATURES)), np.zeros(_FEATURES), 0.0)
+
+    def add(self, x: FloatArray, y: FloatArray) -> None:
+        wide = x.astype(np.float64)
+        self.merge(
+            _Sums(len(x), wide.sum(0), wide.T @ wide, wide.T @ y.astype(np.float64), float(y.sum())), 1
+        )
+
+    def merge(self, other: _Sums, sign: int) -> None:
+        self.count += sign * other.count
+        self.x += sign * other.x
+        self.xx += sign * other.xx
+        self.xy += sign * other.xy
+        self.y += sign * other.y
+
+    def copy(self) -> _Sums:
+        return _Sums(self.count, self.x.copy(), self.xx.copy(), self.xy.copy(), self.y)
+
+    def solve(self, ridge: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Mean and deviation of the features, and the weights of the standardised ones."""
+        mean = self.x / max(self.count, 1.0)
+        variance = np.maximum(np.diagonal(self.xx) / max(self.count, 1.0) - mean**2, 0.0)
+        std = np.sqrt(variance) + 1e-3
+        gram = (self.xx - self.count * np.outer(mean, mean)) / np.outer(std, std)
+        weights = np.linalg.solve(gram + ridge * np.eye(_FEATURES), (self.xy - mean * self.y) / std)
+        return mean.astype(np.float32), std.astype(np.float32), weights.astype(np.float32)
 
 
 def _choose(
@@ -142,14 +198,14 @@ def _columns(clip: AlignmentClip, lag: int) -> tuple[NDArray[np.int64], NDArray[
 
 def _context(clip: AlignmentClip, lag: int) -> tuple[FloatArray, NDArray[np.bool_]]:
     """(T, 20 bands x 9 columns) around each frame, and which frames have sound at this lag."""
-    bands = clip.mel.reshape(20, 4, -1).mean(1)
+    bands = clip.mel.reshape(_BANDS, 4, -1).mean(1)
     column, heard = _columns(clip, lag)
     index = np.clip(column[:, None] + _CONTEXT_COLUMNS, 0, bands.shape[1] - 1)
     return bands[:, index].transpose(1, 2, 0).reshape(len(column), -1), heard
 
 
 def _standardise(x: FloatArray) -> FloatArray:
-    return ((x - x.mean()) / (x.std() + 1e-6)).astype(np.float32)
+    return np.asarray((x - x.mean()) / (x.std() + 1e-6), np.float32)
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float:

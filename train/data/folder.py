@@ -3,8 +3,9 @@
 DATA/talk.mp4               a clip of a person named after the file
 DATA/anna/one.mp4           clips of one person
 DATA/anna/two.mov
-DATA/clips.csv              optional: clip,person,split,licence,credit  (clip: talk, or anna/one; split: train or
-                            held_out; an empty cell keeps what the names say)
+DATA/clips.csv              optional: clip,person,split,licence,credit,resynced_by  (clip: talk, or anna/one;
+                            split: train or held_out; an empty cell keeps what the names say; `train.data.resync`
+                            writes the last column)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from train.data.sources import UNKNOWN_LICENCE, describe_clip
 
 __all__ = ["ClipFolder", "read_clip_list"]
 
-_COLUMNS = ("clip", "person", "split", "licence", "credit")
+_COLUMNS = ("clip", "person", "split", "licence", "credit", "resynced_by")
 _LAYOUT = """A folder of clips is expected as
   {data}/talk.mp4          a clip ({suffixes}) of a person named after the file
   {data}/anna/one.mp4      clips of one person
@@ -76,6 +77,7 @@ class ClipFolder:
             described = dataclasses.replace(described, person=path.parent.name)
         key = f"{path.parent.name}/{path.stem}" if inside else path.stem
         given = {column: cell for column, cell in listed.get(key, {}).items() if cell and column != "clip"}
+        resynced_by = given.pop("resynced_by", "")
         described = dataclasses.replace(described, **given)  # type: ignore[arg-type]
         if "split" not in given and described.licence == UNKNOWN_LICENCE:
             described = dataclasses.replace(described, split=side_of(described.person, self.held_out_share))
@@ -86,7 +88,8 @@ class ClipFolder:
             split=described.split,
             licence=described.licence,
             credit=described.credit,
-            offset_prior_frames=described.offset_prior_frames,
+            offset_prior_frames=0 if resynced_by else described.offset_prior_frames,
+            resynced_by=resynced_by,
         )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from train.data.files import save_text
+
 __all__ = ["ClipRecord", "read_manifest", "write_manifest"]
 
 
@@ -25,6 +27,11 @@ class ClipRecord:
         offset_frames: by how many frames the sound was late against the picture, before it was corrected.
         offset_score: correlation of predicted and real mouth opening at that offset.
         refused: empty, or the reason why the clip is left out.
+        film: file name of the film; start_s: where in it the clip begins.
+        rate_hz, variable: mean frame rate of the film before it was held to 25, and whether it changes.
+        space: motion space of the numbers, "landmark" or "bfm".
+        resynced_by: sha256 of the Wav2Lip checkpoint that made the film's mouth; empty for a film as it was shot.
+        without_pictures: empty, or the reason why the clip has no pictures though they were asked for.
     """
 
     clip: str
@@ -37,14 +44,18 @@ class ClipRecord:
     offset_frames: int = 0
     offset_score: float = 0.0
     refused: str = ""
+    film: str = ""
+    start_s: float = 0.0
+    rate_hz: float = 0.0
+    variable: bool = False
+    space: str = "landmark"
+    resynced_by: str = ""
+    without_pictures: str = ""
 
 
 def write_manifest(path: Path, records: Iterable[ClipRecord]) -> None:
-    """Write records, one JSON object a line, replacing the file in one step."""
-    lines = [json.dumps(dataclasses.asdict(record)) for record in records]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
+    """Write records, one JSON object a line, replacing the file in one step. Raises OutputUnwritable."""
+    save_text(path, "".join(f"{json.dumps(dataclasses.asdict(record))}\n" for record in records))
 
 
 def read_manifest(path: Path) -> list[ClipRecord]:

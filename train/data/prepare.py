@@ -1,115 +1,138 @@
-"""From a folder of clips to shards: track, align, describe, stretch. Resumable; bad clips are refused by name.
+"""From films to shards: scan, align, describe. Resumable, parallel; bad clips are refused by name.
 
-clips/*.mp4 -> track (478 landmarks a frame) -> align (audio-video offset) -> shards/*.safetensors + manifest.jsonl
+    films -> scan (face track, sound) -> align (offset of all clips together) -> features -> shards, faces, manifest
+             tracks/CLIP                                                         in either motion space
+
+Interrupt it anywhere and run it again: finished files carry a key of what went into them and are kept.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from rich.progress import track
-
-from engine.audio import mel_spectrogram
-from engine.errors import InputError
-from engine.motion.coefficients import SequenceCoefficients
-from engine.motion.landmark_model import LandmarkModel
+from engine.checkpoint import WeightsFolder
+from engine.errors import CommandInvalid, InputError, WeightsIncomplete
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
-from engine.motion.pose import REFERENCE_SCALE, similarity_from_pose
-from engine.timebase import SAMPLES_PER_FRAME
+from engine.timebase import FRAME_RATE_HZ
 from train.data.align import AlignmentClip, AlignmentConfig, Offset, estimate_offsets
-from train.data.clips import CLIP_SUFFIXES, read_frames, read_sound, shift_samples
+from train.data.features import FeatureTask, write_features
+from train.data.files import make_folder
+from train.data.folder import ClipFolder
+from train.data.hdtf import Hdtf
 from train.data.manifest import ClipRecord, read_manifest, write_manifest
 from train.data.portraits import prepare_portraits
-from train.data.shards import ClipFeatures, MelVariant, load_clip, save_clip
-from train.data.sources import describe_clip
-from train.data.stretch import WaveStretch, stretch_wave
-from train.metrics.mouth import mouth_opening
+from train.data.scan import Scan, ScanTask, load_model, read_alignment, read_scan, refuse, scan_clip
+from train.data.shards import ClipFeatures, load_clip
+from train.data.source_clip import Source, SourceClip
+from train.data.stretch import WaveStretch
+from train.data.tracking import TrackingConfig
+from train.data.voxceleb import VoxCeleb
+from train.data.workers import WorkerDied, default_workers, run_tasks
 
-__all__ = ["PrepareConfig", "load_prepared", "prepare"]
+__all__ = ["SOURCES", "PrepareConfig", "load_prepared", "prepare"]
 
 _log = logging.getLogger(__name__)
-FloatArray = NDArray[np.float32]
+
+SOURCES = ("folder", "voxceleb", "hdtf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareConfig:
-    """Where clips are read from and shards go.
+    """Where clips are read from, what is made of them, and where it goes.
 
     Attributes:
-        data: folder of films (searched one level deep).
+        data: folder of the data set; source: how it is laid out: "folder", "voxceleb" or "hdtf" (see these modules).
         portraits: folder of still portraits whose expressions are added to e_0 in training; None for none.
-        out: folder for tracks, shards and the manifest.
-        motion_space: ``motion_space.safetensors`` that defines the numbers.
+        out: folder for tracks, shards, faces and the manifest.
+        motion_space: ``motion_space.safetensors`` that defines the landmark numbers.
+        space: motion space of the shards, "landmark", or "bfm" with ``weights``, an imported release folder with the
+            recon and l2cs networks.
+        pictures: also write the head crops that the animator learns from.
+        need_sound: refuse clips without sound.
         variants: stretched copies of each wave beside the true one.
-        min_face_share: a clip with faces in fewer of its frames is refused.
-        max_gap_frames: a clip with a longer run of frames without a face is refused; shorter runs are filled in.
+        held_out_share: of the people of a set that has no split of its own.
+        workers: processes; 0 works in this one.
     """
 
     data: Path
     out: Path
+    source: str = "folder"
     portraits: Path | None = None
     motion_space: Path = BUNDLED_MOTION_SPACE
+    space: str = "landmark"
+    weights: Path | None = None
+    pictures: bool = False
+    need_sound: bool = False
     variants: int = 8
     seed: int = 0
-    min_face_share: float = 0.95
-    max_gap_frames: int = 5
+    held_out_share: float = 0.0
+    workers: int = field(default_factory=default_workers)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     stretch: WaveStretch = field(default_factory=WaveStretch)
 
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise CommandInvalid(f"source must be one of {', '.join(SOURCES)}, not '{self.source}'")
+        if self.space not in ("landmark", "bfm"):
+            raise CommandInvalid(f"space must be landmark or bfm, not '{self.space}'")
+        if self.space == "bfm" and self.weights is None:
+            raise CommandInvalid(
+                "space=bfm needs weights=FOLDER, imported with: gohd weights import --recon epoch_20.pth "
+                "--l2cs L2CSNet_gaze360.pkl ..."
+            )
+        if self.workers < 0 or self.variants < 0 or not 0 <= self.held_out_share <= 1:
+            raise CommandInvalid("workers and variants must be 0 or more, held_out_share within 0..1")
+
 
 def prepare(config: PrepareConfig) -> list[ClipRecord]:
-    """Prepare every clip of a folder; finished tracks are kept between runs.
+    """Prepare every clip of a data set; what is finished is kept between runs.
 
     Returns:
         One record a clip, refused ones included; the same records are in ``out/manifest.jsonl``.
 
     Raises:
-        InputError: no clip in the folder.
+        InputError: the data set is not there or not laid out as expected; the message shows how.
+        OutputUnwritable: the disk is full or forbidden; finished files are intact.
+        WeightsError: ``weights`` cannot measure the bfm space.
     """
-    paths = sorted(path for path in config.data.iterdir() if path.suffix.lower() in CLIP_SUFFIXES)
-    if not paths:
-        raise InputError(f"no films ({', '.join(sorted(CLIP_SUFFIXES))}) in {config.data}")
-    for folder in ("tracks", "shards"):
-        (config.out / folder).mkdir(parents=True, exist_ok=True)
-    model = LandmarkModel.load(config.motion_space)
+    clips = _source(config).clips()
+    _check_weights(config)
+    for folder in ("tracks", "shards", *(("faces",) if config.pictures else ())):
+        make_folder(config.out / folder)
+        for left in (config.out / folder).glob(".*.partial"):
+            left.unlink(missing_ok=True)
     if config.portraits is not None:
-        prepare_portraits(config.portraits, config.out, model)
-    tracks: dict[str, FloatArray] = {}
-    sounds: dict[str, FloatArray | None] = {}
-    refused: dict[str, str] = {}
-    for path in track(paths, description="tracking"):
-        try:
-            tracks[path.stem] = _filled(_tracked(path, config.out / "tracks"), config)
-            sounds[path.stem] = read_sound(path)
-        except InputError as error:
-            refused[path.stem] = str(error)
-            tracks.pop(path.stem, None)
-            _log.warning("clip %s refused: %s", path.stem, error)
-    motions = {stem: _fitted(model, found) for stem, found in track(tracks.items(), "fitting")}
-    offsets = _offsets(motions, sounds, model, config)
-    records = []
-    for path in track(paths, description="shards"):
-        stem = path.stem
-        offset = offsets.get(stem, Offset(0, 0.0))
-        reason = refused.get(stem, "") or offset.refused
-        records.append(_record(stem, len(tracks.get(stem, ())), sounds.get(stem) is not None, offset, reason))
-        shard = config.out / "shards" / f"{stem}.safetensors"
-        if reason:
-            shard.unlink(missing_ok=True)
-        else:
-            save_clip(shard, _features(stem, motions[stem], sounds[stem], offset, model, config))
+        prepare_portraits(config.portraits, config.out, load_model(config.motion_space))
+    tasks = [
+        ScanTask(
+            clip=clip,
+            out=config.out,
+            tracking=config.tracking,
+            motion_space=config.motion_space,
+            need_sound=config.need_sound,
+        )
+        for clip in clips
+    ]
+    scans = _scanned(tasks, config.workers)
+    _report_rates(scans)
+    heard = {t.clip.clip: t for t in tasks if scans[t.clip.clip].has_sound and not scans[t.clip.clip].refused}
+    offsets = estimate_offsets(_AlignmentClips(heard), config.alignment)
+    records = _described(tasks, scans, offsets, config)
     write_manifest(config.out / "manifest.jsonl", records)
     return records
 
 
 def load_prepared(out: Path) -> list[ClipFeatures]:
-    """All accepted clips of a prepared folder, in manifest order."""
+    """All accepted clips of a prepared folder, in manifest order.
+
+    Raises:
+        FileNotFoundError: the folder is not prepared. InputError: a shard is damaged or missing.
+    """
     records = read_manifest(out / "manifest.jsonl")
     return [
         load_clip(out / "shards" / f"{record.clip}.safetensors", record.person, record.split)
@@ -118,129 +141,141 @@ def load_prepared(out: Path) -> list[ClipFeatures]:
     ]
 
 
-def _tracked(path: Path, cache: Path) -> FloatArray:
-    """Landmarks (T,478,3) in pixels of the film; NaN where no face was found."""
-    cached = cache / f"{path.stem}.npy"
-    if cached.is_file():
-        landmarks: FloatArray = np.load(cached)
-        return landmarks
-    from engine.errors import NoFaceFound
-    from engine.portrait import FaceLandmarker
-
-    landmarker = FaceLandmarker()
-    found = []
-    for rgb in read_frames(path):
-        try:
-            found.append(landmarker.detect(rgb))
-        except NoFaceFound:
-            found.append(np.full((478, 3), np.nan, np.float32))
-    landmarks = np.stack(found).astype(np.float32)
-    partial = cached.with_suffix(".partial.npy")
-    np.save(partial, landmarks)
-    partial.replace(cached)
-    return landmarks
+def _source(config: PrepareConfig) -> Source:
+    if not config.data.is_dir():
+        raise InputError(f"'{config.data}' is no folder; give the data set's with data=FOLDER")
+    if config.source == "voxceleb":
+        return VoxCeleb(config.data)
+    if config.source == "hdtf":
+        return Hdtf(config.data, config.held_out_share)
+    return ClipFolder(config.data, config.held_out_share)
 
 
-def _filled(landmarks: FloatArray, config: PrepareConfig) -> FloatArray:
-    """Fill short gaps linearly.
-
-    Raises:
-        InputError: too few frames with a face, or too long a gap.
-    """
-    seen = ~np.isnan(landmarks[:, 0, 0])
-    if seen.mean() < config.min_face_share:
-        raise InputError(f"a face in only {100 * seen.mean():.0f} % of the frames")
-    gap = 0
-    for visible in seen:
-        gap = 0 if visible else gap + 1
-        if gap > config.max_gap_frames:
-            raise InputError(f"no face for more than {config.max_gap_frames} frames in a row")
-    index = np.arange(len(landmarks))
-    flat = landmarks.reshape(len(landmarks), -1)
-    for column in range(0 if seen.all() else flat.shape[1]):
-        flat[:, column] = np.interp(index, index[seen], flat[seen, column])
-    return flat.reshape(landmarks.shape)
-
-
-def _fitted(model: LandmarkModel, landmarks_px: FloatArray) -> SequenceCoefficients:
-    """Coefficients in one fixed crop a clip, set so that the median face stands in its middle at tz = 0."""
-    in_film = model.fit_sequence(landmarks_px, crop_size=1)
-    scale, _, translation = similarity_from_pose(torch.from_numpy(in_film.pose), 1)
-    crop_size = float(scale.median()) / REFERENCE_SCALE
-    shift = crop_size / 2 - translation.median(0).values.numpy()
-    shift[2] = 0
-    return model.fit_sequence(landmarks_px + shift, crop_size=crop_size)
-
-
-def _offsets(
-    motions: Mapping[str, SequenceCoefficients],
-    sounds: Mapping[str, FloatArray | None],
-    model: LandmarkModel,
-    config: PrepareConfig,
-) -> dict[str, Offset]:
-    clips = {}
-    for stem, motion in motions.items():
-        sound = sounds[stem]
-        if sound is None:
-            continue
-        source = describe_clip(stem)
-        opening = mouth_opening(model, torch.from_numpy(motion.expression)).numpy()
-        clips[stem] = AlignmentClip(
-            person=source.person,
-            mel=mel_spectrogram(sound),
-            opening=opening,
-            prior_frames=source.offset_prior_frames,
+def _check_weights(config: PrepareConfig) -> None:
+    """Fail before hours of tracking."""
+    if config.space != "bfm" or config.weights is None:
+        return
+    folder = WeightsFolder.open(config.weights)
+    if folder.config.get("motion_space") != "bfm" or not (folder.section("recon") and folder.section("l2cs")):
+        raise WeightsIncomplete(
+            f"{config.weights} cannot measure the bfm motion space: import it again with --recon and --l2cs"
         )
-    return estimate_offsets(clips, config.alignment)
 
 
-def _features(
-    stem: str,
-    motion: SequenceCoefficients,
-    sound: FloatArray | None,
-    offset: Offset,
-    model: LandmarkModel,
+def _scanned(tasks: Sequence[ScanTask], workers: int) -> dict[str, Scan]:
+    scans: dict[str, Scan] = {}
+    missing = []
+    for task in tasks:
+        kept = read_scan(task.path)
+        if kept is not None and kept.key == task.key():
+            scans[task.clip.clip] = kept
+        else:
+            missing.append(task)
+    for index, result in run_tasks(scan_clip, missing, workers=workers, description="tracking"):
+        if isinstance(result, WorkerDied):
+            result = refuse(missing[index], f"the decoder crashed (exit code {result.exit_code})")
+        scans[missing[index].clip.clip] = result
+        if result.refused:
+            _log.warning("clip %s refused: %s", missing[index].clip.clip, result.refused)
+    return scans
+
+
+def _described(
+    tasks: Sequence[ScanTask],
+    scans: Mapping[str, Scan],
+    offsets: Mapping[str, Offset],
     config: PrepareConfig,
-) -> ClipFeatures:
-    source = describe_clip(stem)
-    frames = len(motion.expression)
-    heard = np.zeros(frames, bool)
-    variants: list[MelVariant] = []
-    if sound is not None:
-        aligned = shift_samples(sound, -offset.frames * SAMPLES_PER_FRAME)[: frames * SAMPLES_PER_FRAME]
-        first = max(0, -offset.frames)
-        heard[first : len(aligned) // SAMPLES_PER_FRAME] = True
-        variants.append(MelVariant(mel_spectrogram(aligned), 1.0))
-        rng = np.random.default_rng([config.seed, *stem.encode()])
-        for _ in range(config.variants):
-            wave, speed = stretch_wave(aligned, rng, config.stretch)
-            variants.append(MelVariant(mel_spectrogram(wave), speed))
-    with torch.no_grad():
-        eye_feature = model.eye_feature(torch.from_numpy(motion.expression)).numpy()
-    return ClipFeatures(
-        clip=stem,
-        person=source.person,
-        split=source.split,
-        expression=motion.expression,
-        pose=motion.pose,
-        gaze=motion.gaze,
-        eye_feature=eye_feature.astype(np.float32),
-        heard=heard,
-        variants=tuple(variants),
-    )
+) -> list[ClipRecord]:
+    reasons = {name: scan.refused for name, scan in scans.items()}
+    reasons |= {name: offset.refused for name, offset in offsets.items() if offset.refused}
+    without: dict[str, str] = {}
+    missing = []
+    for task in tasks:
+        name = task.clip.clip
+        described = FeatureTask(
+            scan=task,
+            offset_frames=offsets[name].frames if name in offsets else 0,
+            variants=config.variants,
+            stretch=config.stretch,
+            seed=config.seed,
+            pictures=config.pictures,
+            weights=config.weights if config.space == "bfm" else None,
+        )
+        if reasons[name]:
+            described.shard.unlink(missing_ok=True)
+            described.faces.unlink(missing_ok=True)
+        elif (kept := described.finished(scans[name].key)) is not None:
+            without[name] = kept
+        else:
+            missing.append(described)
+    for index, result in run_tasks(write_features, missing, workers=config.workers, description="features"):
+        name = missing[index].scan.clip.clip
+        if isinstance(result, WorkerDied):
+            result = f"the decoder crashed (exit code {result.exit_code})", ""
+        reasons[name], without[name] = result
+        if reasons[name]:
+            _log.warning("clip %s refused: %s", name, reasons[name])
+    return [
+        _record(
+            task.clip,
+            scans[task.clip.clip],
+            offsets.get(task.clip.clip, Offset(0, 0.0)),
+            reasons[task.clip.clip],
+            without.get(task.clip.clip, ""),
+            config.space,
+        )
+        for task in tasks
+    ]
 
 
-def _record(stem: str, frames: int, has_sound: bool, offset: Offset, reason: str) -> ClipRecord:
-    source = describe_clip(stem)
+def _record(
+    clip: SourceClip, scan: Scan, offset: Offset, reason: str, without_pictures: str, space: str
+) -> ClipRecord:
     return ClipRecord(
-        clip=stem,
-        person=source.person,
-        split=source.split,
-        licence=source.licence,
-        credit=source.credit,
-        frames=frames,
-        has_sound=has_sound,
+        clip=clip.clip,
+        person=clip.person,
+        split=clip.split,
+        licence=clip.licence,
+        credit=clip.credit,
+        frames=scan.frames,
+        has_sound=scan.has_sound,
         offset_frames=offset.frames,
         offset_score=round(offset.score, 3),
         refused=reason,
+        film=clip.path.name,
+        start_s=clip.start_s,
+        rate_hz=scan.rate_hz,
+        variable=scan.variable,
+        space=space,
+        resynced_by=clip.resynced_by,
+        without_pictures=without_pictures,
     )
+
+
+def _report_rates(scans: Mapping[str, Scan]) -> None:
+    """Say which rates there were beside 25."""
+    accepted = [scan for scan in scans.values() if not scan.refused]
+    rates = Counter(
+        "a changing rate" if scan.variable else f"{scan.rate_hz:g} fps"
+        for scan in accepted
+        if scan.variable or scan.rate_hz != FRAME_RATE_HZ
+    )
+    if rates:
+        listed = ", ".join(f"{count} at {rate}" for rate, count in sorted(rates.items()))
+        _log.info("%d of %d clips were resampled to 25 fps: %s", rates.total(), len(accepted), listed)
+
+
+class _AlignmentClips(Mapping[str, AlignmentClip]):
+    """Clips read when they are asked for, so that memory does not grow with the data."""
+
+    def __init__(self, tasks: Mapping[str, ScanTask]) -> None:
+        self._tasks = tasks
+
+    def __getitem__(self, name: str) -> AlignmentClip:
+        return read_alignment(self._tasks[name].path, self._tasks[name].clip)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from engine.errors import InputError
+from train.data.files import save_tensors
 
 __all__ = ["ClipFeatures", "MelVariant", "load_clip", "resample_motion", "save_clip"]
 
@@ -27,7 +33,8 @@ class ClipFeatures:
     """Everything that the motion tasks need of one clip.
 
     Attributes:
-        expression (T,64), pose (T,6), gaze (T,2), eye_feature (T,21): float32, landmark motion space.
+        expression (T,64), pose (T,6), gaze (T,2): float32, in the motion space that the clips were prepared for.
+        eye_feature (T,21): float32, measured on the landmarks in either space.
         heard: bool (T,), frames whose sound is in the file after the offset was corrected.
         variants: mels aligned with the motion; empty for a clip without sound.
     """
@@ -48,9 +55,13 @@ class ClipFeatures:
         return len(self.expression)
 
 
-def save_clip(path: Path, clip: ClipFeatures) -> None:
-    """Write a shard, replacing the file in one step; mels are stored in half precision."""
-    tensors = {
+def save_clip(path: Path, clip: ClipFeatures, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a shard, replacing the file in one step; mels are stored in half precision.
+
+    Raises:
+        OutputUnwritable: the disk is full or forbidden.
+    """
+    tensors: dict[str, NDArray[Any]] = {
         "expression": clip.expression,
         "pose": clip.pose,
         "gaze": clip.gaze,
@@ -59,18 +70,20 @@ def save_clip(path: Path, clip: ClipFeatures) -> None:
         "speed": np.array([variant.speed for variant in clip.variants], np.float64),
     }
     tensors |= {f"mel.{i}": variant.mel.astype(np.float16) for i, variant in enumerate(clip.variants)}
-    partial = path.with_suffix(".partial")
-    save_file(
-        {key: np.ascontiguousarray(value) for key, value in tensors.items()},
-        partial,
-        metadata={"clip": clip.clip, "person": clip.person, "split": clip.split},
-    )
-    partial.replace(path)
+    named = {"clip": clip.clip, "person": clip.person, "split": clip.split}
+    save_tensors(path, tensors, {**named, **(metadata or {})})
 
 
 def load_clip(path: Path, person: str, split: str) -> ClipFeatures:
-    """Read a shard; person and split come from the manifest."""
-    tensors = load_file(path)
+    """Read a shard; person and split come from the manifest.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read ({error}); prepare the clips again") from error
     speeds = tensors["speed"].tolist()
     variants = tuple(
         MelVariant(tensors[f"mel.{i}"].astype(np.float32), float(speed)) for i, speed in enumerate(speeds)

@@ -63,6 +63,7 @@ class SourceClip:
         face_boxes: where the speaker's face is, in order of time; between them it is where a straight line puts it.
             Nothing if the largest face is the speaker's.
         offset_prior_frames: audio-video offset to start from, when the recording set-up is known to be in sync.
+        resynced_by: sha256 of the Wav2Lip checkpoint that made the film's mouth; empty for a film as it was shot.
     """
 
     clip: str
@@ -76,6 +77,7 @@ class SourceClip:
     window: Box | None = None
     face_boxes: tuple[FaceBox, ...] = ()
     offset_prior_frames: int | None = None
+    resynced_by: str = ""
 
 
 class Source(Protocol):

@@ -48,7 +48,7 @@ def synthetic_clips(
     return clips
 
 
-def _direction(model: LandmarkModel) -> np.ndarray:  # type: ignore[type-arg]
+def _direction(model: LandmarkModel) -> np.ndarray:
     """Expression that opens the inner lips by a tenth of a face unit, by the least change."""
     basis = model.expression_basis_68
     gap = torch.stack(
