@@ -1,11 +1,9 @@
-"""The HTTP application: the page, signalling, portraits and health, on one port."""
+"""The HTTP application: the page, signalling, WHEP, the WebSocket, portraits and health, on one port."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from aiohttp import web
 
@@ -15,13 +13,26 @@ from server.codecs import configure_codecs
 from server.config import ServerConfig
 from server.consent import ConsentRecord
 from server.decoder import PictureDecoder
+from server.demo_voice import DemoVoice
 from server.engine_host import EngineHost, EngineLike
 from server.guard import Guard, add_security_headers
+from server.ice import describe_ice_servers, limit_gathering
+from server.ingest import IngestEndpoint
 from server.limits import AddressLimits, check_content_type
+from server.lobby import Lobby
+from server.metrics import Metrics
 from server.offer import check_offer
-from server.portraits import PortraitStore, read_limited, read_upload
-from server.protocol import Answer, Refusal, encode_answer, encode_portrait, parse_offer
-from server.sessions import SessionRegister, SessionRunner
+from server.portraits import read_limited, read_upload
+from server.protocol import (
+    Answer,
+    Refusal,
+    encode_answer,
+    encode_ice_servers,
+    encode_portrait,
+    parse_offer,
+)
+from server.register import SessionRegister
+from server.whep import WhepEndpoint
 
 __all__ = ["AvatarServer"]
 
@@ -35,17 +46,19 @@ class AvatarServer:
         self, config: ServerConfig, load: Callable[[], EngineLike], clock: Clock | None = None
     ) -> None:
         self.config = config
-        self.sessions = SessionRegister(config.max_sessions)
         self.port = config.port
+        self.metrics = Metrics()
+        self.lobby = Lobby(config, clock or MonotonicClock(), self.metrics)
         self._load = load
-        self._clock = clock or MonotonicClock()
         self._assets = Assets(config.portrait)
-        self._portraits = PortraitStore(config.max_portraits)
         self._portrait_rate = AddressLimits(per_second=0.5, burst=10)
         self._decoder = PictureDecoder()
         self._consents = ConsentRecord(config.consent_log)
-        self._guard = Guard(config, self._clock)
-        self._host: EngineHost | None = None
+        self._guard = Guard(config, self.lobby.clock, self.metrics)
+
+    @property
+    def sessions(self) -> SessionRegister:
+        return self.lobby.sessions
 
     def application(self) -> web.Application:
         app = web.Application(
@@ -57,8 +70,12 @@ class AvatarServer:
         app.router.add_post("/offer", self._offer)
         app.router.add_post("/portraits", self._portrait)
         app.router.add_delete("/sessions/{id}", self._delete)
+        app.router.add_get("/ice", self._ice)
+        app.router.add_get("/ws", IngestEndpoint(self.lobby).handle)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        WhepEndpoint(self.lobby, DemoVoice(self._assets.demo_voice)).add_routes(app.router)
         for path in self._assets.paths:
             app.router.add_get(path, self._asset)
         return app
@@ -70,54 +87,45 @@ class AvatarServer:
 
     async def wait_loaded(self) -> None:
         """Return when the engine runs; raises what kept it from running."""
-        assert self._host is not None
-        await self._host.wait_loaded()
+        await self.lobby.wait_loaded()
+
+    async def drain(self) -> None:
+        """Take nobody in any more; return when all have left, or when their time is over."""
+        await self.lobby.drain()
 
     async def _start(self, app: web.Application) -> None:
         configure_codecs()
+        limit_gathering(self.config.gather_timeout_s)
         self.listening_on(self.port)
-        self._host = EngineHost(self._load, self._assets.portrait_path)
+        self.lobby.start(EngineHost(self._load, self._assets.portrait_path))
 
     async def _stop(self, app: web.Application) -> None:
-        await self.sessions.close_all("the server stops")
+        await self.lobby.close()
         await self._decoder.close()
-        if self._host is not None:
-            await self._host.close()
 
     async def _offer(self, request: web.Request) -> web.Response:
         check_content_type(request.headers.get("Content-Type"), ("application/json",))
         offer = parse_offer(await read_limited(request, self.config.max_offer_bytes))
-        avatar = None if offer.portrait is None else self._portraits.get(offer.portrait)
-        session_id = self.sessions.reserve()
-        try:
-            answer = await self._open(session_id, avatar, offer.sdp)
-        except BaseException:
-            self.sessions.release(session_id)
-            raise
+        watches = offer.session is not None
+        description = check_offer(offer.sdp, needs_audio=not watches)
+        if offer.session is not None:
+            session = self.sessions.find(offer.session)
+        else:
+            session = await self.lobby.open(offer.portrait)
+        viewer = self.lobby.view(session, speaks=not watches, owns=not watches)
+        answer = Answer(sdp=await viewer.accept(description), session_id=session.session_id)
         return web.json_response(encode_answer(answer))
 
-    async def _open(self, session_id: str, avatar: Any, sdp: str) -> Answer:
-        description = check_offer(sdp)
-        host = await self._loaded_host()
-        engine_session = await host.open_session(avatar, self.config.seed)
-        runner = SessionRunner(session_id, engine_session, self._clock, self.config, self._session_closed)
-        self.sessions.fill(session_id, runner)
-        return await runner.start(description)
-
-    def _session_closed(self, runner: SessionRunner) -> None:
-        self.sessions.release(runner.session_id)
-
     async def _portrait(self, request: web.Request) -> web.Response:
-        self._portrait_rate.check(request.remote or "", self._clock.now_s())
+        self._portrait_rate.check(request.remote or "", self.lobby.clock.now_s())
         upload = await read_upload(request, self.config.max_portrait_bytes)
         if not upload.consent:
             raise Refusal(
                 "consent_missing", "Confirm that you have the right to use this picture (consent=true)."
             )
-        host = await self._loaded_host()
         rgb = await self._decoder.decode(upload.picture)
         consent = await self._consents.add(upload.picture)
-        portrait_id = self._portraits.add(await host.enroll(rgb))
+        portrait_id = await self.lobby.enroll(rgb)
         log.info("portrait %s: taken, consent for %s", portrait_id[:6], consent.sha256[:12])
         return web.json_response(encode_portrait(portrait_id), status=201)
 
@@ -125,22 +133,21 @@ class AvatarServer:
         await self.sessions.find(request.match_info["id"]).close("ended by the client")
         return web.Response(status=204)
 
+    async def _ice(self, request: web.Request) -> web.Response:
+        return web.json_response(encode_ice_servers(describe_ice_servers(self.config)))
+
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        if self._host is None or not self._host.ready:
+        if self.sessions.draining:
+            raise Refusal("draining", "This server is about to stop.", retry_after_s=5)
+        if not self.lobby.ready:
             raise Refusal("not_ready", "The engine is still loading.", retry_after_s=2)
-        free = self.config.max_sessions - len(self.sessions)
-        return web.json_response({"status": "ready", "free_sessions": free})
+        return web.json_response({"status": "ready", "free_sessions": self.sessions.free})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.metrics.text(), headers={"Content-Type": self.metrics.content_type})
 
     async def _asset(self, request: web.Request) -> web.Response:
         return self._assets.paths[request.path].response(request)
-
-    async def _loaded_host(self) -> EngineHost:
-        assert self._host is not None
-        try:
-            await asyncio.wait_for(self._host.wait_loaded(), self.config.load_timeout_s)
-        except TimeoutError:
-            raise Refusal("not_ready", "The engine is still loading.", retry_after_s=5) from None
-        return self._host

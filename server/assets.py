@@ -50,6 +50,7 @@ class Assets:
         files = {f"/{path.name}": path for path in sorted(_WEB.glob("*")) if path.suffix in _TYPES}
         files["/demo/portrait"] = self.portrait_path
         files["/demo/voice.wav"] = _DEMO / "voice.wav"
+        self.demo_voice = files["/demo/voice.wav"].read_bytes()
         self.paths = {url: _load(path) for url, path in files.items() if path.is_file()}
         if "/index.html" in self.paths:
             self.paths["/"] = self.paths.pop("/index.html")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 __all__ = ["ServerConfig", "is_loopback"]
 
+_ICE_URL = re.compile(r"(stun|turns?):[A-Za-z0-9.\[\]:-]+(\?transport=(udp|tcp))?")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
 
@@ -30,9 +31,12 @@ class ServerConfig:
     ``jwt_secret`` to whoever brings a JSON Web Token signed with it for ``jwt_audience``. ``allowed_hosts`` are
     further names, each ``name`` or ``name:port``, under which a browser may reach the server (a proxy's, for
     instance); ``allowed_origins`` are other sites, each as ``https://name``, whose pages may use it.
-    ``consent_log`` is a file to which consents are appended. ``stun_urls`` is empty by default: nothing outside the
-    machine is asked for anything. ``engine_threads`` is how many cores one frame may use: with one, a frame never
-    waits for a core that something else holds (measured on two busy cores: 9 ms a frame, against 41 with two).
+    ``consent_log`` is a file to which consents are appended. ``stun_urls`` and ``turn_urls`` are empty by default:
+    nothing outside the machine is asked for anything; ``turn_secret`` is what a TURN server shares with this one, and
+    with ``relay_only`` media go through it alone. ``max_sessions`` bounds what the start-up measurement allows; None
+    leaves it at that. ``drain_timeout_s`` is how long sessions may go on after SIGTERM. ``engine_threads`` is how many
+    cores one frame may use: with one, a frame never waits for a core that something else holds (measured on two busy
+    cores: 9 ms a frame, against 41 with two).
     """
 
     host: str = "127.0.0.1"
@@ -51,7 +55,14 @@ class ServerConfig:
     seed: int = 0
     engine_threads: int = 1
     stun_urls: tuple[str, ...] = ()
-    max_sessions: int = 1
+    turn_urls: tuple[str, ...] = ()
+    turn_secret: str | None = None
+    turn_ttl_s: int = 3600
+    relay_only: bool = False
+    gather_timeout_s: float = 3.0
+    max_sessions: int | None = None
+    max_viewers: int = 4
+    drain_timeout_s: float = 10.0
     max_portraits: int = 8
     max_portrait_bytes: int = 16 * 2**20
     max_offer_bytes: int = 64 * 2**10
@@ -64,8 +75,21 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port {self.port}: must lie between 0 (any free port) and 65535")
-        if self.max_sessions != 1:
-            raise ValueError("max_sessions: this version serves one session at a time")
+        if self.max_sessions is not None and self.max_sessions < 1:
+            raise ValueError(
+                "max_sessions: must be at least 1, or left out for as many as the machine can serve"
+            )
+        if bool(self.turn_urls) != (self.turn_secret is not None):
+            raise ValueError(
+                "turn: give both the server's address (--turn) and the shared secret (--turn-secret)"
+            )
+        for url in (*self.stun_urls, *self.turn_urls):
+            if not _ICE_URL.fullmatch(url):
+                raise ValueError(
+                    f"{url!r} is no ICE server: write stun:HOST:PORT, turn:HOST:PORT or turns:HOST:PORT"
+                )
+        if self.relay_only and not self.turn_urls:
+            raise ValueError("relay_only: needs a TURN server (--turn)")
         if self.token is not None and len(self.token) < 16:
             raise ValueError("token: use at least 16 characters, for instance from `openssl rand -hex 16`")
         if self.jwt_secret is not None and len(self.jwt_secret.encode()) < 32:

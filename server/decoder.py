@@ -28,10 +28,11 @@ __all__ = ["PictureDecoder"]
 log = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parent.parent
-_CHILD = "server.decoder_child"
+_CHILD = _ROOT / "server" / "decoder_child.py"
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "VIRTUAL_ENV", "HOME")
 _HEADER = struct.Struct("<cIII")
 _MAX_SIDE_PX = 4096
+_START_TIMEOUT_S = 60.0
 _MAX_ERROR_BYTES = 2048
 
 
@@ -52,8 +53,8 @@ class PictureDecoder:
             ImageUnreadable, ImageTooLarge, MissingDependency: see the message.
         """
         async with self._turn:
-            child = await self._running()
             try:
+                child = await self._running()
                 answer = await asyncio.wait_for(_ask(child, picture), self._timeout_s)
             except TimeoutError:
                 await self._end()
@@ -85,13 +86,15 @@ class PictureDecoder:
             environment["PYTHONPATH"] = os.pathsep.join((str(_ROOT), *filter(None, sys.path)))
             self._decoded = 0
             self._child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", _CHILD),
+                *(sys.executable, "-P", str(_CHILD)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 env=environment,
                 limit=2**20,
             )
+            assert self._child.stdout is not None
+            await asyncio.wait_for(self._child.stdout.readexactly(1), _START_TIMEOUT_S)
         return self._child
 
     async def _end(self) -> None:

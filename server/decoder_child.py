@@ -1,7 +1,8 @@
-"""Decodes pictures from its standard input under limits of memory: ``python -m server.decoder_child``.
+"""Decodes pictures from its standard input under limits of memory. Run by path, it imports nothing of the server.
 
-Each request is a length (uint32) and that many bytes; each answer a header (kind, size, height, width) and ``size``
-bytes: pixels for kind ``O``, for kind ``E`` the name of an error, a line feed and its message.
+It says ``R`` when it is ready. Each request is a length (uint32) and that many bytes; each answer a header (kind, size,
+height, width) and ``size`` bytes: pixels for kind ``O``, for kind ``E`` the name of an error, a line feed and its
+message.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def _main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with answers
     _limit_resources()
+    answers.write(b"R")
+    answers.flush()
     _serve(sys.stdin.buffer, answers)
 
 

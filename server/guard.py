@@ -22,6 +22,7 @@ from server.auth import Doorkeeper, bearer_token
 from server.clock import Clock
 from server.config import ServerConfig
 from server.limits import AddressLimits, allowed_hosts, check_host, check_origin
+from server.metrics import Metrics
 from server.protocol import Refusal, encode_error
 
 __all__ = ["Guard", "add_security_headers"]
@@ -60,9 +61,10 @@ class Guard:
     tokens that it guesses at: 20 at once, 12 a minute.
     """
 
-    def __init__(self, config: ServerConfig, clock: Clock) -> None:
+    def __init__(self, config: ServerConfig, clock: Clock, metrics: Metrics) -> None:
         self._config = config
         self._clock = clock
+        self._metrics = metrics
         self._door = Doorkeeper(config)
         self._hosts: frozenset[str] = frozenset()
         self._acts = AddressLimits(config.requests_per_second, config.request_burst)
@@ -87,9 +89,13 @@ class Guard:
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
-            response = _answer(request, error)
+            refusal = _refusal(request, error)
+            self._metrics.refused(refusal.code)
+            response = _error(refusal, error)
         if other_site and not response.prepared:
             _allow_origin(response, request.headers["Origin"])
+        resource = request.match_info.route.resource
+        self._metrics.answered("" if resource is None else resource.canonical, response.status)
         return response
 
     def _admit(self, request: web.Request) -> None:
@@ -118,34 +124,34 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
         response.headers["Cache-Control"] = "no-store"
 
 
-def _answer(request: web.Request, error: Exception) -> web.Response:
+def _refusal(request: web.Request, error: Exception) -> Refusal:
     match error:
         case Refusal():
-            return _error(error)
+            return error
         case web.HTTPException():
-            refusal = Refusal(_HTTP_CODES.get(error.status, "bad_message"), error.reason)
-            return _error(refusal, error.status, error.headers)
+            return Refusal(_HTTP_CODES.get(error.status, "bad_message"), error.reason)
         case InputError():
-            return _error(_portrait_refusal(error))
+            return _portrait_refusal(error)
         case MissingDependency():
-            return _error(Refusal("unsupported_media_type", str(error)))
+            return Refusal("unsupported_media_type", str(error))
         case CapacityExceeded():
-            return _error(Refusal("busy", str(error), retry_after_s=5))
+            return Refusal("busy", str(error), retry_after_s=5)
         case GohdError():
             log.error("%s %s: %s", request.method, request.path, error)
-            return _error(Refusal("not_ready", str(error)))
+            return Refusal("not_ready", str(error))
     log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return _error(Refusal("internal", "Something failed inside the server; its log says what."))
+    return Refusal("internal", "Something failed inside the server; its log says what.")
 
 
-def _error(refusal: Refusal, status: int | None = None, headers: Any = None) -> web.Response:
-    response = web.json_response(encode_error(refusal.code, refusal.message), status=status or refusal.status)
+def _error(refusal: Refusal, error: Exception) -> web.Response:
+    status = error.status if isinstance(error, web.HTTPException) else refusal.status
+    response = web.json_response(encode_error(refusal.code, refusal.message), status=status)
     if refusal.retry_after_s is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_s)
     if refusal.code == "unauthorized":
         response.headers["WWW-Authenticate"] = "Bearer"
-    if headers is not None and "Allow" in headers:
-        response.headers["Allow"] = headers["Allow"]
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        response.headers["Allow"] = error.headers["Allow"]
     return response
 
 

@@ -2,9 +2,10 @@
 
     push (any size, any pace) -> [ | | | ] -> take (one block each 20 ms of the clock)
 
-Drop policy: nothing while somebody speaks. A backlog (a burst after a network stall, a sender faster than
-real time, a sender whose clock is fast) is played out at the clock's pace and shrinks in the pauses, where
-quiet blocks are left out. Past ``max_blocks`` the oldest sound goes. Each kind of drop has its counter.
+Drop policy: nothing while somebody speaks. A backlog (a burst after a network stall, a sender whose clock is
+fast) is played out at the clock's pace and shrinks in the pauses, where quiet blocks are left out; not so with
+``keeps_pauses``, for a voice that is sent ahead of its time on purpose. Past ``max_blocks`` the oldest sound
+goes. Each kind of drop has its counter.
 
 No clock, no locks: it belongs to the event loop.
 """
@@ -42,7 +43,8 @@ class VoiceInbox:
     """
 
     def __init__(self, max_blocks: int = 500) -> None:
-        self._max_blocks = max_blocks
+        self.max_blocks = max_blocks
+        self.keeps_pauses = False
         self._blocks: deque[Samples] = deque()
         self._rest: Samples = np.zeros(0, np.int16)
         self._playing = False
@@ -67,7 +69,7 @@ class VoiceInbox:
         whole = len(joined) // BLOCK_SAMPLES
         self._blocks.extend(joined[: whole * BLOCK_SAMPLES].reshape(whole, BLOCK_SAMPLES))
         self._rest = joined[whole * BLOCK_SAMPLES :]
-        while len(self._blocks) > self._max_blocks:
+        while len(self._blocks) > self.max_blocks:
             self._blocks.popleft()
             self.dropped_overflow_blocks += 1
 
@@ -85,7 +87,8 @@ class VoiceInbox:
         self._count_calm()
         block = self._blocks.popleft()
         self._follow_floor(block)
-        if self._blocks and len(self._blocks) > self.target_blocks and is_quiet(block, self._floor_rms):
+        waiting = len(self._blocks) > self.target_blocks and not self.keeps_pauses
+        if waiting and is_quiet(block, self._floor_rms):
             self.dropped_quiet_blocks += 1
             block = self._blocks.popleft()
         return block

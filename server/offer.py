@@ -8,25 +8,29 @@ connection.
 from __future__ import annotations
 
 import ipaddress
+import re
+from dataclasses import dataclass
 
 from aiortc import RTCSessionDescription
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from server.protocol import Refusal
 
-__all__ = ["check_offer"]
+__all__ = ["Fragment", "check_candidates", "check_offer"]
 
 _MAX_LINES = 1000
 _MAX_FORMATS = 250
 _MAX_SECTIONS = 6
 _MAX_CANDIDATES = 40
+_FRAGMENT_LINE = re.compile(r"[a-z]=")
 _FINGERPRINTS = {"sha-256", "sha-384", "sha-512"}
 
 
-def check_offer(sdp: str) -> RTCSessionDescription:
+def check_offer(sdp: str, *, needs_audio: bool = True) -> RTCSessionDescription:
     """A description that is safe to apply: candidates by name (mDNS) are left out, the rest is as it came.
 
-    The server needs no candidates by name: the browser's own checks tell its address.
+    The server needs no candidates by name: the browser's own checks tell its address. Whoever only watches may do
+    without audio.
 
     Raises:
         Refusal: ``bad_sdp``.
@@ -45,14 +49,50 @@ def check_offer(sdp: str) -> RTCSessionDescription:
         text.encode()
     except Exception as error:  # aiortc's parser raises whatever its parts raise, AssertionError included
         raise _bad("it cannot be read") from error
-    _check_media(description.media)
+    _check_media(description.media, needs_audio)
     return RTCSessionDescription(sdp=text, type="offer")
 
 
-def _check_media(sections: list[MediaDescription]) -> None:
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """Trickled candidates (RFC 8840): ``candidates`` are pairs of a media section's name and ``candidate:...``."""
+
+    ufrag: str | None
+    candidates: tuple[tuple[str | None, str], ...]
+
+
+def check_candidates(text: str) -> Fragment:
+    """Read an SDP fragment; candidates without an IP address are left out.
+
+    Raises:
+        Refusal: ``bad_candidate``.
+    """
+    ufrag, mid, found = None, None, []
+    lines = text.splitlines()
+    if len(lines) > _MAX_LINES:
+        raise Refusal("bad_candidate", "The fragment has too many lines.")
+    for line in lines:
+        name, _, value = line.partition(":")
+        if line and not _FRAGMENT_LINE.match(line):
+            raise Refusal("bad_candidate", "The fragment is no SDP.")
+        if name == "a=ice-ufrag":
+            ufrag = value.strip()
+        elif name == "a=mid":
+            mid = value.strip()
+        elif name == "a=candidate":
+            if len(value.split()) < 8:
+                raise Refusal("bad_candidate", "A candidate is cut short.")
+            if _has_address(line):
+                found.append((mid, line.removeprefix("a=")))
+    if len(found) > _MAX_CANDIDATES:
+        raise Refusal("bad_candidate", f"The fragment has more than {_MAX_CANDIDATES} candidates.")
+    return Fragment(ufrag, tuple(found))
+
+
+def _check_media(sections: list[MediaDescription], needs_audio: bool) -> None:
     if not any(m.kind == "video" and m.direction in (None, "recvonly", "sendrecv") for m in sections):
         raise _bad("it does not ask for video")
-    if not any(m.kind == "audio" for m in sections):
+    if needs_audio and not any(m.kind == "audio" for m in sections):
         raise _bad("it has no audio")
     mids = [m.rtp.muxId for m in sections]
     if len(set(mids)) != len(mids) or not all(mids):

@@ -17,19 +17,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import av
-from aiortc import (
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCSessionDescription,
-)
+from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.sdp import candidate_from_sdp
 
 from server.clock import Clock
 from server.codecs import prefer_video_codecs, shorten_jitter_buffer
+from server.config import ServerConfig
+from server.ice import ice_configuration
 from server.limits import RateLimit
 from server.protocol import CONTROL_LABEL, Control, ErrorEvent, Event, Refusal, encode_event, parse_control
+from server.tracks import Outlet
 
 __all__ = ["Peer"]
 
@@ -41,34 +39,31 @@ _MAX_BUFFERED_BYTES = 64 * 1024
 
 
 class Peer:
-    """Made for one offer. ``on_gone(reason)`` is called once when the peer is lost, on the event loop."""
+    """Made for one offer. ``on_gone(reason)`` is called once when the peer is lost, on the event loop.
+
+    Without ``on_voice`` the peer only watches: no sound of its own is agreed on.
+    """
 
     def __init__(
         self,
         label: str,
         clock: Clock,
+        config: ServerConfig,
         *,
-        video: MediaStreamTrack,
-        audio: MediaStreamTrack,
-        on_voice: Callable[[av.AudioFrame], None],
+        outlet: Outlet,
+        on_voice: Callable[[av.AudioFrame], None] | None,
         on_control: Callable[[Control], None],
         on_gone: Callable[[str], None],
-        stun_urls: tuple[str, ...] = (),
-        connect_timeout_s: float = 10.0,
-        peer_timeout_s: float = 8.0,
     ) -> None:
         self._id = label
         self._clock = clock
-        self._video = video
-        self._audio = audio
+        self._outlet = outlet
         self._on_voice = on_voice
         self._on_control = on_control
         self._on_gone = on_gone
-        self._connect_timeout_s = connect_timeout_s
-        self._peer_timeout_s = peer_timeout_s
-        self._pc = RTCPeerConnection(
-            RTCConfiguration(iceServers=[RTCIceServer(urls=list(stun_urls))] if stun_urls else [])
-        )
+        self._connect_timeout_s = config.connect_timeout_s
+        self._peer_timeout_s = config.peer_timeout_s
+        self._pc = RTCPeerConnection(ice_configuration(config))
         self._channel: RTCDataChannel | None = None
         self._control_rate = RateLimit(per_second=60, burst=120)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,25 +84,40 @@ class Peer:
             Refusal: ``bad_sdp``; the connection is closed.
         """
         try:
-            video = self._pc.addTransceiver(self._video, direction="sendonly")
+            video = self._pc.addTransceiver(self._outlet.video, direction="sendonly")
             prefer_video_codecs(video)
-            audio = self._pc.addTransceiver(self._audio, direction="sendrecv")
+            hears = self._on_voice is not None
+            audio = self._pc.addTransceiver(self._outlet.audio, direction="sendrecv" if hears else "sendonly")
             await self._pc.setRemoteDescription(offer)
             for transceiver in self._pc.getTransceivers():
                 if transceiver not in (video, audio):
                     transceiver.direction = "inactive"
-            shorten_jitter_buffer(audio.receiver)
+            if hears:
+                shorten_jitter_buffer(audio.receiver)
             await self._pc.setLocalDescription()
             if video.currentDirection != "sendonly":
                 raise ValueError("no video was agreed on")
         except Exception as error:  # aiortc raises whatever its parts raise
-            log.info("session %s: offer refused: %r", self._id, error)
+            log.info("session %s: offer refused: %s", self._id, type(error).__name__)
             await self.close()
             raise Refusal(
                 "bad_sdp", "The session description cannot be used: no connection fits it."
             ) from error
         self._start(self._watch())
         return self._pc.localDescription.sdp
+
+    def is_remote_ufrag(self, ufrag: str | None) -> bool:
+        """Whether candidates with this user fragment belong to the ICE session that runs; None says nothing."""
+        return ufrag is None or f"a=ice-ufrag:{ufrag}\r\n" in self._pc.remoteDescription.sdp
+
+    async def add_candidate(self, line: str, mid: str | None) -> None:
+        """Learn of another way to the peer (``candidate:...``); one that cannot be used is left out."""
+        try:
+            candidate = candidate_from_sdp(line.removeprefix("candidate:"))
+            candidate.sdpMid = mid
+            await self._pc.addIceCandidate(candidate)
+        except Exception as error:  # aiortc raises whatever its parts raise
+            log.debug("session %s: candidate left out: %s", self._id, type(error).__name__)
 
     def send(self, event: Event) -> None:
         """Send on the data channel if it is there and not clogged; else drop the event."""
@@ -132,8 +142,7 @@ class Peer:
         if not closing.done() or closing.exception() is not None:
             closing.cancel()
             await self._close_by_hand()
-        for track in (self._video, self._audio):
-            track.stop()
+        self._outlet.stop()
         self._pc.remove_all_listeners()
 
     async def _close_by_hand(self) -> None:
@@ -163,7 +172,7 @@ class Peer:
                 frame = await track.recv()
             except MediaStreamError:
                 break
-            if isinstance(frame, av.AudioFrame):
+            if isinstance(frame, av.AudioFrame) and self._on_voice is not None:
                 self._on_voice(frame)
         if self.connected:
             self._lost("the peer left")

@@ -1,18 +1,26 @@
 """Every message on the wire, and nothing that moves one (sans I/O).
 
-    HTTP     POST /offer      {sdp, type: "offer", portrait?}  ->  {sdp, type: "answer", session_id}
-             POST /portraits  a picture and consent            ->  {portrait_id}
-             any failure                                       ->  {error: {code, message}}
+    HTTP     POST /offer      {sdp, type: "offer", portrait? | session?}  ->  {sdp, type: "answer", session_id}
+             POST /portraits  a picture and consent                       ->  {portrait_id}
+             GET /ice                                                     ->  {ice_servers: [...]}
+             any failure                                                  ->  {error: {code, message}}
 
-    data channel "control", one JSON object a message, at most 4 KiB
-             browser -> server   gaze {pitch, yaw} | gaze_off | interrupt | ping {id}
-             server -> browser   state {state} | stats {...} | interrupted {generation} | pong {id} | error
+    data channel "control" and WebSocket /ws, one JSON object a message
+             client -> server    gaze {pitch, yaw} | look {at} | intensity {value} | pose {on} | state {state}
+                                 | interrupt | ping {id}
+             server -> client    state {state} | stats {...} | interrupted {generation} | pong {id} | error
+
+    WebSocket only
+             client -> server    start {rate, portrait? | session?, live?}, once and first; then sound: PCM, 16 bit
+                                 little-endian mono, as binary messages or as audio {pcm: base64}
+             server -> client    started {session_id}
 
 ``tests/golden/protocol.json`` holds both directions; the Python and the JavaScript tests read the same file.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -27,31 +35,47 @@ __all__ = [
     "Answer",
     "ErrorEvent",
     "Gaze",
-    "GazeOff",
+    "Intensity",
     "Interrupt",
     "Interrupted",
+    "Look",
     "Offer",
     "Ping",
     "Pong",
+    "Pose",
     "Refusal",
+    "Sound",
+    "Start",
+    "Started",
     "StateEvent",
     "StatsEvent",
+    "TellState",
     "encode_answer",
     "encode_error",
     "encode_event",
+    "encode_ice_servers",
     "encode_portrait",
     "parse_control",
+    "parse_ingest",
     "parse_offer",
+    "parse_pcm",
+    "parse_start",
 ]
 
 CONTROL_LABEL = "control"
 MAX_CONTROL_BYTES = 4096
+MAX_SOUND_BYTES = 2**20
+MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 96_000
 GAZE_LIMIT_RAD = math.pi / 2
+
+_LOOKS = ("camera", "away", "free")
+_STATES = ("listening", "thinking", "idle")
 
 HTTP_STATUS: dict[str, int] = {
     "bad_json": 400,
     "bad_message": 400,
     "bad_sdp": 400,
+    "bad_candidate": 400,
     "bad_portrait": 400,
     "no_face": 400,
     "consent_missing": 400,
@@ -60,11 +84,16 @@ HTTP_STATUS: dict[str, int] = {
     "forbidden_origin": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "not_acceptable": 406,
+    "precondition_failed": 412,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "unsupported": 422,
+    "precondition_required": 428,
     "rate_limited": 429,
     "internal": 500,
     "busy": 503,
+    "draining": 503,
     "not_ready": 503,
 }
 
@@ -82,10 +111,15 @@ class Refusal(GohdError):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A browser's wish to connect. ``portrait`` is an id from ``POST /portraits``; None is the demo face."""
+    """A browser's wish to connect.
+
+    ``portrait`` is an id from ``POST /portraits``; None is the demo face. With ``session`` it watches that session
+    instead of opening one.
+    """
 
     sdp: str
     portrait: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +138,35 @@ class Gaze:
 
 
 @dataclass(frozen=True, slots=True)
-class GazeOff:
-    """Look where the motion model looks."""
+class Look:
+    """Look into the ``camera``, ``away`` from it, or be ``free``: as state and motion model want."""
 
-    TYPE: ClassVar[str] = "gaze_off"
+    TYPE: ClassVar[str] = "look"
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """How much of the motion to show: 0 a still face, 1 all of it."""
+
+    TYPE: ClassVar[str] = "intensity"
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Whether the head moves."""
+
+    TYPE: ClassVar[str] = "pose"
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TellState:
+    """What the avatar does while it does not speak: ``listening``, ``thinking`` or ``idle``."""
+
+    TYPE: ClassVar[str] = "state"
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +191,37 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """The first message of a WebSocket. Sound comes at ``rate_hz``; ``session`` is spoken into, else one is opened.
+
+    ``live``: the sound comes as it is spoken; else it may come faster, is said at the pace of speech, and keeps its
+    pauses.
+    """
+
+    rate_hz: int
+    portrait: str | None = None
+    session: str | None = None
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """PCM, 16 bit little-endian, mono, at the rate of ``Start``."""
+
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first message from the server on a WebSocket."""
+
+    TYPE: ClassVar[str] = "started"
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class StateEvent:
-    """What the avatar does: ``idle`` or ``speaking``; ``ended`` is the last message of a session."""
+    """What the avatar does: ``speaking``, ``listening``, ``thinking`` or ``idle``; ``ended`` is a session's last."""
 
     TYPE: ClassVar[str] = "state"
     state: str
@@ -168,8 +256,8 @@ class ErrorEvent:
     message: str
 
 
-Control = Gaze | GazeOff | Interrupt | Ping
-Event = StateEvent | StatsEvent | Interrupted | Pong | ErrorEvent
+Control = Gaze | Look | Intensity | Pose | TellState | Interrupt | Ping
+Event = Started | StateEvent | StatsEvent | Interrupted | Pong | ErrorEvent
 
 
 def parse_offer(body: bytes) -> Offer:
@@ -184,12 +272,7 @@ def parse_offer(body: bytes) -> Offer:
     sdp = fields.get("sdp")
     if not isinstance(sdp, str) or not sdp:
         raise Refusal("bad_message", "The field 'sdp' must hold the session description as text.")
-    portrait = fields.get("portrait")
-    if portrait is not None and (not isinstance(portrait, str) or not 0 < len(portrait) <= 64):
-        raise Refusal(
-            "bad_message", "The field 'portrait' must be an id from POST /portraits, or be left out."
-        )
-    return Offer(sdp=sdp, portrait=portrait)
+    return Offer(sdp=sdp, **_whom(fields))
 
 
 def parse_control(text: str | bytes) -> Control:
@@ -202,17 +285,80 @@ def parse_control(text: str | bytes) -> Control:
         raise Refusal("bad_message", "Control messages are text, not binary.")
     if len(text) > MAX_CONTROL_BYTES:
         raise Refusal("too_large", f"A control message holds at most {MAX_CONTROL_BYTES} bytes.")
+    return _control(_parse_object(text))
+
+
+def parse_start(text: str | bytes) -> Start:
+    """Read the first message of a WebSocket.
+
+    Raises:
+        Refusal: ``too_large``, ``bad_json`` or ``bad_message``.
+    """
+    if isinstance(text, bytes) or len(text) > MAX_CONTROL_BYTES:
+        raise Refusal("bad_message", "The first message must be 'start', as short text.")
     fields = _parse_object(text)
+    if fields.get("type") != "start":
+        raise Refusal("bad_message", "The first message must be of the type 'start'.")
+    rate_hz = fields.get("rate")
+    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int) or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise Refusal(
+            "bad_message", f"The field 'rate' must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz."
+        )
+    return Start(rate_hz=rate_hz, live=_truth(fields, "live", False), **_whom(fields))
+
+
+def parse_ingest(message: str | bytes) -> Sound | Control:
+    """Read any later message of a WebSocket: sound as binary or base64, or control.
+
+    Raises:
+        Refusal: ``too_large``, ``bad_json`` or ``bad_message``.
+    """
+    if isinstance(message, bytes):
+        return Sound(parse_pcm(message))
+    if len(message) > 2 * MAX_SOUND_BYTES:
+        raise Refusal("too_large", f"A message holds at most {MAX_SOUND_BYTES} bytes of sound.")
+    fields = _parse_object(message)
+    if fields.get("type") != "audio":
+        if len(message) > MAX_CONTROL_BYTES:
+            raise Refusal("too_large", f"A control message holds at most {MAX_CONTROL_BYTES} bytes.")
+        return _control(fields)
+    pcm = fields.get("pcm")
+    if not isinstance(pcm, str):
+        raise Refusal("bad_message", "The field 'pcm' must hold base64.")
+    try:
+        return Sound(parse_pcm(base64.b64decode(pcm, validate=True)))
+    except ValueError as error:
+        raise Refusal("bad_message", "The field 'pcm' is not base64.") from error
+
+
+def parse_pcm(sound: bytes) -> bytes:
+    """Check the size of a piece of sound; raises Refusal ``too_large`` or ``bad_message``."""
+    if len(sound) > MAX_SOUND_BYTES:
+        raise Refusal("too_large", f"A message holds at most {MAX_SOUND_BYTES} bytes of sound.")
+    if len(sound) % 2:
+        raise Refusal("bad_message", "Sound must hold whole samples of two bytes each.")
+    return sound
+
+
+def _control(fields: dict[str, Any]) -> Control:
     match fields.get("type"):
         case Gaze.TYPE:
             return Gaze(pitch=_angle(fields, "pitch"), yaw=_angle(fields, "yaw"))
-        case GazeOff.TYPE:
-            return GazeOff()
+        case Look.TYPE:
+            return Look(at=_one_of(fields, "at", _LOOKS))
+        case Intensity.TYPE:
+            return Intensity(value=_share(fields, "value"))
+        case Pose.TYPE:
+            return Pose(on=_truth(fields, "on"))
+        case TellState.TYPE:
+            return TellState(state=_one_of(fields, "state", _STATES))
         case Interrupt.TYPE:
             return Interrupt()
         case Ping.TYPE:
             return Ping(id=_counter(fields, "id"))
-    raise Refusal("bad_message", "The field 'type' must be gaze, gaze_off, interrupt or ping.")
+    raise Refusal(
+        "bad_message", "The field 'type' must be gaze, look, intensity, pose, state, interrupt or ping."
+    )
 
 
 def encode_answer(answer: Answer) -> dict[str, Any]:
@@ -221,6 +367,10 @@ def encode_answer(answer: Answer) -> dict[str, Any]:
 
 def encode_portrait(portrait_id: str) -> dict[str, Any]:
     return {"portrait_id": portrait_id}
+
+
+def encode_ice_servers(servers: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"ice_servers": servers}
 
 
 def encode_error(code: str, message: str) -> dict[str, Any]:
@@ -251,6 +401,43 @@ def _angle(fields: dict[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= GAZE_LIMIT_RAD:
         raise Refusal("bad_message", f"The field '{name}' must be an angle between -pi/2 and pi/2 radians.")
     return float(value)
+
+
+def _whom(fields: dict[str, Any]) -> dict[str, str]:
+    found = {}
+    for name in ("portrait", "session"):
+        value = fields.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str) or not 0 < len(value) <= 64:
+            raise Refusal("bad_message", f"The field '{name}' must be an id of this server, or be left out.")
+        found[name] = value
+    if len(found) > 1:
+        raise Refusal("bad_message", "A session has its portrait already: name one of the two.")
+    return found
+
+
+def _one_of(fields: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or value not in choices:
+        raise Refusal(
+            "bad_message", f"The field '{name}' must be {', '.join(choices[:-1])} or {choices[-1]}."
+        )
+    return value
+
+
+def _share(fields: dict[str, Any], name: str) -> float:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise Refusal("bad_message", f"The field '{name}' must be a number from 0 to 1.")
+    return float(value)
+
+
+def _truth(fields: dict[str, Any], name: str, default: bool | None = None) -> bool:
+    value = fields.get(name, default)
+    if not isinstance(value, bool):
+        raise Refusal("bad_message", f"The field '{name}' must be true or false.")
+    return value
 
 
 def _counter(fields: dict[str, Any], name: str) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -30,6 +31,9 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, then return.
 
+    After SIGTERM nobody new is let in and sessions may go on for ``config.drain_timeout_s``; Ctrl-C, or a second
+    SIGTERM, ends them at once.
+
     ``on_listening(url)`` is called once the port is open, ``on_ready()`` once the engine can take a session.
 
     Raises:
@@ -45,11 +49,15 @@ async def _serve(
     on_ready: Callable[[], None] | None,
     load: Callable[[], EngineLike],
 ) -> None:
-    stop = asyncio.Event()
+    stop, drain = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+
+    def terminate() -> None:
+        (stop if drain.is_set() else drain).set()
+
+    for number, action in ((signal.SIGINT, stop.set), (signal.SIGTERM, terminate)):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows, or not the main thread
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, action)
     server = AvatarServer(config, load)
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
     try:
@@ -61,15 +69,24 @@ async def _serve(
         if on_listening is not None:
             on_listening(_url(config.host, port))
         loading = asyncio.ensure_future(server.wait_loaded())
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if loading.done():
-            loading.result()
-            if on_ready is not None:
-                on_ready()
-            await stopping
-        loading.cancel()
-        await asyncio.gather(loading, return_exceptions=True)
+        stopping, draining = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(drain.wait())
+        told: set[asyncio.Future[Any]] = {stopping, draining}
+        try:
+            await asyncio.wait({loading, *told}, return_when=asyncio.FIRST_COMPLETED)
+            if loading.done():
+                loading.result()
+                if on_ready is not None:
+                    on_ready()
+                await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                log.info("draining")
+                drained = asyncio.ensure_future(server.drain())
+                await asyncio.wait({drained, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                told.add(drained)
+        finally:
+            for task in (loading, *told):
+                task.cancel()
+            await asyncio.gather(loading, *told, return_exceptions=True)
     finally:
         log.info("stopping")
         await runner.cleanup()

@@ -33,6 +33,7 @@ _CALM_WINDOWS = 2
 _MAX_DELAY_BLOCKS = 20
 _FORCE_AFTER_BLOCKS = 250
 _MAX_CATCH_UP_BLOCKS = 250
+_REMEMBERED_BLOCKS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class MediaTimeline:
         self._inbox = inbox
         self._next_index = 0
         self._sounds: deque[Block] = deque(maxlen=_MAX_DELAY_BLOCKS + 50)
+        self._leaving: dict[int, Block | None] = {}
+        self._next_leaving: int | None = None
         self._silence: Samples = np.zeros(BLOCK_SAMPLES, np.int16)
         self._wanted_shift = 0
         self._wanted_for_blocks = 0
@@ -102,7 +105,22 @@ class MediaTimeline:
         return self.start_s + index * BLOCK_S
 
     def outgoing_sound(self, index: int) -> Block | None:
-        """The voice to send as outgoing block ``index``; None is silence. Call once an index, in order."""
+        """The voice to send as outgoing block ``index``; None is silence.
+
+        Everyone who watches asks for each index and hears the same; it is decided when the first one asks. What was
+        decided more than a second ago is forgotten and silent.
+        """
+        first = index if self._next_leaving is None else self._next_leaving
+        for each in range(max(first, index - _MAX_CATCH_UP_BLOCKS), index + 1):
+            self._leaving[each] = self._decide(each)
+            self._leaving.pop(each - _REMEMBERED_BLOCKS, None)
+        self._next_leaving = max(first, index + 1)
+        block = self._leaving.get(index)
+        if block is None or block.generation != self.generation:
+            return None
+        return block
+
+    def _decide(self, index: int) -> Block | None:
         block = self._find(index - self.delay_blocks)
         if self._wanted_shift:
             self._wanted_for_blocks += 1
@@ -114,8 +132,6 @@ class MediaTimeline:
                 self._wanted_shift -= step
                 self._measure_anew()
                 block = None if grows else self._find(index - self.delay_blocks)
-        if block is None or block.generation != self.generation:
-            return None
         return block
 
     def note_frame_ready(self, media_sample: int, now_s: float) -> float:

@@ -1,4 +1,4 @@
-"""The two tracks that leave for the browser, in step on one media clock.
+"""The two tracks that leave for one viewer, in step on the session's media clock.
 
 Neither is a queue. The sound track asks the timeline for the block whose moment has come. The picture track
 keeps the few frames that are ready before their moment and sends the newest that is due; a frame that is
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -22,12 +23,11 @@ from server.clock import Clock
 from server.inbox import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.timeline import MediaTimeline
 
-__all__ = ["AvatarAudioTrack", "AvatarVideoTrack", "Picture"]
+__all__ = ["AvatarAudioTrack", "AvatarVideoTrack", "Outlet", "Picture"]
 
 VIDEO_CLOCK_HZ = 90_000
 
 _MAX_READY = 6
-_LATE_S = 0.020
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,10 @@ class AvatarVideoTrack(MediaStreamTrack):
         self._ready: deque[Picture] = deque()
         self._changed = asyncio.Event()
         self._last_pts = -1
+        self._generation = timeline.generation
+        self.on_first_of_generation: Callable[[int], None] | None = None
+        self.on_first_frame: Callable[[], None] | None = None
         self.sent = 0
-        self.late = 0
         self.overtaken = 0
         self.stale = 0
 
@@ -61,8 +63,6 @@ class AvatarVideoTrack(MediaStreamTrack):
         if picture.generation != self._timeline.generation:
             self.stale += 1
             return
-        if self._timeline.note_frame_ready(picture.media_sample, self._clock.now_s()) < -_LATE_S:
-            self.late += 1
         self._ready.append(picture)
         if len(self._ready) > _MAX_READY:
             self._ready.popleft()
@@ -91,10 +91,19 @@ class AvatarVideoTrack(MediaStreamTrack):
                 if pts > self._last_pts:
                     self._last_pts = pts
                     self.sent += 1
+                    self._note(picture.generation)
                     return _video_frame(picture.rgb, pts)
                 self.overtaken += 1
                 continue
             await self._wait()
+
+    def _note(self, generation: int) -> None:
+        if self.sent == 1 and self.on_first_frame is not None:
+            self.on_first_frame()
+        if generation != self._generation:
+            self._generation = generation
+            if self.on_first_of_generation is not None:
+                self.on_first_of_generation(generation)
 
     def _due(self) -> Picture | None:
         now_s = self._clock.now_s()
@@ -134,7 +143,6 @@ class AvatarAudioTrack(MediaStreamTrack):
         self._clock = clock
         self._index: int | None = None
         self._silence = np.zeros(BLOCK_SAMPLES, np.int16)
-        self.voiced_now = False
 
     async def recv(self) -> av.AudioFrame:
         if self.readyState != "live":
@@ -147,7 +155,6 @@ class AvatarAudioTrack(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         block = self._timeline.outgoing_sound(self._index)
-        self.voiced_now = block is not None and block.voiced
         samples = self._silence if block is None else block.samples
         frame = av.AudioFrame(format="s16", layout="stereo", samples=BLOCK_SAMPLES)
         frame.planes[0].update(samples.repeat(2).tobytes())
@@ -155,6 +162,18 @@ class AvatarAudioTrack(MediaStreamTrack):
         frame.pts = self._index * BLOCK_SAMPLES
         frame.time_base = Fraction(1, MEDIA_RATE_HZ)
         return frame
+
+
+class Outlet:
+    """What one viewer gets of a session: its own pair of tracks."""
+
+    def __init__(self, timeline: MediaTimeline, clock: Clock) -> None:
+        self.video = AvatarVideoTrack(timeline, clock)
+        self.audio = AvatarAudioTrack(timeline, clock)
+
+    def stop(self) -> None:
+        self.video.stop()
+        self.audio.stop()
 
 
 def _video_frame(rgb: npt.NDArray[np.uint8], pts: int) -> av.VideoFrame:

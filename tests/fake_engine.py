@@ -40,9 +40,11 @@ class FakeSession:
         self.next_frame = 0
         self.interrupts = 0
         self.gaze: tuple[float, float] | None = None
+        self.intensity = 1.0
+        self.pose_moves = True
         self.closed = False
         self.fail = False
-        self.heard_samples = 0
+        self.loud_samples = 0
         self.threads: set[int] = set()
 
     @property
@@ -54,8 +56,8 @@ class FakeSession:
         if self.fail:
             raise RuntimeError("the fake engine was told to fail")
         assert sample_rate_hz == 48_000
-        self.heard_samples += len(chunk)
         new = chunk.reshape(-1, 3).max(axis=1).astype(np.float32) / 32768
+        self.loud_samples += len(new) if np.abs(new).max(initial=0) > LOUD else 0
         self.wave = np.concatenate([self.wave, new])
         frames = []
         while (self.next_frame + 1) * SAMPLES_PER_FRAME + LOOKAHEAD_SAMPLES <= self.next_pts_samples:
@@ -78,6 +80,12 @@ class FakeSession:
 
     def clear_gaze(self) -> None:
         self.gaze = None
+
+    def set_intensity(self, intensity: float) -> None:
+        self.intensity = intensity
+
+    def set_pose(self, moving: bool) -> None:
+        self.pose_moves = moving
 
     def interrupt(self) -> None:
         self.interrupts += 1

@@ -160,11 +160,18 @@ ServeFactory = Callable[..., Awaitable[Served]]
 
 
 async def start_server(
-    stack: contextlib.AsyncExitStack, engine: FakeEngine | None = None, **config: Any
+    stack: contextlib.AsyncExitStack,
+    engine: FakeEngine | None = None,
+    core_count: int = 1000,
+    **config: Any,
 ) -> Served:
-    """Serve a fake engine on a free port of 127.0.0.1 until the stack unwinds."""
+    """Serve a fake engine on a free port of 127.0.0.1 until the stack unwinds.
+
+    It believes in many cores, so that a busy machine refuses no session that a test opens.
+    """
     engine = engine or FakeEngine()
     server = AvatarServer(ServerConfig(port=0, **config), lambda: engine)
+    server.sessions.core_count = core_count
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

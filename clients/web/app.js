@@ -30,7 +30,7 @@ const portrait = new PortraitPicker(
 );
 
 const gaze = new GazeControl($("screen"), $("target"), (direction) =>
-  run?.connection?.send(direction ? { type: "gaze", ...direction } : { type: "gaze_off" }),
+  run?.connection?.send(direction ? { type: "gaze", ...direction } : { type: "look", at: "free" }),
 );
 
 function voiceKind() {

@@ -14,8 +14,18 @@ export class ServerError extends Error {
   }
 }
 
-export function encodeOffer(sdp, portraitId = null) {
-  return JSON.stringify(portraitId === null ? { sdp, type: "offer" } : { sdp, type: "offer", portrait: portraitId });
+// With a session it is watched; with a portrait one is opened that shows it; with neither, the demo face.
+export function encodeOffer(sdp, portraitId = null, sessionId = null) {
+  const offer = { sdp, type: "offer" };
+  if (portraitId !== null) offer.portrait = portraitId;
+  if (sessionId !== null) offer.session = sessionId;
+  return JSON.stringify(offer);
+}
+
+// What RTCPeerConnection takes as iceServers.
+export function parseIceServers(body) {
+  if (!Array.isArray(body?.ice_servers)) throw new ProtocolError("The server's answer cannot be read.");
+  return body.ice_servers;
 }
 
 export function parseAnswer(body) {
@@ -43,7 +53,10 @@ export function parseError(status, body, retryAfter = null) {
 
 const CONTROLS = {
   gaze: ({ pitch, yaw }) => ({ type: "gaze", pitch: angle(pitch), yaw: angle(yaw) }),
-  gaze_off: () => ({ type: "gaze_off" }),
+  look: ({ at }) => ({ type: "look", at }),
+  intensity: ({ value }) => ({ type: "intensity", value: Math.max(0, Math.min(1, value)) }),
+  pose: ({ on }) => ({ type: "pose", on: Boolean(on) }),
+  state: ({ state }) => ({ type: "state", state }),
   interrupt: () => ({ type: "interrupt" }),
   ping: ({ id }) => ({ type: "ping", id }),
 };
@@ -55,6 +68,7 @@ export function encodeControl(message) {
 }
 
 const EVENTS = {
+  started: { session_id: "string" },
   state: { state: "string" },
   stats: {
     fps: "number",

@@ -30,12 +30,12 @@ async def _error(response: aiohttp.ClientResponse) -> tuple[int, str]:
 
 
 async def test_health_and_readiness(serve_fake: ServeFactory) -> None:
-    served = await serve_fake()
+    served = await serve_fake(max_sessions=3)
     async with served.http.get(f"{served.url}/healthz") as response:
         assert (response.status, await response.json()) == (200, {"status": "ok"})
     await served.server.wait_loaded()
     async with served.http.get(f"{served.url}/readyz") as response:
-        assert (response.status, await response.json()) == (200, {"status": "ready", "free_sessions": 1})
+        assert (response.status, await response.json()) == (200, {"status": "ready", "free_sessions": 3})
 
 
 async def test_page_and_its_parts_are_served(served: Served) -> None:
@@ -230,7 +230,7 @@ async def test_a_picture_whose_consent_cannot_be_recorded_is_not_used(
         f"{served.url}/portraits?consent=true", data=JPEG, headers=headers
     ) as response:
         assert await _error(response) == (500, "internal")
-    assert len(served.server._portraits._avatars) == 0
+    assert len(served.server.lobby._portraits._avatars) == 0
 
 
 async def test_logs_hold_no_secrets(serve_fake: ServeFactory, caplog: pytest.LogCaptureFixture) -> None:
@@ -248,7 +248,7 @@ async def test_logs_hold_no_secrets(serve_fake: ServeFactory, caplog: pytest.Log
             async with served.http.post(f"{served.url}/offer", json=body, headers=headers) as response:
                 answer = await response.json()
                 ids += [answer["session_id"]] if response.status == 200 else []
-    assert len(ids) == 2
+    assert len(ids) == 3, "the portrait and two sessions: a voice may come in another codec"
     password = sdp.split("a=ice-pwd:")[1].split()[0]
     for secret in (TOKEN, password, *ids):
         assert secret not in caplog.text

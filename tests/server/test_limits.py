@@ -123,7 +123,11 @@ def test_settings_are_checked() -> None:
     for wrong in (
         {"port": 70000},
         {"token": "short"},
-        {"max_sessions": 2},
+        {"max_sessions": 0},
+        {"turn_urls": ("turn:192.0.2.1",)},
+        {"turn_secret": "x"},
+        {"stun_urls": ("192.0.2.1",)},
+        {"relay_only": True},
         {"jwt_secret": "short"},
         {"allowed_origins": ("app.example",)},
         {"allowed_origins": ("https://a/b",)},

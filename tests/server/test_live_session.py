@@ -92,7 +92,8 @@ async def test_flash_and_click_leave_together(served: Served, monkeypatch: pytes
     assert abs(float(np.median(offsets_ms))) <= 40, offsets_ms
 
 
-async def test_only_one_session_at_a_time(served: Served) -> None:
+async def test_no_more_sessions_than_fit(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(max_sessions=1)
     first = await served.caller().connect()
     async with served.http.post(
         f"{served.url}/offer", json={"sdp": await served.caller().offer(), "type": "offer"}
@@ -189,8 +190,8 @@ async def test_a_new_frame_leaves_soon_after_an_interrupt(served: Served) -> Non
     for _ in range(5):
         await asyncio.sleep(0.3)
         runner.interrupt()
-        began, sent = time.monotonic(), runner.video.sent
-        await until(lambda sent=sent: runner.video.sent > sent)
+        began, sent = time.monotonic(), runner.outlets[0].video.sent
+        await until(lambda sent=sent: runner.outlets[0].video.sent > sent)
         waits_ms.append(1e3 * (time.monotonic() - began))
     assert np.median(waits_ms) < 100, waits_ms
 
@@ -207,13 +208,21 @@ async def test_sound_faster_than_real_time_is_paced(served: Served) -> None:
     assert max(e["fps"] for e in stats[1:]) < 28
 
 
-async def test_gaze_reaches_the_engine(served: Served) -> None:
+async def test_commands_reach_the_engine(served: Served) -> None:
     caller = await served.caller().connect()
     await until(lambda: caller.channel.readyState == "open")
     caller.channel.send('{"type":"gaze","pitch":0.1,"yaw":-0.2}')
     await until(lambda: served.engine.sessions[-1].gaze == (0.1, -0.2))
-    caller.channel.send('{"type":"gaze_off"}')
+    caller.channel.send('{"type":"look","at":"camera"}')
+    await until(lambda: served.engine.sessions[-1].gaze == (0.0, 0.0))
+    caller.channel.send('{"type":"look","at":"away"}')
+    await until(lambda: abs(served.engine.sessions[-1].gaze[1]) > 0.3)
+    caller.channel.send('{"type":"look","at":"free"}')
     await until(lambda: served.engine.sessions[-1].gaze is None)
+    caller.channel.send('{"type":"intensity","value":0.5}')
+    caller.channel.send('{"type":"pose","on":false}')
+    await until(lambda: not served.engine.sessions[-1].pose_moves)
+    assert served.engine.sessions[-1].intensity == 0.5
     caller.channel.send('{"type":"ping","id":3}')
     await until(lambda: {"type": "pong", "id": 3} in caller.events)
 
@@ -252,19 +261,73 @@ async def test_the_peers_picture_is_refused(served: Served) -> None:
     caller.pc.addTrack(VideoStreamTrack())
     await caller.connect()
     await until(lambda: caller.frames)
-    runner = served.server.sessions.find(caller.session_id)
-    directions = {t.kind: t.currentDirection for t in runner.peer._pc.getTransceivers()}
-    assert directions["video"] == "sendonly"
+    directions = {t.kind: t.currentDirection for t in caller.pc.getTransceivers()}
+    assert directions["video"] == "recvonly"
 
 
 async def test_an_engine_that_fails_ends_its_session_only(served: Served) -> None:
+    other = await served.caller().connect()
+    await until(lambda: other.frames)
     caller = await served.caller().connect()
     await until(lambda: caller.frames and caller.channel.readyState == "open")
     served.engine.sessions[-1].fail = True
     await until(lambda: any(e["type"] == "error" and e["code"] == "internal" for e in caller.events))
-    await served.free_again()
+    await until(lambda: len(served.server.sessions) == 1)
+    count, began = len(other.frames), time.monotonic()
+    await until(lambda: len(other.frames) > count + 50)
+    assert time.monotonic() - began < 3.5, "the other session goes on at its pace"
     again = await served.caller().connect()
     await until(lambda: again.frames)
+
+
+async def test_sessions_run_side_by_side(served: Served) -> None:
+    burst = np.concatenate([_tone(0.3), _silence(0.3)])
+    loud = await served.caller(VoiceTrack(np.tile(burst, 20))).connect()
+    quiet = await served.caller().connect()
+    await until(lambda: len(loud.frames) > 60 and len(quiet.frames) > 60)
+    assert any(_is_white(frame) for frame in loud.frames)
+    assert not any(_is_white(frame) for frame in quiet.frames)
+    assert max(_loudness(sound) for sound in quiet.sounds) < 0.1
+    async with served.http.delete(f"{served.url}/sessions/{loud.session_id}") as response:
+        assert response.status == 204
+    count = len(quiet.frames)
+    await until(lambda: len(quiet.frames) > count + 20)
+    assert len(served.server.sessions) == 1
+
+
+async def test_a_second_viewer_sees_and_hears_the_same(served: Served) -> None:
+    speaker = await served.caller(
+        VoiceTrack(np.tile(np.concatenate([_tone(0.3), _silence(0.3)]), 20))
+    ).connect()
+    viewer = await served.caller().connect(session=speaker.session_id)
+    assert viewer.session_id == speaker.session_id
+    await until(lambda: any(_is_white(frame) for frame in viewer.frames))
+    await until(lambda: any(_loudness(sound) > 0.5 for sound in viewer.sounds))
+    assert len(served.server.sessions) == 1
+    await viewer.hang_up()
+    session = served.server.sessions.find(speaker.session_id)
+    await until(lambda: len(session.outlets) == 1)
+    count = len(speaker.frames)
+    await until(lambda: len(speaker.frames) > count + 10)
+    again = await served.caller().connect(session=speaker.session_id)
+    await until(lambda: again.frames)
+    await speaker.hang_up()
+    await served.free_again()
+    await until(lambda: again.pc.connectionState == "closed")
+
+
+async def test_states_are_told(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.channel.readyState == "open")
+    engine = served.engine.sessions[-1]
+    caller.channel.send('{"type":"state","state":"listening"}')
+    await until(lambda: {"type": "state", "state": "listening"} in caller.events)
+    await until(lambda: engine.gaze == (0.0, 0.0))
+    caller.channel.send('{"type":"state","state":"thinking"}')
+    await until(lambda: {"type": "state", "state": "thinking"} in caller.events)
+    await until(lambda: abs(engine.gaze[1]) > 0.3)
+    caller.channel.send('{"type":"state","state":"idle"}')
+    await until(lambda: engine.gaze is None)
 
 
 async def test_a_slow_engine_keeps_the_sound_whole(serve_fake: ServeFactory) -> None:

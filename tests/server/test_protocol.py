@@ -16,10 +16,22 @@ from server.protocol import Refusal
 GOLDEN: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "golden" / "protocol.json").read_text("utf-8")
 )
-CONTROLS = {c.TYPE: c for c in (protocol.Gaze, protocol.GazeOff, protocol.Interrupt, protocol.Ping)}
+CONTROLS = {
+    c.TYPE: c
+    for c in (
+        protocol.Gaze,
+        protocol.Look,
+        protocol.Intensity,
+        protocol.Pose,
+        protocol.TellState,
+        protocol.Interrupt,
+        protocol.Ping,
+    )
+}
 EVENTS = {
     e.TYPE: e
     for e in (
+        protocol.Started,
         protocol.StateEvent,
         protocol.StatsEvent,
         protocol.Interrupted,
@@ -36,7 +48,11 @@ def _by_name(vector: dict[str, Any]) -> str:
 @pytest.mark.parametrize("vector", GOLDEN["offers"], ids=_by_name)
 def test_offers_are_read(vector: dict[str, Any]) -> None:
     offer = protocol.parse_offer(vector["wire"].encode())
-    assert (offer.sdp, offer.portrait) == (vector["sdp"], vector["portrait"])
+    assert (offer.sdp, offer.portrait, offer.session) == (
+        vector["sdp"],
+        vector["portrait"],
+        vector["session"],
+    )
 
 
 @pytest.mark.parametrize("vector", GOLDEN["bad_offers"], ids=_by_name)
@@ -53,6 +69,8 @@ def test_answers_portraits_and_errors_are_written() -> None:
         assert protocol.encode_answer(answer) == json.loads(vector["wire"])
     for vector in GOLDEN["portraits"]:
         assert protocol.encode_portrait(vector["portrait_id"]) == json.loads(vector["wire"])
+    for vector in GOLDEN["ice_servers"]:
+        assert protocol.encode_ice_servers(vector["servers"]) == json.loads(vector["wire"])
     for vector in GOLDEN["errors"]:
         refusal = Refusal(vector["code"], vector["message"])
         assert refusal.status == vector["status"]
@@ -70,6 +88,38 @@ def test_bad_controls_are_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as caught:
         protocol.parse_control(vector["wire"])
     assert caught.value.code == vector["code"]
+
+
+@pytest.mark.parametrize("vector", GOLDEN["starts"], ids=lambda v: v["wire"])
+def test_starts_are_read(vector: dict[str, Any]) -> None:
+    assert protocol.parse_start(vector["wire"]) == protocol.Start(**vector["start"])
+
+
+@pytest.mark.parametrize("vector", GOLDEN["bad_starts"], ids=_by_name)
+def test_bad_starts_are_refused(vector: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as caught:
+        protocol.parse_start(vector["wire"])
+    assert caught.value.code == vector["code"]
+
+
+@pytest.mark.parametrize("vector", GOLDEN["sounds"], ids=lambda v: v["wire"])
+def test_sound_is_read_as_text_and_as_bytes(vector: dict[str, Any]) -> None:
+    pcm = bytes(vector["bytes"])
+    assert protocol.parse_ingest(vector["wire"]) == protocol.parse_ingest(pcm) == protocol.Sound(pcm)
+
+
+@pytest.mark.parametrize("vector", GOLDEN["bad_sounds"], ids=_by_name)
+def test_bad_sound_is_refused(vector: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as caught:
+        protocol.parse_ingest(vector["wire"])
+    assert caught.value.code == vector["code"]
+
+
+def test_sound_has_limits() -> None:
+    for sound in (b"x", bytes(protocol.MAX_SOUND_BYTES + 2)):
+        with pytest.raises(Refusal):
+            protocol.parse_ingest(sound)
+    assert protocol.parse_ingest('{"type":"interrupt"}') == protocol.Interrupt()
 
 
 @pytest.mark.parametrize("vector", GOLDEN["events"], ids=lambda v: v["event"]["type"])
@@ -92,7 +142,12 @@ def test_control_messages_are_small_text() -> None:
 
 @given(st.text(max_size=200) | st.binary(max_size=200))
 def test_no_text_breaks_the_parsers(text: str | bytes) -> None:
-    for parse in (protocol.parse_control, protocol.parse_offer):
+    for parse in (
+        protocol.parse_control,
+        protocol.parse_offer,
+        protocol.parse_start,
+        protocol.parse_ingest,
+    ):
         try:
             parse(text)  # type: ignore[arg-type]
         except Refusal:

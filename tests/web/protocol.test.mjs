@@ -9,7 +9,9 @@ import * as protocol from "../../clients/web/protocol.js";
 const golden = JSON.parse(await readFile(new URL("../golden/protocol.json", import.meta.url), "utf8"));
 
 test("offers are written", () => {
-  for (const { sdp, portrait, wire } of golden.offers) assert.equal(protocol.encodeOffer(sdp, portrait), wire);
+  for (const { sdp, portrait, session, wire } of golden.offers) {
+    assert.equal(protocol.encodeOffer(sdp, portrait, session), wire);
+  }
 });
 
 test("answers and portraits are read", () => {
@@ -17,6 +19,15 @@ test("answers and portraits are read", () => {
     assert.deepEqual(protocol.parseAnswer(JSON.parse(wire)), { sdp, type: "answer", sessionId });
   }
   for (const { portrait_id: id, wire } of golden.portraits) assert.equal(protocol.parsePortrait(JSON.parse(wire)), id);
+});
+
+test("ICE servers are read", () => {
+  for (const { servers, wire } of golden.ice_servers) {
+    assert.deepEqual(protocol.parseIceServers(JSON.parse(wire)), servers);
+  }
+  for (const body of [null, {}, { ice_servers: {} }]) {
+    assert.throws(() => protocol.parseIceServers(body), protocol.ProtocolError);
+  }
 });
 
 test("answers that cannot be used are errors", () => {

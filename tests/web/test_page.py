@@ -136,15 +136,33 @@ def test_faults_are_told_in_words(page: Any, served: Served) -> None:
     assert page.inner_text("#start") == "Start"
 
 
-def test_second_tab_is_told_that_the_place_is_taken(page: Any, browser: Any, served: Served) -> None:
+def test_two_tabs_speak_side_by_side(page: Any, browser: Any, served: Served) -> None:
     _start(page)
     context = browser.new_context(permissions=["microphone"])
     second = context.new_page()
     second.goto(served.url)
+    _start(second, "sample")
+    before = page.evaluate(FRAMES), second.evaluate(FRAMES)
+    page.wait_for_timeout(2000)
+    after = page.evaluate(FRAMES), second.evaluate(FRAMES)
+    assert min(now - then for now, then in zip(after, before, strict=True)) > 25
+    assert len(served.server.sessions) == 2
+    context.close()
+    _wait(lambda: len(served.server.sessions) == 1)
+
+
+def test_a_full_server_says_so(browser: Any, serve_in_thread: Callable[..., Served]) -> None:
+    served = serve_in_thread(max_sessions=1)
+    contexts = [browser.new_context(permissions=["microphone"]) for _ in range(2)]
+    first, second = (context.new_page() for context in contexts)
+    for page in (first, second):
+        page.goto(served.url)
+    _start(first)
     second.click("#start")
     second.wait_for_selector("#problem:not([hidden])", timeout=15_000)
-    assert "Another conversation" in second.inner_text("#problem")
-    context.close()
+    assert "places here are taken" in second.inner_text("#problem")
+    for context in contexts:
+        context.close()
 
 
 def test_reload_storm_keeps_the_place(page: Any, served: Served) -> None:

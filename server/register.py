@@ -1,0 +1,80 @@
+"""Who runs now, and whether one more fits. A place is taken before any work is done for it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from server.admission import FrameCost, capacity, cores
+from server.live_session import LiveSession
+from server.protocol import Refusal
+
+__all__ = ["SessionRegister"]
+
+_RETRY_S = 5
+
+
+class SessionRegister:
+    """``cost`` is what a frame takes by the start-up measurement; until then one session fits.
+
+    ``core_count`` cores are shared by all sessions.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._places: dict[str, LiveSession | None] = {}
+        self.cost: FrameCost | None = None
+        self.core_count = cores()
+        self.draining = False
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def capacity(self) -> int:
+        """Sessions that fit at what frames cost now."""
+        if self.cost is None:
+            return 1
+        measured = [s.worker.render_ms for s in self._places.values() if s is not None and s.worker.render_ms]
+        live_ms = sum(measured) / len(measured) if measured else 0.0
+        cost = FrameCost(render_ms=max(self.cost.render_ms, live_ms), encode_ms=self.cost.encode_ms)
+        return capacity(cost, self.core_count, self._limit)
+
+    @property
+    def free(self) -> int:
+        return 0 if self.draining else max(0, self.capacity - len(self))
+
+    def reserve(self) -> str:
+        """Take a place; returns the new session's id.
+
+        Raises:
+            Refusal: ``busy`` or ``draining``, with the time after which to try again.
+        """
+        if self.draining:
+            raise Refusal("draining", "This server is about to stop.", retry_after_s=_RETRY_S)
+        if len(self._places) >= self.capacity:
+            raise Refusal(
+                "busy",
+                "All places here are taken. Try again when a conversation has ended.",
+                retry_after_s=_RETRY_S,
+            )
+        session_id = secrets.token_urlsafe(16)
+        self._places[session_id] = None
+        return session_id
+
+    def fill(self, session_id: str, session: LiveSession) -> None:
+        self._places[session_id] = session
+
+    def release(self, session_id: str) -> None:
+        self._places.pop(session_id, None)
+
+    def find(self, session_id: str) -> LiveSession:
+        """Raises Refusal ``not_found``."""
+        session = self._places.get(session_id)
+        if session is None or session.ending:
+            raise Refusal("not_found", "There is no such session.")
+        return session
+
+    async def close_all(self, reason: str) -> None:
+        sessions = [session for session in self._places.values() if session is not None]
+        await asyncio.gather(*(session.close(reason) for session in sessions), return_exceptions=True)
