@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from basel_face import face_file
 
 from engine.errors import CheckpointRefused, WeightsNotFound
 from engine.motion.landmark_model import LandmarkModel
@@ -122,45 +123,8 @@ def test_pictures_lead_a_wrong_mouth_to_the_right_one(model: LandmarkModel) -> N
     assert abs(opening[1] - opening[2]) < 0.3 * abs(opening[0] - opening[2])
 
 
-def _face_file(path: Path, **changes: object) -> Path:
-    """A flat made-up face in the layout of BFM_model_front.mat: a grid with a slit for a mouth, y up."""
-    scipy_io = pytest.importorskip("scipy.io")
-    side = 21
-    x, y = np.meshgrid(np.linspace(-1, 1, side), np.linspace(1, -1, side))
-    vertices = np.stack([x.ravel(), y.ravel(), 0.2 * np.cos(2 * x.ravel())], 1)
-    mouth_row, columns = 13, np.arange(7, 14)
-    slit = mouth_row * side + columns
-    lower = np.arange(len(columns) - 2) + len(vertices)
-    vertices = np.concatenate([vertices, vertices[slit[1:-1]]])
-    below = dict(zip(slit[1:-1].tolist(), lower.tolist(), strict=True))
-    triangles = []
-    for row in range(side - 1):
-        for column in range(side - 1):
-            a = row * side + column
-            for triangle in ((a, a + side, a + 1), (a + 1, a + side, a + side + 1)):
-                moved = [below.get(v, v) if row >= mouth_row else v for v in triangle]
-                triangles.append(moved)
-    keypoints = np.arange(68)
-    keypoints[[36, 45]] = 6 * side + 4, 6 * side + 16
-    keypoints[[37, 38, 43, 44]] = 5 * side + np.array([5, 6, 14, 15])
-    keypoints[[41, 40, 47, 46]] = 7 * side + np.array([5, 6, 14, 15])
-    keypoints[60:65] = slit[[0, 2, 3, 4, 6]]
-    keypoints[65:68] = lower[[3, 2, 1]]
-    basis = np.zeros((64, len(vertices), 3))
-    basis[0, lower, 1] = -0.1
-    parts = {
-        "meanshape": vertices.reshape(1, -1),
-        "exBase": basis.reshape(64, -1).T,
-        "tri": np.array(triangles) + 1,
-        "keypoints": keypoints[None] + 1,
-        "meantex": np.full((1, 3 * len(vertices)), 200.0),
-    } | changes
-    scipy_io.savemat(path, {key: value for key, value in parts.items() if value is not None})
-    return path
-
-
 def test_a_basel_face_opens_its_mouth_downwards(tmp_path: Path) -> None:
-    face = BfmModel.load(_face_file(tmp_path / "BFM_model_front.mat"))
+    face = BfmModel.load(face_file(tmp_path / "BFM_model_front.mat"))
     shut, opened = torch.zeros(64), torch.eye(64)[0]
     corners = face.landmarks_68(shut)[[36, 45]]
     assert float((corners[1] - corners[0]).norm()) == pytest.approx(1)
@@ -182,6 +146,6 @@ def test_what_is_wrong_with_a_basel_face_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointRefused):
         BfmModel.load(tmp_path / "text.mat")
     with pytest.raises(CheckpointRefused, match="exBase"):
-        BfmModel.load(_face_file(tmp_path / "half.mat", exBase=None))
+        BfmModel.load(face_file(tmp_path / "half.mat", exBase=None))
     with pytest.raises(CheckpointRefused, match="numbers vertices"):
-        BfmModel.load(_face_file(tmp_path / "far.mat", tri=np.full((4, 3), 9999)))
+        BfmModel.load(face_file(tmp_path / "far.mat", tri=np.full((4, 3), 9999)))

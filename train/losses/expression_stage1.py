@@ -66,9 +66,9 @@ class Stage1Losses:
     total: Tensor
 
     def log(self) -> dict[str, Tensor]:
-        """The terms by name."""
+        """The terms by name, without their graph."""
         names = ("landmarks", "eye", "shut", "reading", "expression")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name).detach() for name in names}
 
 
 def stage1_losses(

@@ -50,12 +50,15 @@ class ExpressionStage1Config:
             the mean that regression on little data brings.
         closure, closure_focus: weight of a squared error of the opening in which a frame whose lips meet counts
             ``1 + closure_focus`` times: what is open by mistake is seen sooner than what is shut by mistake.
+        audio_rate: learning rate of the audio encoder over that of the map; less than 1 keeps what an encoder that
+            was trained before (`train.tasks.phones`) knows.
         freeze_audio: train the map only; the audio encoder, on which stage 2 rests, stays as it is.
     """
 
     network: LipConfig
     data: SpeechRunsConfig
     learning_rate: float = 1e-4
+    audio_rate: float = 1.0
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     dropout: float = 0.0
@@ -99,7 +102,13 @@ class ExpressionStage1Task:
         self.modules = nn.ModuleDict({"lip": network})
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "lip": torch.optim.AdamW(
-                network.parameters(),
+                [
+                    {"params": list(network.map.parameters())},
+                    {
+                        "params": list(network.audio_encoder.parameters()),
+                        "lr": config.learning_rate * config.audio_rate,
+                    },
+                ],
                 config.learning_rate,
                 betas=config.betas,
                 weight_decay=config.weight_decay,
