@@ -4,31 +4,79 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.timebase import FRAME_RATE_HZ
 from train.data import prepare as preparation
+from train.data.resync import ResyncConfig, resync
+from train.data.still_pairs import StillPairsConfig, render_still_pairs
 from train.motion_space import MotionSpaceConfig, build_motion_space
 from train.recipes.recipe import recipe
 
-__all__ = ["MotionSpaceRecipe", "PrepareRecipe", "open_motion_space", "prepare"]
+__all__ = [
+    "MotionSpaceRecipe",
+    "PrepareRecipe",
+    "ResyncRecipe",
+    "StillPairsRecipe",
+    "open_motion_space",
+    "prepare",
+    "prepare_hdtf",
+    "prepare_resync",
+    "prepare_still_pairs",
+    "prepare_voxceleb",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareRecipe(preparation.PrepareConfig):
-    """A folder of clips to shards."""
+    """A data set of films to shards."""
 
     def run(self) -> Mapping[str, Any]:
-        """Prepare, and say what was refused and what was out of sync."""
+        """Prepare, and say what was refused, what was out of sync and what was resampled."""
         records = preparation.prepare(self)
-        refused = {record.clip: record.refused for record in records if record.refused}
-        late = {record.clip: record.offset_frames for record in records if record.has_sound}
+        accepted = [record for record in records if not record.refused]
+        late = {record.clip: record.offset_frames for record in accepted if record.has_sound}
+        rates = Counter("variable" if r.variable else f"{r.rate_hz:g} fps" for r in accepted)
+        people = {
+            side: len({r.person for r in accepted if r.split == side}) for side in ("train", "held_out")
+        }
         return {
             "clips": len(records),
-            "refused": json.dumps(refused),
+            "minutes": round(sum(record.frames for record in accepted) / (60 * FRAME_RATE_HZ), 2),
+            "people": json.dumps(people),
+            "refused": json.dumps({record.clip: record.refused for record in records if record.refused}),
             "late sound, frames": json.dumps({clip: frames for clip, frames in late.items() if frames}),
+            "frame rates": json.dumps(dict(sorted(rates.items()))),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResyncRecipe(ResyncConfig):
+    """Prepared films to resynchronised ones."""
+
+    def run(self) -> Mapping[str, Any]:
+        """Resynchronise, and say what could not be."""
+        records = resync(self)
+        return {
+            "films": sum(not record.refused for record in records),
+            "refused": json.dumps({record.clip: record.refused for record in records if record.refused}),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StillPairsRecipe(StillPairsConfig):
+    """Still portraits to moving ones."""
+
+    def run(self) -> Mapping[str, Any]:
+        """Render."""
+        records = render_still_pairs(self)
+        return {
+            "clips": len(records),
+            "frames": sum(record.frames for record in records if not record.refused),
         }
 
 
@@ -49,8 +97,63 @@ class MotionSpaceRecipe:
 
 @recipe
 def prepare() -> PrepareRecipe:
-    """Track, align and stretch a folder of clips: ``data=CLIPS portraits=PORTRAITS out=FOLDER``."""
+    """Track, align and stretch a folder of clips: ``data=CLIPS portraits=PORTRAITS out=FOLDER``.
+
+    ``pictures=true`` also writes the head crops that the animator learns from; ``space=bfm weights=RELEASE`` measures
+    the motion space of the released weights with the user's imported estimators.
+    """
     return PrepareRecipe(data=Path("data/clips"), out=Path("runs/prepared"))
+
+
+@recipe
+def prepare_voxceleb() -> PrepareRecipe:
+    """VoxCeleb, the paper's set for the animator: ``data=FOLDER`` with txt/ and videos/ (App. C).
+
+    Its people are split as published.
+    """
+    return PrepareRecipe(
+        data=Path("data/voxceleb"), out=Path("runs/voxceleb"), source="voxceleb", pictures=True, variants=0
+    )
+
+
+@recipe
+def prepare_hdtf() -> PrepareRecipe:
+    """HDTF, the paper's set for poses, gazes and expressions: ``data=FOLDER`` with HDTF_dataset/ and videos/ (App. C).
+
+    One person in twenty is held out.
+    """
+    return PrepareRecipe(
+        data=Path("data/hdtf"),
+        out=Path("runs/hdtf"),
+        source="hdtf",
+        need_sound=True,
+        held_out_share=0.05,
+        variants=0,
+    )
+
+
+@recipe
+def prepare_resync() -> ResyncRecipe:
+    """Films resynchronised by your copy of Wav2Lip (App. C): ``checkout=FOLDER checkpoint=FILE``; then `prepare` them.
+
+    Takes HDTF as `prepare_hdtf` left it. Afterwards: ``prepare data=runs/hdtf_films out=runs/hdtf_resynced``.
+    """
+    return ResyncRecipe(
+        data=Path("data/hdtf"),
+        prepared=Path("runs/hdtf"),
+        checkout=Path("experts/Wav2Lip"),
+        checkpoint=Path("experts/wav2lip.pth"),
+        out=Path("runs/hdtf_films"),
+    )
+
+
+@recipe
+def prepare_still_pairs() -> StillPairsRecipe:
+    """Still portraits in random motion, to pre-train the animator: ``pack=FOLDER`` of `prepare_faces`.
+
+    Not in the paper: the geometric animator moves every still, with exact motion labels.
+    """
+    return StillPairsRecipe(pack=Path("runs/faces"), out=Path("runs/still_pairs"))
 
 
 @recipe
