@@ -134,7 +134,9 @@ class AvatarServer:
         return web.Response(status=204)
 
     async def _ice(self, request: web.Request) -> web.Response:
-        return web.json_response(encode_ice_servers(describe_ice_servers(self.config)))
+        return web.json_response(
+            encode_ice_servers(describe_ice_servers(self.config), self.config.relay_only)
+        )
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

@@ -2,7 +2,7 @@
 
     HTTP     POST /offer      {sdp, type: "offer", portrait? | session?}  ->  {sdp, type: "answer", session_id}
              POST /portraits  a picture and consent                       ->  {portrait_id}
-             GET /ice                                                     ->  {ice_servers: [...]}
+             GET /ice                                                     ->  {ice_servers: [...], relay_only}
              any failure                                                  ->  {error: {code, message}}
 
     data channel "control" and WebSocket /ws, one JSON object a message
@@ -369,8 +369,8 @@ def encode_portrait(portrait_id: str) -> dict[str, Any]:
     return {"portrait_id": portrait_id}
 
 
-def encode_ice_servers(servers: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"ice_servers": servers}
+def encode_ice_servers(servers: list[dict[str, Any]], relay_only: bool) -> dict[str, Any]:
+    return {"ice_servers": servers, "relay_only": relay_only}
 
 
 def encode_error(code: str, message: str) -> dict[str, Any]:

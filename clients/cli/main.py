@@ -74,6 +74,10 @@ def render(
         float,
         typer.Option(min=0.0, max=1.0, help="How much of the motion: 0 a still neutral face, 1 all of it."),
     ] = 1.0,
+    frame: Annotated[
+        str,
+        typer.Option(help="'crop': the head, 256x256. 'full': the whole portrait, the head moving in it."),
+    ] = "crop",
     tag: Tag = 0,
     key_file: KeyFile = None,
     weights: Weights = "default",
@@ -92,6 +96,7 @@ def render(
         drive_video=drive_video,
         drive=parse_drive(drive),
         intensity=intensity,
+        frame=frame,
         marking=marking(tag, key_file),
         weights=weights,
     )
@@ -131,9 +136,26 @@ def serve(
         Optional[Path],  # noqa: UP045
         typer.Option(help="File to which each consent to a portrait is appended."),
     ] = None,
+    sessions: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="At most so many sessions at once; as many as fit when left out."),
+    ] = None,
+    stun: Annotated[Optional[list[str]], typer.Option(help="stun:HOST:PORT")] = None,  # noqa: UP045
+    turn: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="turn:HOST:PORT, or turns:HOST:PORT?transport=tcp"),
+    ] = None,
+    turn_secret: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(envvar="GOHD_TURN_SECRET", help="What the TURN server shares with this one."),
+    ] = None,
+    relay_only: Annotated[bool, typer.Option(help="Let media go through the TURN server alone.")] = False,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="How long sessions may go on after SIGTERM.")
+    ] = 10.0,
     weights: Weights = "default",
 ) -> None:
-    """Serve the page, WebRTC and signalling on one port."""
+    """Serve the page, WebRTC, WHEP and the WebSocket on one port."""
     from clients.cli.serve import run_server
 
     run_server(
@@ -147,6 +169,12 @@ def serve(
         allowed_hosts=tuple(allowed_host or ()),
         allowed_origins=tuple(allowed_origin or ()),
         consent_log=consent_log,
+        max_sessions=sessions,
+        stun_urls=tuple(stun or ()),
+        turn_urls=tuple(turn or ()),
+        turn_secret=turn_secret,
+        relay_only=relay_only,
+        drain_timeout_s=drain_seconds,
         weights=weights,
     )
 

@@ -3,7 +3,7 @@
 import { Connection } from "./connection.js";
 import { GazeControl } from "./gaze.js";
 import { PortraitPicker } from "./portrait.js";
-import { endSession, setToken, takeTokenFromAddress } from "./server.js";
+import { endSession, fetchIce, setToken, takeTokenFromAddress } from "./server.js";
 import { openVoice } from "./voice.js";
 
 const $ = (id) => document.getElementById(id);
@@ -51,11 +51,16 @@ async function start() {
     const voice = await openVoice(voiceKind(), $("voice-file").files[0]);
     if (run !== mine) return void voice.stop();
     mine.voice = voice;
-    mine.connection = new Connection({
-      onState: (state) => run === mine && connectionChanged(mine, state),
-      onEvent: (event) => run === mine && serverSaid(mine, event),
-      onStream: showStream,
-    });
+    const ice = await fetchIce();
+    if (run !== mine) return;
+    mine.connection = new Connection(
+      {
+        onState: (state) => run === mine && connectionChanged(mine, state),
+        onEvent: (event) => run === mine && serverSaid(mine, event),
+        onStream: showStream,
+      },
+      ice,
+    );
     drawMeter(mine);
     await mine.connection.open(voice.stream, portraitId);
   } catch (error) {

@@ -7,13 +7,13 @@ const GATHER_TIMEOUT_MS = 1500;
 const CONNECT_TIMEOUT_MS = 15000;
 
 export class Connection {
-  // handlers: onState("connecting" | "live" | "ended" | "failed"), onEvent(event), onStream(stream)
-  constructor(handlers) {
+  // handlers: onState("connecting" | "live" | "ended" | "failed"), onEvent(event), onStream(stream); ice: of fetchIce.
+  constructor(handlers, ice) {
     this.handlers = handlers;
     this.sessionId = null;
     this.closed = false;
     this.stream = new MediaStream();
-    this.peer = new RTCPeerConnection({ iceServers: [] });
+    this.peer = new RTCPeerConnection(ice);
     this.peer.ontrack = ({ track, receiver }) => this.#receive(track, receiver);
     this.peer.onconnectionstatechange = () => this.#stateChanged();
     this.channel = this.peer.createDataChannel(CONTROL_LABEL);

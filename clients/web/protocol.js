@@ -22,10 +22,10 @@ export function encodeOffer(sdp, portraitId = null, sessionId = null) {
   return JSON.stringify(offer);
 }
 
-// What RTCPeerConnection takes as iceServers.
-export function parseIceServers(body) {
+// What RTCPeerConnection takes as its configuration.
+export function parseIce(body) {
   if (!Array.isArray(body?.ice_servers)) throw new ProtocolError("The server's answer cannot be read.");
-  return body.ice_servers;
+  return { iceServers: body.ice_servers, iceTransportPolicy: body.relay_only ? "relay" : "all" };
 }
 
 export function parseAnswer(body) {

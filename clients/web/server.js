@@ -1,6 +1,6 @@
 // HTTP calls to the server that this page came from.
 
-import { encodeOffer, parseAnswer, parseError, parsePortrait } from "./protocol.js";
+import { encodeOffer, parseAnswer, parseError, parseIce, parsePortrait } from "./protocol.js";
 
 const TOKEN_KEY = "gohd-token";
 const SESSION_KEY = "gohd-session";
@@ -23,6 +23,11 @@ export async function uploadPortrait(file) {
   form.append("consent", "true");
   form.append("portrait", file);
   return parsePortrait(await call("/portraits", { method: "POST", body: form }));
+}
+
+// How to reach the server: its STUN and TURN servers, with credentials that soon expire.
+export async function fetchIce() {
+  return parseIce(await call("/ice", { method: "GET" }));
 }
 
 export async function postOffer(sdp, portraitId) {

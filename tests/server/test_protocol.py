@@ -70,7 +70,9 @@ def test_answers_portraits_and_errors_are_written() -> None:
     for vector in GOLDEN["portraits"]:
         assert protocol.encode_portrait(vector["portrait_id"]) == json.loads(vector["wire"])
     for vector in GOLDEN["ice_servers"]:
-        assert protocol.encode_ice_servers(vector["servers"]) == json.loads(vector["wire"])
+        assert protocol.encode_ice_servers(vector["servers"], vector["relay_only"]) == json.loads(
+            vector["wire"]
+        )
     for vector in GOLDEN["errors"]:
         refusal = Refusal(vector["code"], vector["message"])
         assert refusal.status == vector["status"]

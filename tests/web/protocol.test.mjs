@@ -22,11 +22,12 @@ test("answers and portraits are read", () => {
 });
 
 test("ICE servers are read", () => {
-  for (const { servers, wire } of golden.ice_servers) {
-    assert.deepEqual(protocol.parseIceServers(JSON.parse(wire)), servers);
+  for (const { servers, relay_only: relayOnly, wire } of golden.ice_servers) {
+    const { iceServers, iceTransportPolicy } = protocol.parseIce(JSON.parse(wire));
+    assert.deepEqual([iceServers, iceTransportPolicy], [servers, relayOnly ? "relay" : "all"]);
   }
   for (const body of [null, {}, { ice_servers: {} }]) {
-    assert.throws(() => protocol.parseIceServers(body), protocol.ProtocolError);
+    assert.throws(() => protocol.parseIce(body), protocol.ProtocolError);
   }
 });
 
