@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PoseStatistics", "pose_statistics"]
+__all__ = ["PoseStatistics", "motion_statistics", "pose_statistics"]
 
 
 @dataclass(frozen=True, slots=True)
 class PoseStatistics:
-    """Means over sequences and channels.
+    """Means over sequences and channels. A gaze (pitch, yaw) counts as a rotation; it has no translation, whose
+    figures are then 0.
 
     Attributes:
         rotation_std_rad, translation_std: standard deviation over time.
@@ -33,7 +34,7 @@ class PoseStatistics:
 
 
 def pose_statistics(residuals: Sequence[Tensor], hop: int) -> PoseStatistics:
-    """Statistics of residual poses (T,6), frame 0 beginning a hop."""
+    """Statistics of residual poses (T,6) or gazes (T,2), frame 0 beginning a hop."""
     std = torch.stack([r.std(0) for r in residuals]).mean(0)
     speed = torch.stack([r.diff(dim=0).abs().mean(0) for r in residuals]).mean(0)
     bends = torch.cat([_bends(r, hop) for r in residuals])
@@ -41,13 +42,29 @@ def pose_statistics(residuals: Sequence[Tensor], hop: int) -> PoseStatistics:
     second = torch.stack([r[:, :3].diff(n=2, dim=0).abs().mean() for r in residuals]).mean()
     return PoseStatistics(
         rotation_std_rad=float(std[:3].mean()),
-        translation_std=float(std[3:].mean()),
+        translation_std=float(std[3:].mean()) if len(std) > 3 else 0.0,
         rotation_speed_rad=float(speed[:3].mean()),
-        translation_speed=float(speed[3:].mean()),
+        translation_speed=float(speed[3:].mean()) if len(std) > 3 else 0.0,
         jitter=float(second / speed[:3].mean().clamp(min=1e-9)),
         border_jump=float(border / inside.clamp(min=1e-9)),
         largest_rad=float(max(r[:, :3].abs().max() for r in residuals)),
     )
+
+
+def motion_statistics(name: str, residuals: Sequence[Tensor], hop: int) -> dict[str, float]:
+    """`pose_statistics` as figures called ``name/...``; those of a translation are left out for gazes."""
+    statistics = pose_statistics(residuals, hop)
+    figures = {
+        "rotation_std": statistics.rotation_std_rad,
+        "translation_std": statistics.translation_std,
+        "rotation_speed": statistics.rotation_speed_rad,
+        "translation_speed": statistics.translation_speed,
+        "jitter": statistics.jitter,
+        "border_jump": statistics.border_jump,
+        "largest": statistics.largest_rad,
+    }
+    still = residuals[0].shape[1] <= 3
+    return {f"{name}/{key}": value for key, value in figures.items() if not (still and "translation" in key)}
 
 
 def _bends(residual: Tensor, hop: int) -> Tensor:

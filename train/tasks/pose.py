@@ -1,20 +1,17 @@
-"""Head pose diffusion: predict the noise of residual poses over a window (section 3.1, Eq. 2).
+"""Diffusion of head poses and of gazes: predict the noise of residuals (section 3.1, Eq. 2-4).
 
-The stream samples H new frames after W - H that were already shown, which enter clean, with diffusion step 0:
+The two models of Eq. 3 are two networks, each trained on its own, or one network whose initial pose is dropped at
+times. What a batch is, see `train.tasks.pose_batches`: sequences as in the paper, or windows as the stream samples.
 
-    | known: clean, step 0 ............ | unknown: noised, step n |        loss on the unknown frames only
-
-so training draws the number of unknown frames, most often H. Known frames get a little noise, because a stream
-continues its own samples and not real motion.
-
-Shape suffixes: B rows, T frames (the window), C pose channels (6), M prosody (320).
+Shape suffixes: B rows, T frames (the window), C channels (pose 6, gaze 2), M prosody (320).
 """
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,37 +21,51 @@ from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.pose_prior import fit_lags
 from engine.motion.pose_window import PoseWindow, PoseWindowConfig
 from engine.motion.schedule import DiffusionSchedule
-from train.data.mirror import mirror_pose
-from train.data.shards import ClipFeatures, resample_motion
-from train.data.windows import SILENCE, prosody_windows
+from train.data.shards import ClipFeatures
+from train.data.windows import SILENCE
 from train.losses.pose import noise_prediction_loss
-from train.metrics.pose import PoseStatistics, pose_statistics
+from train.metrics import ROTATION_RANGE_RAD, average_variance, motion_statistics, structural_similarity
+from train.tasks.pose_batches import MotionRows, StreamAugmentation, draw_sequences, draw_windows
+from train.tasks.pose_tracks import MotionPart, Track, clip_tracks, spread
 from train.tasks.protocol import Draw, Update
 
 __all__ = ["PoseTask", "PoseTaskConfig"]
 
+_INITIAL_STD = {"pose": (0.15, 0.15, 0.1, 0.3, 0.3, 0.3), "gaze": (0.15, 0.15)}
+_SEEDS = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoseTaskConfig:
-    """Pose diffusion.
+    """Diffusion of one part of the motion.
 
     Attributes:
-        sampling: as the stream will sample; mean and std are filled in from the data: of residual poses.
-        hop_share: rows with exactly ``hop`` unknown frames; the others have a random number, up to all.
-        condition_dropout: rows without the initial pose (the unconditional model of Eq. 3).
-        used_step_share: rows whose diffusion step lies near one that the few-step sampler takes.
+        layout: "sequence": the whole sequence noised alike; "stream": all but the newest frames known and clean.
+        sequence_frames: of the sequence layout; a stream's are its window.
+        models: "network" trains a second, unconditional network; "dropout" drops the initial pose in one.
+        normalise: units of the data's spread; else raw ones, as the release has.
+        sampling: as the stream will sample; with ``normalise`` mean and std are filled in from the data.
+        hop_share: stream rows with exactly ``hop`` unknown frames; the others have a random number.
+        condition_dropout: rows without the initial pose, where one network is both models of Eq. 3.
+        used_step_share: stream rows whose diffusion step lies near one that the few-step sampler takes.
         known_noise: standard deviation of the noise on known frames, normalised units.
-        start_share: rows that begin at the portrait's own pose after silence, as a session does.
-        silence_share: rows that hear silence all along.
-        smoothing_frames: Gaussian that takes the tracker's jitter out of the poses.
+        start_share, silence_share: see `StreamAugmentation`.
+        smoothing_frames: Gaussian that takes the tracker's jitter out.
+        stretched: use the stretched sounds too.
         tame: weight of clips of less than ``long_frames``, in which people hardly move.
-        evaluation_frames: length of the streams that are judged, beside the real clips longer than ``long_frames``.
+        evaluation_frames: length of the streams that are judged beside the held-out clips.
     """
 
+    part: MotionPart = "pose"
+    layout: Literal["sequence", "stream"] = "stream"
+    sequence_frames: int = 150
+    models: Literal["network", "dropout"] = "dropout"
+    normalise: bool = True
     network: DenoiserConfig
     sampling: PoseWindowConfig = field(default_factory=PoseWindowConfig)
     rows: int = 32
     learning_rate: float = 6e-4
+    beta_2: float = 0.99
     hop_share: float = 0.85
     used_step_share: float = 0.6
     condition_dropout: float = 0.3
@@ -62,175 +73,156 @@ class PoseTaskConfig:
     start_share: float = 0.12
     silence_share: float = 0.15
     smoothing_frames: float = 1.2
+    stretched: bool = True
     tame: float = 0.5
     prosody_delay_frames: int = 2
     evaluation_frames: int = 1500
     long_frames: int = 150
 
+    def __post_init__(self) -> None:
+        if self.network.channels != len(_INITIAL_STD[self.part]):
+            raise ValueError(f"a {self.part} network needs {len(_INITIAL_STD[self.part])} channels")
+        if (self.models == "dropout") != self.network.initial_flag:
+            raise ValueError("models='dropout' needs a network with initial_flag, 'network' one without it")
 
-@dataclass(frozen=True, slots=True)
-class _Track:
-    residual: Tensor
-    centre: Tensor
-    prosody: Tensor | None
-    name: str
-    weight: float
+    @property
+    def frames(self) -> int:
+        """Frames of a training row."""
+        return self.sequence_frames if self.layout == "sequence" else self.sampling.window
 
 
 class PoseTask:
-    """Training and evaluation of the pose denoiser."""
-
-    averaged = ("pose",)
+    """Training and evaluation of the denoisers."""
 
     def __init__(self, config: PoseTaskConfig, clips: Sequence[ClipFeatures], seed: int = 0) -> None:
+        """Raises ValueError where no training clip is long enough."""
         torch.manual_seed(seed)
         self.config = config
         self.schedule = DiffusionSchedule.linear(config.network.diffusion_steps)
         self._alpha_bar_N = torch.tensor(self.schedule.alpha_bars)
-        self.modules = nn.ModuleDict({"pose": PoseDenoiser(config.network)})
+        names = (config.part, f"{config.part}_unconditional")[: 1 + (config.models == "network")]
+        self.averaged = names
+        self.modules = nn.ModuleDict({name: PoseDenoiser(config.network) for name in names})
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "pose": torch.optim.Adam(self.modules.parameters(), config.learning_rate, betas=(0.9, 0.99))
+            name: torch.optim.Adam(
+                self.modules[name].parameters(), config.learning_rate, betas=(0.9, config.beta_2)
+            )
+            for name in names
         }
-        window = config.sampling.window
-        self._tracks = [
-            t
-            for clip in clips
-            if clip.split == "train"
-            for t in self._prepared(clip)
-            if len(t.residual) > window
-        ]
-        if not self._tracks:
-            raise ValueError(f"no training clip is longer than the window of {window} frames")
-        self.held_out = [t for clip in clips if clip.split == "held_out" for t in self._prepared(clip)[:1]]
-        self._voices = [track.prosody for track in self._tracks if track.prosody is not None]
-        weights = torch.tensor([t.weight * len(t.residual) for t in self._tracks])
+        tracks = [track for clip in clips if clip.split == "train" for track in self._of(clip)]
+        self.tracks = [track for track in tracks if len(track.motion) > config.frames]
+        if not self.tracks:
+            raise ValueError(f"no training clip is longer than the window of {config.frames} frames")
+        self.held_out = [self._of(clip)[0] for clip in clips if clip.split == "held_out"]
+        weights = torch.tensor([track.weight * len(track.motion) for track in self.tracks])
         self._weights = weights / weights.sum()
-        self.std_C = self._spread()
-        self.initial_std_C = torch.tensor([0.15, 0.15, 0.1, 0.3, 0.3, 0.3])
-        self._fit_prior()
+        channels = config.network.channels
+        self.std_C = spread(self.tracks, self._weights) if config.normalise else torch.ones(channels)
+        initial_std = _INITIAL_STD[config.part] if config.normalise else (1.0,) * channels
+        self.initial_std_C = torch.tensor(initial_std)
+        for module in self.modules.values():
+            assert isinstance(module, PoseDenoiser)
+            if module.prior is not None:
+                residuals = [(track.motion - track.centre) / self.std_C for track in self.tracks]
+                lags = fit_lags(residuals, len(module.prior.lags_T), [t.weight for t in self.tracks])
+                module.prior.lags_T.copy_(lags)
         self._used_steps = torch.tensor(
             self.schedule.subsample(config.sampling.steps, config.sampling.spacing)
         )
         self._batch = ""
 
-    def _prepared(self, clip: ClipFeatures) -> list[_Track]:
-        pose = smooth(clip.pose, self.config.smoothing_frames)
-        centre = torch.from_numpy(np.median(pose, 0))
-        weight = self.config.tame if clip.frames < self.config.long_frames else 1.0
-        tracks = []
-        for speed, mel in [(v.speed, v.mel) for v in clip.variants] or [(s, None) for s in (1.0, 0.88, 1.14)]:
-            residual = torch.from_numpy(resample_motion(pose, speed)) - centre
-            prosody = None
-            if mel is not None:
-                frames = torch.arange(len(residual))
-                prosody = prosody_windows(torch.from_numpy(mel), frames, self.config.prosody_delay_frames)
-                weight = weight if speed == 1.0 or clip.frames < self.config.long_frames else 1.0 / 3
-            tracks.append(_Track(residual, centre, prosody, clip.clip, weight))
-        return tracks
-
-    def _spread(self) -> Tensor:
-        squares = torch.stack([track.residual.square().mean(0) for track in self._tracks])
-        return (squares * self._weights[:, None]).sum(0).sqrt()
-
-    def _fit_prior(self) -> None:
-        """Give the denoiser's closed-form part the data's autocovariance, in normalised units."""
-        prior = self.modules["pose"].prior
-        if prior is not None:
-            residuals = [track.residual / self.std_C for track in self._tracks]
-            prior.lags_T.copy_(fit_lags(residuals, len(prior.lags_T), [t.weight for t in self._tracks]))
-
-    def sampling_config(self, **changes: object) -> PoseWindowConfig:
-        """The stream's config with the units found in the data."""
-        import dataclasses
-
-        return dataclasses.replace(
-            self.config.sampling,
-            mean=(0.0,) * len(self.std_C),
-            std=tuple(round(float(value), 6) for value in self.std_C),
-            initial_mean=(0.0,) * len(self.std_C),
-            initial_std=tuple(round(float(value), 6) for value in self.initial_std_C),
-            **changes,  # type: ignore[arg-type]
+    def _of(self, clip: ClipFeatures) -> list[Track]:
+        cfg = self.config
+        return clip_tracks(
+            clip,
+            cfg.part,
+            smoothing_frames=cfg.smoothing_frames,
+            delay_frames=cfg.prosody_delay_frames,
+            stretched=cfg.stretched,
+            tame=cfg.tame,
+            long_frames=cfg.long_frames,
         )
 
+    def sampling_config(self, **changes: Any) -> PoseWindowConfig:
+        """The stream's config with the units found in the data."""
+        units: dict[str, Any] = {}
+        if self.config.normalise:
+            zero = (0.0,) * len(self.std_C)
+            units = {
+                "mean": zero,
+                "std": tuple(round(float(value), 6) for value in self.std_C),
+                "initial_mean": zero,
+                "initial_std": tuple(round(float(value), 6) for value in self.initial_std_C),
+            }
+        return dataclasses.replace(self.config.sampling, **units, **changes)
+
     def updates(self, draw: Draw, step: int) -> Iterator[Update]:
-        """One Adam step of Eq. 2."""
-        cfg, generator = self.config, draw.generator
-        residual_BTC, prosody_BTM, initial_BC = self._draw(draw)
-        rows, frames, _ = residual_BTC.shape
-        hop = cfg.sampling.hop
-        unknown = torch.randint(1, 3 * hop, (rows,), generator=generator)
-        unknown = torch.where(torch.rand(rows, generator=generator) < cfg.hop_share, hop, unknown)
-        unknown_BT = torch.arange(frames) >= (frames - unknown)[:, None]
-        noise_BTC = torch.randn(residual_BTC.shape, generator=generator) * self.std_C
-        seen_BTC = residual_BTC + cfg.known_noise * noise_BTC * ~unknown_BT[..., None]
-        seen_BTC, initial_BC = seen_BTC / self.std_C, initial_BC / self.initial_std_C
-        diffusion_step = torch.randint(len(self.schedule), (rows,), generator=generator)
-        used = torch.randint(len(self._used_steps), (rows,), generator=generator)
-        near = self._used_steps[used].round().long() + torch.randint(-2, 3, (rows,), generator=generator)
-        takes_used = torch.rand(rows, generator=generator) < cfg.used_step_share
-        diffusion_step = torch.where(takes_used, near.clamp(0, len(self.schedule) - 1), diffusion_step)
+        """One Adam step of Eq. 2 for each network."""
+        rows = self._rows(draw)
+        self._batch = rows.names
+        generator, own = draw.generator, draw.share(self.config.rows)
+        clean_BTC = rows.residual_BTC / self.std_C
+        unknown_BT, clean_BTC = self._unknown(clean_BTC, generator)
+        diffusion_step = self._steps(generator)
         alpha_bar = self._alpha_bar_N[diffusion_step][:, None, None]
-        eps_BTC = torch.randn(seen_BTC.shape, generator=generator)
-        noised_BTC = alpha_bar.sqrt() * seen_BTC + (1 - alpha_bar).sqrt() * eps_BTC
-        x_BTC = torch.where(unknown_BT[..., None], noised_BTC, seen_BTC)
+        eps_BTC = torch.randn(clean_BTC.shape, generator=generator)
+        noised_BTC = alpha_bar.sqrt() * clean_BTC + (1 - alpha_bar).sqrt() * eps_BTC
+        x_BTC = torch.where(unknown_BT[..., None], noised_BTC, clean_BTC)
         step_BT = torch.where(unknown_BT, diffusion_step[:, None], 0)
-        has_initial_B = torch.rand(rows, generator=generator) >= cfg.condition_dropout
-        own = draw.share(rows)
-        predicted_BTC = self.modules["pose"](
-            x_BTC[own], prosody_BTM[own], initial_BC[own], step_BT[own], has_initial_B[own]
+        has_initial_B = torch.rand(self.config.rows, generator=generator) >= self.config.condition_dropout
+        x_BTC, prosody_BTM, initial_BC, step_BT, flag_B, eps_BTC, unknown_own_BT = (
+            value[own].to(draw.device)
+            for value in (
+                x_BTC,
+                rows.prosody_BTM,
+                rows.initial_BC / self.initial_std_C,
+                step_BT,
+                has_initial_B,
+                eps_BTC,
+                unknown_BT,
+            )
         )
         # Each share's mean is over its own unknown frames; the weight makes the mean over shares the batch's.
         weight = draw.shares * unknown_BT[own].sum() / unknown_BT.sum()
-        loss = noise_prediction_loss(eps_BTC[own], predicted_BTC, unknown_BT[own])
-        yield Update("pose", weight * loss)
-
-    @torch.no_grad()
-    def _draw(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
-        cfg, generator = self.config, draw.generator
-        window = cfg.sampling.window
-
-        def pick(count: int) -> int:
-            return int(torch.randint(count, (1,), generator=generator))
-
-        def chance(share: float) -> bool:
-            return float(torch.rand(1, generator=generator)) < share
-
-        chosen = torch.multinomial(self._weights, cfg.rows, True, generator=generator).tolist()
-        own = draw.share(cfg.rows)
-        self._batch = ", ".join(sorted({self._tracks[i].name for i in chosen[own]}))
-        rows, voices, initials = [], [], []
-        for index in chosen:
-            track = self._tracks[index]
-            start = pick(len(track.residual) - window + 1)
-            motion = track.residual[start : start + window]
-            if track.prosody is not None:
-                voice = track.prosody[start : start + window]
+        for name in self.averaged:
+            network = self.modules[name]
+            if self.config.models == "dropout":
+                predicted_BTC = network(x_BTC, prosody_BTM, initial_BC, step_BT, flag_B)
             else:
-                other = self._voices[pick(len(self._voices))]
-                begin = pick(len(other) - window + 1)
-                voice = other[begin : begin + window]
-            if chance(cfg.silence_share):
-                voice = torch.full_like(voice, SILENCE)
-            initial = track.centre.clone()
-            initial[3:] = 0.3 * torch.randn(3, generator=generator)
-            initial[:3] += 0.07 * torch.randn(3, generator=generator)
-            if chance(cfg.start_share):
-                motion, voice = self._started(motion, voice, pick(window - cfg.sampling.hop) + 1)
-            if chance(0.5):
-                motion, initial = mirror_pose(motion), mirror_pose(initial)
-            rows.append(motion * (0.85 + 0.3 * torch.rand(1, generator=generator)))
-            voices.append(voice)
-            initials.append(initial)
-        return torch.stack(rows), torch.stack(voices), torch.stack(initials)
+                given_BC = initial_BC if name == self.config.part else torch.zeros_like(initial_BC)
+                predicted_BTC = network(x_BTC, prosody_BTM, given_BC, step_BT)
+            loss = noise_prediction_loss(eps_BTC, predicted_BTC.float(), unknown_own_BT)
+            yield Update(name, weight.to(loss.device) * loss)
 
-    @staticmethod
-    def _started(motion: Tensor, voice: Tensor, begin: int) -> tuple[Tensor, Tensor]:
-        """The window of a session whose frame 0 is at ``begin``: rest and silence before, then real motion from 0."""
-        age = torch.arange(len(motion)) - begin
-        offset = motion[begin] * torch.exp(-age.clamp(min=0) / 40.0)[:, None]
-        before = (age < 0)[:, None]
-        motion = torch.where(before, torch.zeros_like(motion), motion - offset)
-        return motion, torch.where(before, torch.full_like(voice, SILENCE), voice)
+    def _rows(self, draw: Draw) -> MotionRows:
+        cfg = self.config
+        of = (draw, self.tracks, self._weights, cfg.part, cfg.rows, cfg.frames)
+        if cfg.layout == "sequence":
+            return draw_sequences(*of)
+        shares = StreamAugmentation(start=cfg.start_share, silence=cfg.silence_share, hop=cfg.sampling.hop)
+        return draw_windows(*of, shares)
+
+    def _unknown(self, clean_BTC: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Which frames are noised (B, T), and the clean ones with the little noise that known frames have."""
+        rows, frames, _ = clean_BTC.shape
+        if self.config.layout == "sequence":
+            return torch.ones(rows, frames, dtype=torch.bool), clean_BTC
+        hop = self.config.sampling.hop
+        unknown = torch.randint(1, 3 * hop, (rows,), generator=generator)
+        unknown = torch.where(torch.rand(rows, generator=generator) < self.config.hop_share, hop, unknown)
+        unknown_BT = torch.arange(frames) >= (frames - unknown)[:, None]
+        noise_BTC = torch.randn(clean_BTC.shape, generator=generator)
+        return unknown_BT, clean_BTC + self.config.known_noise * noise_BTC * ~unknown_BT[..., None]
+
+    def _steps(self, generator: torch.Generator) -> Tensor:
+        rows, count = self.config.rows, len(self.schedule)
+        steps = torch.randint(count, (rows,), generator=generator)
+        if self.config.layout == "sequence":
+            return steps
+        used = torch.randint(len(self._used_steps), (rows,), generator=generator)
+        near = self._used_steps[used].round().long() + torch.randint(-2, 3, (rows,), generator=generator)
+        takes_used = torch.rand(rows, generator=generator) < self.config.used_step_share
+        return torch.where(takes_used, near.clamp(0, count - 1), steps)
 
     def describe_batch(self) -> str:
         """Clips of the last batch."""
@@ -239,61 +231,69 @@ class PoseTask:
     @torch.no_grad()
     def sample(
         self,
-        network: PoseDenoiser,
+        modules: Mapping[str, nn.Module],
         prosody_BTM: Tensor,
-        initial_C: Tensor,
+        initial_BC: Tensor,
         seeds: Sequence[int],
-        **changes: object,
+        **changes: Any,
     ) -> Tensor:
-        """Residual poses (B, T, 6) in plain units, by the stream's own sampler; one seed a row."""
-        network.eval()
-        stream = PoseWindow(network, self.sampling_config(**changes))
-        state = stream.init_state(initial_C.expand(len(seeds), -1), seeds)
+        """Residuals (B, T, C) in plain units, by the stream's own sampler; one seed a row, whole hops."""
+        network, plain = (
+            modules.get(name) for name in (self.config.part, f"{self.config.part}_unconditional")
+        )
+        assert isinstance(network, PoseDenoiser)
+        assert plain is None or isinstance(plain, PoseDenoiser)
+        stream = PoseWindow(network, self.sampling_config(**changes), unconditional=plain)
+        state = stream.init_state(initial_BC, seeds)
         hop = self.config.sampling.hop
-        pieces = []
-        for start in range(0, prosody_BTM.shape[1] - hop + 1, hop):
-            pieces.append(stream.step(prosody_BTM[:, start : start + hop], state))
-        return torch.cat(pieces, 1)
+        starts = range(0, prosody_BTM.shape[1] - hop + 1, hop)
+        return torch.cat([stream.step(prosody_BTM[:, start : start + hop], state) for start in starts], 1)
 
     @torch.no_grad()
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Range, speed and jitter of streams on held-out voices and on silence, beside real motion."""
-        network = modules["pose"]
-        assert isinstance(network, PoseDenoiser)
-        voices = torch.cat([t.prosody for t in self.held_out if t.prosody is not None] or self._voices[:1])
-        frames = self.config.evaluation_frames
-        speech = voices.repeat(frames // len(voices) + 1, 1)[:frames]
-        both = torch.stack([speech] * 4 + [torch.full_like(speech, SILENCE)] * 4)
-        sampled = self.sample(network, both, torch.zeros(6), range(8))
-        figures: dict[str, float] = {}
-        for name, rows in (("speech", sampled[:4]), ("silence", sampled[4:])):
-            figures |= _named(name, pose_statistics(list(rows), self.config.sampling.hop))
-        for name, tracks in (("real_train", self._tracks), ("real_held_out", self.held_out)):
-            talks = [t.residual for t in tracks if len(t.residual) > self.config.long_frames]
+        """SSIM and variance on held-out people (Table 2), and how streams move beside real motion."""
+        cfg = self.config
+        device = next(modules[cfg.part].parameters()).device
+        figures = self._against_real(modules, device)
+        voices = [t.prosody for t in self.held_out if t.prosody is not None]
+        voices = voices or [t.prosody for t in self.tracks[:1] if t.prosody is not None]
+        frames = cfg.evaluation_frames - cfg.evaluation_frames % cfg.sampling.hop
+        silence = torch.full((frames, cfg.network.prosody_size), SILENCE)
+        voice = torch.cat(voices) if voices else silence
+        speech = voice.repeat(frames // len(voice) + 1, 1)[:frames]
+        both = torch.stack([speech] * _SEEDS + [silence] * _SEEDS).to(device)
+        rest = torch.zeros(2 * _SEEDS, cfg.network.channels, device=device)
+        sampled = self.sample(modules, both, rest, range(2 * _SEEDS)).cpu()
+        for name, rows in (("speech", sampled[:_SEEDS]), ("silence", sampled[_SEEDS:])):
+            figures |= motion_statistics(name, list(rows), cfg.sampling.hop)
+        for name, tracks in (("real_train", self.tracks), ("real_held_out", self.held_out)):
+            talks = [t.motion - t.centre for t in tracks if len(t.motion) > cfg.long_frames]
             if talks:
-                figures |= _named(name, pose_statistics(talks, self.config.sampling.hop))
+                figures |= motion_statistics(name, talks, cfg.sampling.hop)
         return figures
 
-
-def smooth(pose: np.ndarray, sigma_frames: float) -> np.ndarray:  # type: ignore[type-arg]
-    """Gaussian over time, edges repeated; (T,6) to (T,6) float32."""
-    if sigma_frames <= 0:
-        return pose
-    reach = math.ceil(3 * sigma_frames)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_frames) ** 2)
-    kernel /= kernel.sum()
-    padded = np.pad(pose, ((reach, reach), (0, 0)), mode="edge")
-    columns = [np.convolve(padded[:, c], kernel, "valid") for c in range(pose.shape[1])]
-    return np.stack(columns, 1).astype(np.float32)
-
-
-def _named(name: str, statistics: PoseStatistics) -> dict[str, float]:
-    return {
-        f"{name}/rotation_std": statistics.rotation_std_rad,
-        f"{name}/translation_std": statistics.translation_std,
-        f"{name}/rotation_speed": statistics.rotation_speed_rad,
-        f"{name}/translation_speed": statistics.translation_speed,
-        f"{name}/jitter": statistics.jitter,
-        f"{name}/border_jump": statistics.border_jump,
-        f"{name}/largest": statistics.largest_rad,
-    }
+    def _against_real(self, modules: Mapping[str, nn.Module], device: torch.device) -> dict[str, float]:
+        """Held-out clips from their own first frame and voice, averaged over clips and seeds (Eq. 4)."""
+        hop = self.config.sampling.hop
+        similarities, variances, real_variances = [], [], []
+        for track in self.held_out:
+            frames = min(len(track.motion), self.config.evaluation_frames) // hop * hop
+            if track.prosody is None or frames < hop:
+                continue
+            voice = track.prosody[None, :frames].expand(_SEEDS, -1, -1).to(device)
+            initial = track.motion[:1].expand(_SEEDS, -1).to(device)
+            residual = self.sample(modules, voice, initial, range(_SEEDS))
+            generated = (initial[:, None] + residual).cpu().numpy()
+            real = track.motion[:frames].numpy()
+            real_variances.append(average_variance(real))
+            for row in generated:
+                variances.append(average_variance(row))
+                similarities.append(structural_similarity(row[:, :3], real[:, :3], ROTATION_RANGE_RAD))
+        if not similarities:
+            return {}
+        letter = self.config.part[0]
+        return {
+            f"ssim_{letter}": float(np.mean(similarities)),
+            f"var_{letter}": float(np.mean(variances)),
+            f"var_{letter}_real": float(np.mean(real_variances)),
+        }
