@@ -17,11 +17,11 @@ from typing import Any
 
 import av
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from engine.errors import VideoUnreadable
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
+from train.data.resample import resample
 
 __all__ = ["CLIP_SUFFIXES", "FilmFacts", "film_facts", "read_frames", "read_sound", "shift_samples"]
 
@@ -145,7 +145,7 @@ def read_sound(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
         raise VideoUnreadable(f"the sound of {path} cannot be decoded: {_reason(error)}") from error
     if not pieces:
         return None
-    wave = soxr.resample(np.concatenate(pieces), rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
+    wave = resample(np.concatenate(pieces), rate_hz, SAMPLE_RATE_HZ)
     wave = shift_samples(wave, round((first_s - origin_s) * SAMPLE_RATE_HZ))
     if end_s is not None:
         wave = wave[: round((end_s - start_s) * SAMPLE_RATE_HZ)]

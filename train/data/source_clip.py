@@ -94,7 +94,7 @@ class Source(Protocol):
 
 def clip_name(*parts: str) -> str:
     """A name for a file from parts such as person, film and number."""
-    return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part).strip("_.") or "_" for part in parts)
+    return "-".join(re.sub(r"[^A-Za-z0-9_.-]+", "_", part).lstrip(".") or "_" for part in parts)
 
 
 def side_of(person: str, held_out_share: float) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.timebase import SAMPLE_RATE_HZ
+from train.data.resample import resample
 
 __all__ = ["MelStretch", "WaveStretch", "stretch_mel", "stretch_wave"]
 
@@ -55,7 +55,7 @@ def stretch_wave(
     """
     config = config or WaveStretch()
     speed = float(rng.uniform(*config.speed))
-    out = soxr.resample(wave, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ).astype(np.float32)
+    out = resample(wave, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ)
     if rng.random() < config.room_probability:
         out = _room(out, float(rng.uniform(*config.room_decay_s)), rng)
     if rng.random() < config.noise_probability:
