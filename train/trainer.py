@@ -96,6 +96,7 @@ class _Run:
         self.figures: dict[str, float] = {}
         start = self._resume()
         self.step, self.seconds_before, self.started = start.step, start.seconds, time.monotonic()
+        self.seconds = start.seconds
         self.reporter = Reporter(
             config.out, config.steps, start, leader=processes.is_leader, tensorboard=config.tensorboard
         )
@@ -154,13 +155,13 @@ class _Run:
         """One optimiser step from all shares' next losses; False when the task has no more."""
         task, config = self.task, self.config
         optimiser, parameters, failure = "", list[nn.Parameter](), ""
-        for place, work in enumerate(works):
+        for number, work in enumerate(works):
             update = self._next(work, count)
-            if place and (update.optimiser if update else "") != optimiser:
+            if number and (update.optimiser if update else "") != optimiser:
                 raise RuntimeError("the shares of a step must yield the same updates in the same order")
             if update is None:
                 continue
-            if not place:
+            if number == 0:
                 optimiser = update.optimiser
                 task.optimisers[optimiser].zero_grad(set_to_none=True)
                 groups = task.optimisers[optimiser].param_groups

@@ -40,6 +40,7 @@ def _scenarios(out: Path) -> dict[str, Callable[[], Any]]:
         "two": lambda: train(CurveTask(correlation=0.5), trainer_config(out / "two")),
         "normalised": lambda: train(CurveTask(normalised=True), trainer_config(out / "normalised")),
         "accumulated": lambda: train(CurveTask(), trainer_config(out / "accumulated", accumulation=3)),
+        "half": lambda: train(CurveTask(correlation=0.5, stop_at=5), trainer_config(out / "half")),
         "whole": lambda: train(CurveTask(**STOPPABLE), trainer_config(out / "whole")),
         "stopped": lambda: parts(stop_at=5, stop_share=1),
         "resumed": parts,

@@ -89,6 +89,12 @@ def test_stop_of_one_process_stops_all_after_the_same_step_and_resumes_bit_for_b
     assert _logged(out / "whole", "net/loss") == _logged(out / "stopped", "net/loss")
 
 
+def test_run_of_two_processes_goes_on_in_one(out: Path) -> None:
+    assert [end["step"] for end in _happened(out, "half")] == [6, 6]
+    train(CurveTask(correlation=0.5), trainer_config(out / "half"))
+    assert _logged(out / "half", "net/loss") == pytest.approx(_logged(out / "two", "net/loss"), rel=1e-5)
+
+
 @pytest.mark.parametrize(("scenario", "rows"), [("bad", "rows 6 to 11"), ("bad_gathered", "rows 9 to 11")])
 def test_bad_batch_of_one_process_is_named_by_all(out: Path, scenario: str, rows: str) -> None:
     for end in _happened(out, scenario):
