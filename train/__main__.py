@@ -40,6 +40,8 @@ def main(arguments: list[str]) -> int:
     except (GohdError, FileNotFoundError) as error:
         Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False, highlight=False)
         return _USER_ERROR
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     if is_leader():
         table = Table("figure", "value")
         for key, value in figures.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from train.__main__ import main
 from train.configuration import override
 from train.recipes import RECIPES
 from train.recipes.recipe import TrainingRecipe, first_sentence
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_without_arguments_all_recipes_are_listed_with_their_first_sentences() -> None:
@@ -56,6 +60,21 @@ def test_mistakes_end_with_exit_code_2_and_one_line(capsys: pytest.CaptureFixtur
     assert "nowhere" in capsys.readouterr().err
 
 
+def test_stopped_run_ends_with_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that in `train stage1 && train stage2` the second does not start from half of the first."""
+
+    def interrupted(*_: object) -> dict[str, object]:
+        raise KeyboardInterrupt
+
+    for outcome, code in (
+        (lambda *_: {"steps": 3, "stopped": True}, 130),
+        (lambda *_: {"steps": 3}, 0),
+        (interrupted, 130),
+    ):
+        monkeypatch.setattr("train.runner.run", outcome)
+        assert main(["toy_pose"]) == code
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_is_a_frozen_config_that_runs(name: str) -> None:
     recipe = RECIPES[name]()
@@ -94,3 +113,17 @@ def test_settings_are_changed_by_dotted_name() -> None:
 def test_setting_that_does_not_fit_is_refused_with_advice(assignment: str, message: str) -> None:
     with pytest.raises(CommandInvalid, match=message):
         override(RECIPES["toy_pose"](), [assignment])
+
+
+def test_recipes_are_listed_without_optional_packages() -> None:
+    """A newcomer who has not installed the extras sees what there is, and gets advice when an extra is needed."""
+    blocked = ["soxr", "scipy", "tensorboard", "matplotlib", "onnx", "onnxruntime", "pillow_heif", "triton"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked})); "
+        "from train.__main__ import main; sys.exit(main([]))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    assert "toy_pose" in shown.stdout
