@@ -30,6 +30,7 @@ class EyeSequencesConfig:
 
     Attributes:
         rows, lengths_frames: a batch has ``rows`` sequences of one of these lengths.
+        variants: sound stretched in the wave, where the shards have it, beside the sound as it is.
         lookahead_ms, columns: of stage 1's mel windows; 133 and 16 are the release's.
         embed_once: embed all sound before training (memory: four bytes a number, 512 a frame in the paper's layout);
             otherwise each batch's.
@@ -44,6 +45,7 @@ class EyeSequencesConfig:
 
     rows: int = 12
     lengths_frames: tuple[int, ...] = (70, 120, 160)
+    variants: bool = True
     lookahead_ms: int = 80
     columns: int = 16
     embed_once: bool = True
@@ -60,6 +62,7 @@ class EyeSequencesConfig:
         return cls(
             rows=rows,
             lengths_frames=(frames,),
+            variants=False,
             lookahead_ms=lookahead_ms,
             embed_once=False,
             silence_share=0.0,
@@ -129,6 +132,7 @@ class EyeSequences:
         weight = self.config.busy_weight if busy else 1.0
         mute: list[tuple[float, FloatArray | None]] = [(1.0, None), (0.9, None), (1.1, None)]
         sounds = mute if not clip.variants else [(v.speed, v.mel) for v in clip.variants]
+        sounds = sounds if self.config.variants else sounds[:1]
         tracks = []
         for speed, mel in sounds:
             motion = torch.from_numpy(resample_motion(clip.expression, speed))

@@ -36,6 +36,7 @@ class SpeechRunsConfig:
 
     Attributes:
         runs, run_frames: batch of runs x run_frames mel windows.
+        variants: sound stretched in the wave, where the shards have it, beside the sound as it is.
         lookahead_ms: how far a window reaches past its frame; 133 is the release's.
         expression0_first: e_0 is the run's first frame, as in the paper; otherwise any frame of the clip.
         expression0_noise: standard deviation added to e_0.
@@ -49,6 +50,7 @@ class SpeechRunsConfig:
 
     runs: int = 48
     run_frames: int = 4
+    variants: bool = True
     lookahead_ms: int = 80
     expression0_first: bool = False
     expression0_noise: float = 0.1
@@ -65,6 +67,7 @@ class SpeechRunsConfig:
         return cls(
             runs=runs,
             run_frames=run_frames,
+            variants=False,
             lookahead_ms=lookahead_ms,
             expression0_first=True,
             expression0_noise=0.0,
@@ -120,7 +123,7 @@ class SpeechRuns:
         mels, motions, starts = [], [], []
         position = row = 0
         for number, clip in enumerate(clips):
-            for variant in clip.variants:
+            for variant in clip.variants if self.config.variants else clip.variants[:1]:
                 motion = resample_motion(clip.expression, variant.speed)
                 heard = resample_motion(clip.heard.astype(np.float32), variant.speed) > 0.99
                 whole = np.convolve(heard, np.ones(length), "valid") > length - 0.5
