@@ -6,8 +6,8 @@ on one of two CPU cores, aiortc 1.16, av 18.1):
     H.264  500 kbit/s (415 used)  42.8, 43.1 dB  3.5, 4.2 ms     VP8   500 (490)  41.3, 40.5 dB  1.7, 2.7 ms
     H.264 1000 kbit/s (836 used)  43.8, 44.2 dB  3.8, 5.3 ms     VP8  1500 (708)  41.9, 41.2 dB  1.8, 3.0 ms
 
-H.264 with 0.4 Mbit/s beats the best that VP8 gives, so it comes first; a browser without it gets VP8. The lower
-limits stand below aiortc's own (500 and 250 kbit/s), so that a thin link gets less picture instead of more delay.
+H.264 with 0.4 Mbit/s beats the best that VP8 gives, so it comes first; a browser without it gets VP8. What is sent
+begins in the middle and follows the link (``adaptation.py``), down to far below aiortc's own limits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import logging
 from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs import h264, vpx
 from aiortc.jitterbuffer import JitterBuffer
+
+from server.adaptation import MAX_BPS, MIN_BPS, START_BPS
 
 __all__ = ["configure_codecs", "prefer_video_codecs", "shorten_jitter_buffer"]
 
@@ -28,8 +30,8 @@ _VOICE_JITTER_PACKETS = 4
 
 def configure_codecs() -> None:
     """Set bitrates (bit/s) for small talking heads; aiortc reads these constants when it makes an encoder."""
-    h264.DEFAULT_BITRATE, h264.MIN_BITRATE, h264.MAX_BITRATE = 900_000, 120_000, 1_200_000
-    vpx.DEFAULT_BITRATE, vpx.MIN_BITRATE, vpx.MAX_BITRATE = 1_000_000, 120_000, 1_500_000
+    h264.DEFAULT_BITRATE, h264.MIN_BITRATE, h264.MAX_BITRATE = START_BPS, MIN_BPS, MAX_BPS
+    vpx.DEFAULT_BITRATE, vpx.MIN_BITRATE, vpx.MAX_BITRATE = START_BPS, MIN_BPS, MAX_BPS
 
 
 def prefer_video_codecs(transceiver: RTCRtpTransceiver) -> None:

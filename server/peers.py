@@ -26,6 +26,7 @@ from server.codecs import prefer_video_codecs, shorten_jitter_buffer
 from server.config import ServerConfig
 from server.ice import ice_configuration
 from server.limits import RateLimit
+from server.link import AdaptedSender
 from server.protocol import CONTROL_LABEL, Control, ErrorEvent, Event, Refusal, encode_event, parse_control
 from server.tracks import Outlet
 
@@ -64,6 +65,7 @@ class Peer:
         self._connect_timeout_s = config.connect_timeout_s
         self._peer_timeout_s = config.peer_timeout_s
         self._pc = RTCPeerConnection(ice_configuration(config))
+        self.link: AdaptedSender | None = None
         self._channel: RTCDataChannel | None = None
         self._control_rate = RateLimit(per_second=60, burst=120)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,6 +105,7 @@ class Peer:
             raise Refusal(
                 "bad_sdp", "The session description cannot be used: no connection fits it."
             ) from error
+        self.link = AdaptedSender(video.sender, self._outlet.video, self._clock)
         self._start(self._watch())
         return self._pc.localDescription.sdp
 
@@ -199,6 +202,8 @@ class Peer:
         while True:
             await asyncio.sleep(_WATCH_S)
             now_s = self._clock.now_s()
+            if self.link is not None:
+                self.link.check_silence()
             received, dtls_closed = await self._transport_state()
             if dtls_closed:
                 return self._lost("the peer left")

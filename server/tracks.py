@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
+from server.adaptation import Quality
 from server.clock import Clock
 from server.inbox import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.timeline import MediaTimeline
@@ -26,6 +27,7 @@ from server.timeline import MediaTimeline
 __all__ = ["AvatarAudioTrack", "AvatarVideoTrack", "Outlet", "Picture"]
 
 VIDEO_CLOCK_HZ = 90_000
+SAMPLES_PER_PICTURE = 1920
 
 _MAX_READY = 6
 
@@ -54,14 +56,22 @@ class AvatarVideoTrack(MediaStreamTrack):
         self._generation = timeline.generation
         self.on_first_of_generation: Callable[[int], None] | None = None
         self.on_first_frame: Callable[[], None] | None = None
+        self.quality: Quality | None = None
         self.sent = 0
+        self.thinned = 0
         self.overtaken = 0
         self.stale = 0
 
     def offer(self, picture: Picture) -> None:
-        """Hand over a frame. Drop policy: stale generations at once, else the oldest past six."""
+        """Hand over a frame.
+
+        Drop policy: stale generations at once; what the link cannot carry (``quality``); else the oldest past six.
+        """
         if picture.generation != self._timeline.generation:
             self.stale += 1
+            return
+        if self._is_too_much(picture):
+            self.thinned += 1
             return
         self._ready.append(picture)
         if len(self._ready) > _MAX_READY:
@@ -92,10 +102,16 @@ class AvatarVideoTrack(MediaStreamTrack):
                     self._last_pts = pts
                     self.sent += 1
                     self._note(picture.generation)
-                    return _video_frame(picture.rgb, pts)
+                    return _video_frame(picture.rgb, pts, 1 if self.quality is None else self.quality.shrink)
                 self.overtaken += 1
                 continue
             await self._wait()
+
+    def _is_too_much(self, picture: Picture) -> bool:
+        if self.quality is None:
+            return False
+        number = picture.media_sample // SAMPLES_PER_PICTURE
+        return number % self.quality.frame_step != 0 or self._clock.now_s() < self.quality.hold_until_s
 
     def _note(self, generation: int) -> None:
         if self.sent == 1 and self.on_first_frame is not None:
@@ -176,8 +192,10 @@ class Outlet:
         self.audio.stop()
 
 
-def _video_frame(rgb: npt.NDArray[np.uint8], pts: int) -> av.VideoFrame:
+def _video_frame(rgb: npt.NDArray[np.uint8], pts: int, shrink: int) -> av.VideoFrame:
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+    if shrink > 1:
+        frame = frame.reformat(width=frame.width // shrink, height=frame.height // shrink)
     frame.pts = pts
     frame.time_base = Fraction(1, VIDEO_CLOCK_HZ)
     return frame

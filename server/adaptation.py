@@ -1,0 +1,135 @@
+"""How much picture a link can carry, from what its receiver reports (sans I/O).
+
+aiortc asks nothing of a link but the receiver's own estimate, and few receivers make one. Here a controller reads the
+receiver reports (RFC 3550, section 6.4): the fraction that was lost, and the round trip, whose growth over its least is
+time spent in a queue. It gives up first bits, then frames, then pixels:
+
+    900 .. 220 kbit/s    25 frames a second, whole size
+    220 .. 110           every second frame
+    110 ..  60           every second frame, half the size
+
+    queue over 100 ms, or loss over 10 %   less, at once: in proportion to the loss, or by three tenths
+    queue over 300 ms                      half, and no frames until the queue should be empty
+    loss over 2 %                          stay
+    else                                   a quarter more each second up to the last trouble, then a twentieth
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+__all__ = ["MAX_BPS", "MIN_BPS", "START_BPS", "LinkController", "LinkReport", "Quality"]
+
+START_BPS, MIN_BPS, MAX_BPS = 300_000, 60_000, 900_000
+
+_HALF_RATE_BPS, _HALF_SIZE_BPS = 220_000, 110_000
+_RISE = 1.25
+_QUEUE_S, _DEEP_QUEUE_S = 0.1, 0.3
+_MAX_HOLD_S = 0.8
+_LOSS, _MUCH_LOSS = 0.02, 0.10
+_FAST_PER_S, _SLOW_PER_S = 0.25, 0.05
+_APPLY_STEP = 0.12
+_LEAST_WINDOW = 30
+# Until there are enough reports to know the way's own length, a longer one is taken for a queue.
+_SURE_REPORTS, _USUAL_TRIP_S = 10, 0.2
+_SILENCE_S = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkReport:
+    """One receiver report. ``round_trip_s`` is None where it holds none yet."""
+
+    now_s: float
+    fraction_lost: float
+    round_trip_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What to send: bits, one frame of ``frame_step``, sides divided by ``shrink``, nothing before ``hold_until_s``."""
+
+    bitrate_bps: int
+    frame_step: int
+    shrink: int
+    hold_until_s: float
+
+
+class LinkController:
+    """``report`` takes what comes in, ``quality`` is what follows from it."""
+
+    def __init__(self, now_s: float) -> None:
+        self._target_bps = float(START_BPS)
+        self._applied_bps = START_BPS
+        self._ceiling_bps = float(MAX_BPS)
+        self._limit_bps = float(MAX_BPS)
+        self._round_trips: deque[float] = deque(maxlen=_LEAST_WINDOW)
+        self._last_s = now_s
+        self._frame_step, self._shrink = 1, 1
+        self._hold_until_s = 0.0
+        self._heard = False
+
+    @property
+    def quality(self) -> Quality:
+        return Quality(
+            bitrate_bps=self._applied_bps,
+            frame_step=self._frame_step,
+            shrink=self._shrink,
+            hold_until_s=self._hold_until_s,
+        )
+
+    def limit(self, bitrate_bps: float) -> None:
+        """The receiver's own estimate of what it can take (REMB)."""
+        self._limit_bps = max(float(MIN_BPS), bitrate_bps)
+        self._settle()
+
+    def report(self, report: LinkReport) -> None:
+        elapsed_s = min(2.0, max(0.0, report.now_s - self._last_s))
+        self._last_s, self._heard = report.now_s, True
+        queue_s = self._queue_s(report.round_trip_s)
+        if queue_s > _DEEP_QUEUE_S:
+            self._reduce(0.5)
+            self._hold_until_s = report.now_s + min(queue_s, _MAX_HOLD_S)
+        elif queue_s > _QUEUE_S:
+            self._reduce(0.7)
+        elif report.fraction_lost > _MUCH_LOSS:
+            self._reduce(1 - 0.5 * report.fraction_lost)
+        elif report.fraction_lost <= _LOSS:
+            share = _FAST_PER_S if self._target_bps < 0.9 * self._ceiling_bps else _SLOW_PER_S
+            self._target_bps *= 1 + share * elapsed_s
+            self._ceiling_bps = max(self._ceiling_bps, self._target_bps)
+        self._settle()
+
+    def silence(self, now_s: float) -> None:
+        """Call now and then: reports that stop coming are bad news, too."""
+        if self._heard and now_s - self._last_s > _SILENCE_S:
+            self._last_s = now_s
+            self._reduce(0.5)
+            self._settle()
+
+    def _queue_s(self, round_trip_s: float | None) -> float:
+        if round_trip_s is None:
+            return 0.0
+        self._round_trips.append(round_trip_s)
+        least_s = min(self._round_trips)
+        if len(self._round_trips) < _SURE_REPORTS:
+            least_s = min(least_s, _USUAL_TRIP_S)
+        return round_trip_s - least_s
+
+    def _reduce(self, factor: float) -> None:
+        self._ceiling_bps = self._target_bps
+        self._target_bps *= factor
+
+    def _settle(self) -> None:
+        self._target_bps = min(max(self._target_bps, MIN_BPS), MAX_BPS, self._limit_bps)
+        target = int(self._target_bps)
+        # Encoders begin anew, with a whole picture, for another bitrate: small steps are not worth that.
+        if target < self._applied_bps or target > (1 + _APPLY_STEP) * self._applied_bps or target == MAX_BPS:
+            self._applied_bps = target
+        self._frame_step = self._level(self._frame_step, _HALF_RATE_BPS)
+        self._shrink = self._level(self._shrink, _HALF_SIZE_BPS)
+
+    def _level(self, level: int, border_bps: int) -> int:
+        if self._applied_bps < border_bps:
+            return 2
+        return 1 if self._applied_bps > _RISE * border_bps else level

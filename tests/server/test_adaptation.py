@@ -1,0 +1,173 @@
+"""The link's controller against links that exist on paper only, and its wiring against a real sender."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from aiortc.rtp import RtcpPsfbPacket, RtcpReceiverInfo, RtcpRrPacket, pack_remb_fci
+from serving_helper import Served, until
+
+from server.adaptation import MAX_BPS, MIN_BPS, START_BPS, LinkController, LinkReport
+from server.link import round_trip_s
+
+AUDIO_BPS = 110_000
+
+
+@dataclass
+class PaperLink:
+    """A bottleneck with a first-in first-out queue without end, a constant trip, and random loss."""
+
+    capacity_bps: float
+    trip_s: float = 0.04
+    lost: float = 0.0
+    controller: LinkController = field(default_factory=lambda: LinkController(0.0))
+    now_s: float = 0.0
+    queue_bits: float = 0.0
+    delays_s: list[float] = field(default_factory=list)
+    sent_bps: list[float] = field(default_factory=list)
+
+    def run(self, seconds: float) -> PaperLink:
+        for _ in range(int(seconds * 100)):
+            self.now_s += 0.01
+            quality = self.controller.quality
+            video_bps = 0.0 if self.now_s < quality.hold_until_s else quality.bitrate_bps
+            sent_bps = video_bps + AUDIO_BPS
+            self.queue_bits = max(0.0, self.queue_bits + 0.01 * (sent_bps - self.capacity_bps))
+            delay_s = self.queue_bits / self.capacity_bps
+            self.delays_s.append(delay_s)
+            self.sent_bps.append(sent_bps)
+            if round(self.now_s * 100) % 100 == 0:
+                report = LinkReport(
+                    now_s=self.now_s, fraction_lost=self.lost, round_trip_s=self.trip_s + delay_s
+                )
+                self.controller.report(report)
+        return self
+
+
+def test_a_good_link_gets_the_best_picture_in_seconds() -> None:
+    link = PaperLink(capacity_bps=10e6)
+    assert link.controller.quality.bitrate_bps == START_BPS
+    link.run(5)
+    quality = link.controller.quality
+    assert (quality.bitrate_bps, quality.frame_step, quality.shrink) == (MAX_BPS, 1, 1)
+    assert quality.hold_until_s == 0
+
+
+@pytest.mark.parametrize("capacity_bps", [200e3, 300e3, 400e3, 600e3, 800e3])
+def test_latency_stays_under_a_second_on_thin_links(capacity_bps: float) -> None:
+    link = PaperLink(capacity_bps=capacity_bps).run(120)
+    worst_s = 2.0 if capacity_bps < 250e3 else 1.0
+    assert max(link.delays_s[: 10 * 100]) < worst_s
+    assert max(link.delays_s[10 * 100 :]) < 1.0
+    used = sum(link.sent_bps[3000:]) / len(link.sent_bps[3000:]) / capacity_bps
+    assert 0.55 < used <= 1.02
+
+
+def test_a_link_that_becomes_thin_and_good_again() -> None:
+    link = PaperLink(capacity_bps=5e6).run(10)
+    link.capacity_bps, before = 400e3, len(link.delays_s)
+    link.run(30)
+    assert max(link.delays_s[before:]) < 2.0
+    assert max(link.delays_s[before + 500 :]) < 1.0
+    link.capacity_bps = 5e6
+    link.run(40)
+    assert link.controller.quality.bitrate_bps == MAX_BPS
+
+
+@pytest.mark.parametrize(("lost", "least_bps"), [(0.01, 890e3), (0.05, 300e3)])
+def test_loss_alone_costs_little(lost: float, least_bps: float) -> None:
+    quality = PaperLink(capacity_bps=10e6, lost=lost).run(30).controller.quality
+    assert quality.bitrate_bps >= least_bps
+    assert quality.frame_step == 1
+
+
+def test_heavy_loss_gives_up_bits_then_frames_then_pixels() -> None:
+    link, seen = PaperLink(capacity_bps=10e6, lost=0.3), []
+    for _ in range(40):
+        quality = link.run(1).controller.quality
+        seen.append((quality.frame_step, quality.shrink))
+    assert list(dict.fromkeys(seen)) == [(1, 1), (2, 1), (2, 2)]
+    assert link.controller.quality.bitrate_bps == MIN_BPS
+    link.lost = 0.0
+    link.run(40)
+    assert link.controller.quality.frame_step == link.controller.quality.shrink == 1
+
+
+def test_a_longer_way_is_no_queue_for_ever() -> None:
+    link = PaperLink(capacity_bps=10e6).run(10)
+    link.trip_s = 0.25
+    link.run(120)
+    assert link.controller.quality.bitrate_bps == MAX_BPS
+
+
+def test_reports_that_stop_are_bad_news() -> None:
+    link = PaperLink(capacity_bps=10e6).run(10)
+    link.controller.silence(13.0)
+    assert link.controller.quality.bitrate_bps == MAX_BPS
+    for second in range(14, 60):
+        link.controller.silence(float(second))
+    assert link.controller.quality.bitrate_bps == MIN_BPS
+
+
+def test_the_receivers_own_estimate_is_a_limit() -> None:
+    link = PaperLink(capacity_bps=10e6).run(5)
+    link.controller.limit(250_000)
+    assert link.controller.quality.bitrate_bps == 250_000
+    link.run(5)
+    assert link.controller.quality.bitrate_bps <= 250_000
+    link.controller.limit(1)
+    assert link.controller.quality.bitrate_bps == MIN_BPS
+
+
+def test_round_trips_are_read_from_reports() -> None:
+    now = 3_900_000_000 << 32 | 1 << 31
+    middle = (now >> 16) & 0xFFFFFFFF
+    assert round_trip_s(now, middle - 65536, 32768) == pytest.approx(0.5)
+    assert round_trip_s(now, (middle - 3 * 65536) & 0xFFFFFFFF, 0) == pytest.approx(3.0)
+    assert round_trip_s(now, 0, 0) is None
+    assert round_trip_s(now, (middle + 65536) & 0xFFFFFFFF, 0) is None
+
+
+def _report(ssrc: int, fraction_lost: int) -> RtcpRrPacket:
+    info = RtcpReceiverInfo(ssrc, fraction_lost, 0, 1000, 0, 0, 0)
+    return RtcpRrPacket(ssrc=1, reports=[info])
+
+
+async def test_a_real_sender_follows_its_reports(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames)
+    track: Any = served.server.sessions.find(caller.session_id).outlets[0].video
+    assert caller.frames[-1].width == 256
+    sender = next(s for s in _server_senders(served) if s.kind == "video")
+    for _ in range(40):
+        await sender._handle_rtcp_packet(_report(sender._ssrc, 120))
+    assert (track.quality.frame_step, track.quality.shrink) == (2, 2)
+    assert sender._RTCRtpSender__encoder.target_bitrate == MIN_BPS
+    await until(lambda: caller.frames[-1].width == 128)
+    count = len(caller.frames)
+    await until(lambda: len(caller.frames) > count + 5)
+    steps = np.diff([frame.pts for frame in caller.frames[count:]])
+    assert (steps % 7200 == 0).all(), "every second frame of 25 a second"
+    assert track.thinned > 3
+    for fci in (pack_remb_fci(80_000, [sender._ssrc]), b"REMB", b"", struct.pack("!L", 9) * 3):
+        await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=fci))
+    assert track.quality.bitrate_bps <= 80_000
+
+
+async def test_reports_of_a_real_receiver_arrive(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames)
+    track: Any = served.server.sessions.find(caller.session_id).outlets[0].video
+    await until(lambda: track.quality is not None and track.quality.bitrate_bps > START_BPS, 15)
+    assert track.quality.frame_step == 1
+
+
+def _server_senders(served: Served) -> list[Any]:
+    session = next(iter(served.server.sessions._places.values()))
+    assert session is not None
+    viewer: Any = session._guests[0].__self__  # type: ignore[attr-defined]
+    return list(viewer.peer._pc.getSenders())
