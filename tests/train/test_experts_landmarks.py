@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from engine.motion.landmark_table import MIRROR
+from engine.motion.landmark_table import IBUG_68, MIRROR
 from engine.portrait import FaceLandmarker, crop_face
 from train.experts import (
     BlendshapeFeatures,
@@ -21,6 +21,7 @@ from train.experts import (
     LandmarkNetwork,
     OnFace,
     cut_places,
+    expression_places,
     face_places,
     mouth_places,
     recognition_places,
@@ -222,6 +223,14 @@ def test_places_turn_with_the_face(crop: tuple[Tensor, Tensor]) -> None:
     assert face_places(turned, upright=True)[0, 3] == 0
 
 
+def test_expression_cuts_follow_decas_rule(crop: tuple[Tensor, Tensor]) -> None:
+    _, points = crop
+    box = points[0, IBUG_68.tolist(), :2].numpy()
+    left, top, right, bottom = *box.min(0), *box.max(0)
+    expected = [(left + right) / 2, (top + bottom) / 2, (right - left + bottom - top) / 2 * 1.1 * 1.25, 0]
+    np.testing.assert_allclose(expression_places(points)[0], expected, rtol=1e-5)
+
+
 def test_recognition_cuts_have_arcfaces_template(crop: tuple[Tensor, Tensor]) -> None:
     """Against a least-squares similarity solved by NumPy."""
     _, points = crop
@@ -240,6 +249,8 @@ def test_recognition_cuts_have_arcfaces_template(crop: tuple[Tensor, Tensor]) ->
 def test_face_experts_see_the_face(network: LandmarkNetwork, crop: tuple[Tensor, Tensor]) -> None:
     rgb, points = crop
     wrapped = OnFace(torch.nn.Identity(), network, scale=1.25, size_px=64)
+    deca = OnFace(torch.nn.Identity(), network, places=expression_places, size_px=64)
+    torch.testing.assert_close(deca(rgb, points), cut_places(rgb, expression_places(points), 64))
     given, found = wrapped(rgb, points), wrapped(rgb)
     assert given.shape == (1, 3, 64, 64)
     assert torch.nn.functional.avg_pool2d(given - found, 8).abs().mean() < 0.03

@@ -12,6 +12,7 @@ from train.experts.on_face import OnFace
 from train.experts.perceptual import PerceptualBackbone, perceptual_distance
 from train.experts.places import (
     cut_places,
+    expression_places,
     face_places,
     from_places,
     into_places,
@@ -36,6 +37,7 @@ __all__ = [
     "cut_places",
     "expert",
     "expert_path",
+    "expression_places",
     "face_places",
     "from_places",
     "into_places",

@@ -21,8 +21,7 @@ _EXPRESSION_PX, _GAZE_PX = 224, 448
 class ExpressionFeatures(nn.Module):
     """Encoder of DECA (Feng et al. 2021), before its regressor of FLAME coefficients.
 
-    It was trained on faces cut 1.25 times the extent of their landmarks, upright, pixels in [0, 1]: give it
-    ``cut_places(rgb, face_places(landmarks_px, scale=1.25, upright=True), 224)``, or wrap it in `OnFace`.
+    It was trained on the cuts of `expression_places`, pixels in [0, 1].
     """
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ _LABEL_PX = 128
 
 
 def fit_region_head(
-    clips: Sequence[FaceClip], *, steps: int = 500, rows: int = 8, rate: float = 4e-3, seed: int = 0
+    clips: Sequence[FaceClip], *, steps: int = 400, rows: int = 8, rate: float = 4e-3, seed: int = 0
 ) -> RegionHead:
     """A head that tells the regions of training people.
 
