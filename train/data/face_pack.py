@@ -67,8 +67,6 @@ class FacePackConfig:
     def __post_init__(self) -> None:
         if self.every < 1 or not 1 <= self.quality <= 100:
             raise ValueError("every must be at least 1 and quality within 1..100")
-        if self.prepared is None and not self.portraits:
-            raise ValueError("name a prepared folder, folders of portraits, or both")
 
 
 def build_face_pack(config: FacePackConfig) -> dict[str, float]:
@@ -92,7 +90,9 @@ def build_face_pack(config: FacePackConfig) -> dict[str, float]:
     if stills:
         _save_stills(config.out / _STILLS, stills, config.quality)
     if not films and not stills:
-        raise InputError("no face to pack: check the prepared folder and the folders of portraits")
+        raise InputError(
+            "no face to pack: name a prepared folder (prepared=), folders of portraits (portraits=) or both"
+        )
     mib = _archive(config.out)
     if mib > config.most_mib:
         raise InputError(

@@ -27,6 +27,7 @@ from train.tasks.animator import AnimatorTask, AnimatorTaskConfig
 from train.tasks.animator_experts import AnimatorExperts
 from train.tasks.animator_start import load_start
 from train.tasks.face_augmentation import FaceAugmentation
+from train.tasks.geometric_baseline import geometric_render
 from train.trainer import TrainerConfig, TrainingResult
 
 __all__ = [
@@ -50,6 +51,7 @@ class AnimatorRecipe(TrainingRecipe):
         faces: folder of `prepare` with pictures or of `prepare_faces`; "synthetic" makes up a few clips.
         experts: folder of the paper's frozen networks; None takes the open substitutes.
         start: weights folder to begin with; None begins at random.
+        compare: also write the geometric animator's figures on the same pairs into the exported record.
         select: whether `animator` in the exported config names what was trained.
         still_share: share of the rows that are still portraits moved by the geometric animator, of those that the
             folder of `prepare_faces` holds.
@@ -60,6 +62,7 @@ class AnimatorRecipe(TrainingRecipe):
     faces: Path = PREPARED
     experts: Path | None = None
     start: Path | None = None
+    compare: bool = False
     select: bool = True
     still_share: float = 0.0
     clips_per_still: int = 2
@@ -101,7 +104,7 @@ class AnimatorRecipe(TrainingRecipe):
         self, task: AnimatorTask, clips: Sequence[FaceClip], result: TrainingResult, folder: Path
     ) -> None:
         trained_on = [clip for clip in clips if clip.split == "train"]
-        record = {
+        record: dict[str, Any] = {
             "steps": result.step,
             "seconds": round(result.seconds),
             "people": len({clip.person for clip in trained_on}),
@@ -109,6 +112,9 @@ class AnimatorRecipe(TrainingRecipe):
             "started_from": None if self.start is None else self.start.name,
             "figures": {key: round(value, 4) for key, value in result.figures.items()},
         }
+        if self.compare:
+            figures = task.figures(geometric_render(LandmarkModel.load(BUNDLED_MOTION_SPACE), self.task.size))
+            record["geometric"] = {key: round(value, 4) for key, value in figures.items()}
         sections: dict[str, Any] = {"neural_animator": self.task.network}
         if self.select:
             sections["animator"] = "neural"
@@ -145,11 +151,11 @@ def _experts(folder: Path | None, weights: AnimatorLossWeights) -> AnimatorExper
 
 
 def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, perceptual: bool) -> AnimatorExperts:
-    from train.experts import BlendshapeFeatures, IrisPlaces, PerceptualBackbone
+    from train.experts import BlendshapeFeatures, IrisPlaces, PerceptualBackbone, RegionParser
 
     blendshapes = BlendshapeFeatures(landmarks)
     backbone = PerceptualBackbone() if perceptual else None
-    parser = _region_parser(landmarks) if "parsing" in terms else None
+    parser = RegionParser(landmarks) if "parsing" in terms else None
 
     def located(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
         found_BN3: Tensor = landmarks(rgb_B3HW, face_places(landmarks_BN3))
@@ -174,12 +180,6 @@ def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, percept
             network for network in (landmarks, blendshapes, backbone, parser) if network is not None
         ),
     )
-
-
-def _region_parser(landmarks: LandmarkNetwork) -> nn.Module:
-    from train.experts import RegionParser
-
-    return RegionParser(landmarks)
 
 
 def _paper_experts(
@@ -310,6 +310,7 @@ def open_animator() -> AnimatorRecipe:
             tensorboard=True,
         ),
         faces=Path("runs/faces"),
+        compare=True,
         still_share=0.5,
         still=StillConfig(motion=RandomMotion(gaze_rad=0.35)),
     )

@@ -42,7 +42,7 @@ from train.tasks.animator_figures import (
 )
 from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.tasks.face_augmentation import FaceAugmentation
-from train.tasks.face_pairs import FaceBatch, FacePairs
+from train.tasks.face_pairs import FaceBatch, FacePairs, shrunk_picture
 from train.tasks.protocol import Draw, Update
 
 __all__ = ["AnimatorTask", "AnimatorTaskConfig", "ScaledAnimator"]
@@ -171,6 +171,7 @@ class AnimatorTask:
             hold_share=config.hold_share,
             augmentation=config.augmentation,
             mirror_sign_E=mirror_sign_E,
+            size=config.network.picture_size,
             cache_mib=config.cache_mib,
             readers=config.readers,
         )
@@ -204,9 +205,7 @@ class AnimatorTask:
         batch = self._pairs.draw(draw, cfg.rows)
         self._batch = ", ".join(batch.names)
         target_B3HW = _shrunk(batch.target_B3HW, cfg.size)
-        generated_B3HW, flow_B2HW = self.modules["animator"].train()(
-            _shrunk(batch.source_B3HW, cfg.network.picture_size), batch.window_BTD
-        )
+        generated_B3HW, flow_B2HW = self.modules["animator"].train()(batch.source_B3HW, batch.window_BTD)
         generated_B3HW = generated_B3HW.float()
         terms = self._terms(generated_B3HW, target_B3HW, flow_B2HW.float(), batch)
         adversarial = "discriminator" in self.modules and step >= cfg.adversarial_from_step
@@ -266,10 +265,13 @@ class AnimatorTask:
 
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
         """Held-out figures (see `animator_figures`); none without held-out clips."""
+        return self.figures(self._render(self._animator(modules)))
+
+    def figures(self, render: Render) -> dict[str, float]:
+        """Figures of any animator on the held-out pairs, at the size that is trained."""
         if not self._evaluated:
             return {}
-        animator = self._animator(modules)
-        return animator_figures(self._render(animator), self._evaluated, self.config.size, self.experts)
+        return animator_figures(render, self._evaluated, self.config.size, self.experts)
 
     def pictures(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
         """One sheet of held-out pairs: source, target, generated."""
@@ -287,10 +289,11 @@ class AnimatorTask:
         @torch.no_grad()
         def render(pairs: Sequence[EvaluationPair]) -> NDArray[np.uint8]:
             device = animator.scale_D.device
-            source = torch.from_numpy(np.stack([pair.clip.rgb(pair.source) for pair in pairs])).to(device)
-            source_B3HW = source.permute(0, 3, 1, 2).float() / 127.5 - 1
+            size = self.config.network.picture_size
+            sources = np.stack([shrunk_picture(pair.clip.rgb(pair.source), size) for pair in pairs])
+            source_B3HW = torch.from_numpy(sources).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
             window_BTD = torch.from_numpy(np.stack([pair.window_TD for pair in pairs])).to(device)
-            rgb_B3HW, _ = animator(_shrunk(source_B3HW, self.config.network.picture_size), window_BTD)
+            rgb_B3HW, _ = animator(source_B3HW, window_BTD)
             bytes_B3HW = (rgb_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
             pictures: NDArray[np.uint8] = bytes_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
             return pictures

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from engine.motion.pose import align_similarity, matrix_to_rotation_vector
 from train.data.face_clips import FACE_SIZE, FaceClip
 from train.metrics import landmark_error, peak_signal_to_noise_db, perceptual_distance, picture_similarity
 from train.tasks.animator_experts import AnimatorExperts
-from train.tasks.face_pairs import descriptor_window
+from train.tasks.face_pairs import descriptor_window, shrunk_picture
 
 __all__ = [
     "EvaluationPair",
@@ -98,8 +97,8 @@ def animator_figures(
     """
     batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
     generated = [picture for batch in batches for picture in render(batch)]
-    target = [_resized(pair.clip.rgb(pair.target), size) for pair in pairs]
-    source = [_resized(pair.clip.rgb(pair.source), size) for pair in pairs]
+    target = [shrunk_picture(pair.clip.rgb(pair.target), size) for pair in pairs]
+    source = [shrunk_picture(pair.clip.rgb(pair.source), size) for pair in pairs]
     figures = {
         "psnr_db": _mean(peak_signal_to_noise_db, generated, target),
         "ssim": _mean(picture_similarity, generated, target),
@@ -179,7 +178,11 @@ def contact_sheet(render: Render, pairs: Sequence[EvaluationPair], size: int) ->
     shown = list({pair.clip.clip: pair for pair in pairs}.values())[:_SHEET_ROWS]
     rows = [
         np.concatenate(
-            [_resized(pair.clip.rgb(pair.source), size), _resized(pair.clip.rgb(pair.target), size), picture],
+            [
+                shrunk_picture(pair.clip.rgb(pair.source), size),
+                shrunk_picture(pair.clip.rgb(pair.target), size),
+                picture,
+            ],
             1,
         )
         for pair, picture in zip(shown, render(shown), strict=True)
@@ -209,9 +212,3 @@ def _mean(
     figure: Callable[[ImageArray, ImageArray], float], a: Sequence[ImageArray], b: Sequence[ImageArray]
 ) -> float:
     return float(np.mean([figure(x, y) for x, y in zip(a, b, strict=True)]))
-
-
-def _resized(rgb: ImageArray, size: int) -> ImageArray:
-    if rgb.shape[0] == size:
-        return rgb
-    return np.asarray(cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA), np.uint8)

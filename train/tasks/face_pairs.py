@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,9 +23,7 @@ from train.data.face_clips import FACE_SIZE, FaceClip
 from train.tasks.face_augmentation import ColourChange, FaceAugmentation, FaceChange
 from train.tasks.protocol import Draw
 
-__all__ = ["FaceBatch", "FacePairs", "descriptor_window"]
-
-_PICTURE_BYTES = FACE_SIZE * FACE_SIZE * 3
+__all__ = ["FaceBatch", "FacePairs", "descriptor_window", "shrunk_picture"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,7 @@ class FacePairs:
         hold_share: float = 0.0,
         augmentation: FaceAugmentation,
         mirror_sign_E: Tensor | None = None,
+        size: int = FACE_SIZE,
         cache_mib: int = 512,
         readers: int = 2,
     ) -> None:
@@ -75,6 +75,7 @@ class FacePairs:
             groups: (share of the rows, clips); within a group people are drawn evenly, then their clips, then frames.
             hold_share: rows whose window holds the target's descriptor, so that stillness is known too.
             mirror_sign_E: needed as soon as ``augmentation`` moves anything (see `FaceChange.descriptors`).
+            size: of the pictures in px, each the mean of what it covers of the 256 crop.
             cache_mib: decoded pictures kept; readers: threads that decode.
 
         Raises:
@@ -96,7 +97,7 @@ class FacePairs:
         self._counts = torch.tensor([len(frames) for frames in self._pictured], dtype=torch.float64)
         self._past, self._future, self._hold_share = past_frames, future_frames, hold_share
         self._augmentation, self._mirror_sign_E = augmentation, mirror_sign_E
-        self._cache = _PictureCache(self._clips, cache_mib * 2**20 // _PICTURE_BYTES, readers)
+        self._cache = _PictureCache(self._clips, size, cache_mib * 2**20 // (size * size * 3), readers)
 
     def draw(self, draw: Draw, rows: int) -> FaceBatch:
         """This share's rows of a batch of ``rows``, on the device of the networks."""
@@ -145,13 +146,13 @@ class FacePairs:
 class _PictureCache:
     """Pictures by (clip, frame), decoded once while the budget lasts, oldest out first."""
 
-    def __init__(self, clips: Sequence[FaceClip], capacity: int, readers: int) -> None:
-        self._clips, self._capacity = clips, capacity
+    def __init__(self, clips: Sequence[FaceClip], size: int, capacity: int, readers: int) -> None:
+        self._clips, self._size, self._capacity = clips, size, capacity
         self._kept: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="faces") if readers > 1 else None
 
     def pictures(self, frames: Sequence[tuple[int, int]]) -> Tensor:
-        """uint8 (B, 256, 256, 3)."""
+        """uint8 (B, size, size, 3)."""
         missing = sorted({frame for frame in frames if frame not in self._kept})
         read = self._readers.map if self._readers is not None else map
         found = dict(zip(missing, read(self._read, missing), strict=True))
@@ -163,4 +164,11 @@ class _PictureCache:
 
     def _read(self, frame: tuple[int, int]) -> NDArray[np.uint8]:
         clip, number = frame
-        return self._clips[clip].rgb(number)
+        return shrunk_picture(self._clips[clip].rgb(number), self._size)
+
+
+def shrunk_picture(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square picture at ``size`` px, each the mean of what it covers."""
+    if rgb.shape[0] == size:
+        return rgb
+    return np.asarray(cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
