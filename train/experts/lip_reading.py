@@ -23,8 +23,8 @@ class LipReadingFeatures(nn.Module):
     """Mouth crops to one feature vector a frame.
 
     Args:
-        activation: the files of the word models with MS-TCN learned PReLUs, the later ones (DC-TCN and the
-            sentence models) use swish, which has no weights; `expert` tells by the file.
+        activation: earlier files of the project learned PReLUs; those of 2022 use swish, which has no weights. `expert`
+            tells by the file.
     """
 
     def __init__(self, activation: Literal["prelu", "swish"] = "swish") -> None:
