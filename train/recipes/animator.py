@@ -33,6 +33,7 @@ from train.trainer import TrainerConfig, TrainingResult
 __all__ = [
     "AnimatorRecipe",
     "FacePackRecipe",
+    "animator_experts",
     "open_animator",
     "paper_animator",
     "prepare_faces",
@@ -74,7 +75,7 @@ class AnimatorRecipe(TrainingRecipe):
         task = AnimatorTask(
             self.task,
             clips,
-            _experts(self.experts, self.task.losses),
+            animator_experts(self.experts, self.task.losses),
             mirror_sign_E=_mirror_sign() if self.task.augmentation.moves else None,
             seed=self.trainer.seed,
         )
@@ -141,8 +142,14 @@ def _mirror_sign() -> Tensor:
     return LandmarkModel.load(BUNDLED_MOTION_SPACE).expression_mirror_sign
 
 
-def _experts(folder: Path | None, weights: AnimatorLossWeights) -> AnimatorExperts:
-    """Those that have a weight; the landmark network always, for it needs no file."""
+def animator_experts(folder: Path | None, weights: AnimatorLossWeights) -> AnimatorExperts:
+    """The paper's experts from ``folder``, or the open substitutes (None), those that ``weights`` give a weight.
+
+    The landmark network comes always: it needs no file, and evaluation looks through it.
+
+    Raises:
+        ExpertNotFound: a file is missing; the message says which and from where. MissingDependency: a package is.
+    """
     landmarks = LandmarkNetwork()
     terms = tuple(name for name in ("expression", "gaze", "parsing") if getattr(weights, name))
     if folder is None:
@@ -185,11 +192,11 @@ def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, percept
 def _paper_experts(
     landmarks: LandmarkNetwork, folder: Path, terms: tuple[str, ...], *, perceptual: bool
 ) -> AnimatorExperts:
-    from train.experts import OnFace, expert
+    from train.experts import OnFace, expert, expression_places
 
     chosen: dict[str, nn.Module] = {}
     if "expression" in terms:
-        chosen["expression"] = OnFace(expert("expression", folder), landmarks, scale=1.25)
+        chosen["expression"] = OnFace(expert("expression", folder), landmarks, places=expression_places)
     if "gaze" in terms:
         chosen["gaze"] = OnFace(expert("gaze", folder), landmarks, scale=1.2)
     if "parsing" in terms:
