@@ -34,6 +34,7 @@ from engine.streaming import Rows, State, row_mask
 __all__ = ["PoseWindow", "PoseWindowConfig", "PoseWindowState"]
 
 _SILENCE = -4.0
+_VOICE_FACTORS = (0.3, 2.0)
 _GENERATOR_DEVICE = "cpu"
 
 
@@ -47,7 +48,9 @@ class PoseWindowConfig:
     channel; empty means 0 and 1. ``limit`` clips predicted clean residuals, in normalised units. ``spacing``
     1 spaces steps evenly, 3 spends most of them on little noise, where a hop is decided; ``order`` and
     ``eta`` are those of `ddim`.
-    ``temperature`` scales the noise that new frames start from: above 1 motion is livelier.
+    ``temperature`` scales the noise that new frames start from: above 1 motion is livelier. ``voice_gain`` lets
+    it follow the voice: times 1 + voice_gain * (level - voice_level), within 0.3 .. 2, with level the mean of a
+    frame's mel in [-4, 4], so that heads move with the words and rest in pauses.
     """
 
     window: int = 50
@@ -57,6 +60,8 @@ class PoseWindowConfig:
     order: int = 2
     eta: float = 0.0
     temperature: float = 1.0
+    voice_gain: float = 0.0
+    voice_level: float = 0.0
     guidance: float | None = 0.4
     limit: float | None = None
     known_frames: Literal["clean", "noised"] = "clean"
@@ -199,7 +204,7 @@ class PoseWindow:
         hop = self.config.hop
         _slide(state.prosody_BWM, prosody_BHM)
         draws_NBHC = self._draw(state)
-        _slide(state.noise_BWC, draws_NBHC[0] * self.config.temperature)
+        _slide(state.noise_BWC, draws_NBHC[0] * self._temperature(prosody_BHM))
         _slide(state.residual_BWC, torch.zeros_like(draws_NBHC[0]))
         sampled_BWC = ddim(
             self._denoise(state),
@@ -217,6 +222,11 @@ class PoseWindow:
         hop_BHC = sampled_BWC[:, -hop:] * self._std_C + self._mean_C
         state.residual_BWC[:, -hop:].copy_(hop_BHC)
         return hop_BHC
+
+    def _temperature(self, prosody_BHM: Tensor) -> Tensor:
+        level_BH1 = prosody_BHM.mean(-1, keepdim=True)
+        factor_BH1 = 1 + self.config.voice_gain * (level_BH1 - self.config.voice_level)
+        return self.config.temperature * factor_BH1.clamp(*_VOICE_FACTORS)
 
     def _draw(self, state: PoseWindowState) -> Tensor:
         count = self.config.steps if self.config.eta > 0 else 1

@@ -233,3 +233,18 @@ def test_unconditional_network_of_another_layout_is_refused() -> None:
         PoseWindow(PoseDenoiser(TINY), CONFIG, unconditional=PoseDenoiser(plain))
     with pytest.raises(ValueError, match="guidance needs"):
         PoseWindow(PoseDenoiser(plain), CONFIG)
+
+
+def test_voice_gain_makes_new_frames_livelier_in_loud_sound_and_calmer_in_silence() -> None:
+    """The temperature of a frame is 1 + gain * (level - reference): 1.5 in the loud half, 0.5 in the quiet one."""
+    config = dataclasses.replace(CONFIG, voice_gain=0.25, voice_level=0.0)
+    network = dataclasses.replace(TINY, prior_window=12)
+    steady, following = (
+        _window(dataclasses.replace(config, temperature=t, voice_gain=g), network)
+        for t, g in ((1.5, 0.0), (1.0, 0.25))
+    )
+    loud = torch.full((ROWS, 2 * HOP, 320), 2.0)
+    expected = _run(steady, loud, steady.init_state(_initial(), SEEDS))
+    assert torch.allclose(_run(following, loud, following.init_state(_initial(), SEEDS)), expected, atol=1e-5)
+    quiet = _run(following, -loud, following.init_state(_initial(), SEEDS))
+    assert quiet.diff(dim=1).abs().mean() < expected.diff(dim=1).abs().mean()
