@@ -14,10 +14,8 @@ from engine.checkpoint import load_into
 from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeMotionNetwork
 from engine.motion.landmark_model import LandmarkModel
-from train.data.synthetic import synthetic_clips
 from train.metrics import mouth_opening
 from train.recipes.expression import toy_expression_stage1, toy_expression_stage2
-from train.recipes.pose import toy_pose
 from train.tasks.scales import fold_eye, fold_lip, gain_mouth, normalise, restore
 
 _SPACE = Path(__file__).resolve().parents[2] / "engine" / "weights" / "default" / "motion_space.safetensors"
@@ -78,10 +76,3 @@ def test_mouth_gain_widens_the_opening_about_its_pivot_and_leaves_the_eyes(model
     assert torch.allclose(mouth_opening(model, wide), expected, atol=1e-4)
     blink_change = model.eye_feature(wide)[:, 0] - model.eye_feature(plain)[:, 0]
     assert blink_change.abs().max() < 0.1
-
-
-def test_pose_recipe_needs_clips_longer_than_its_window(model: LandmarkModel) -> None:
-    from train.tasks.pose import PoseTask
-
-    with pytest.raises(ValueError, match="longer than the window"):
-        PoseTask(toy_pose().task, synthetic_clips(model, frames=15))

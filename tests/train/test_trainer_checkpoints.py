@@ -171,3 +171,12 @@ def test_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     _halfway(tmp_path)
     with pytest.raises(WeightsCorrupt, match=r"other settings; give this one another trainer\.out"):
         train(CurveTask(normalised=True), trainer_config(tmp_path))
+
+
+def test_folder_or_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputUnwritable, match=r"run's folder .*set trainer\.out"):
+        train(CurveTask(), trainer_config(tmp_path / "file"))
+    (tmp_path / "run" / "log.jsonl").mkdir(parents=True)
+    with pytest.raises(OutputUnwritable, match=r"log\.jsonl cannot be written"):
+        train(CurveTask(), trainer_config(tmp_path / "run"))
