@@ -14,6 +14,9 @@ from engine.errors import CommandInvalid, InputError
 from train.data.face_clips import FaceClip, encode_jpeg, load_face_clips, save_face_clip
 from train.data.face_pack import load_still_portraits
 from train.data.manifest import ClipRecord, write_manifest
+from train.data.random_motion import RandomMotion
+from train.data.rendered_clips import render_clips
+from train.data.still_clips import StillConfig, StillPortrait, still_clips
 from train.data.synthetic_faces import synthetic_face_clips
 
 _PORTRAIT = Path(__file__).resolve().parents[2] / "engine" / "assets" / "portrait.jpg"
@@ -79,3 +82,15 @@ def test_missing_or_damaged_stills_are_named(tmp_path: Path) -> None:
     (tmp_path / "stills.safetensors").write_bytes(b"\x08" + bytes(30))
     with pytest.raises(InputError, match="make the pack again"):
         load_still_portraits(tmp_path)
+
+
+def test_rendered_clips_equal_those_rendered_on_demand() -> None:
+    film = synthetic_face_clips(clips=1, frames=2)[0]
+    portrait = StillPortrait("portrait", "someone", "train", film.rgb(0), film.landmarks_px[0])
+    clips = still_clips([portrait], StillConfig(motion=RandomMotion(frames=2)), clips_per_portrait=2)
+    for rendered, clip in zip(render_clips(clips, workers=2), clips, strict=True):
+        assert (rendered.clip, rendered.person, rendered.frames) == (clip.clip, "someone", 2)
+        assert np.array_equal(rendered.rgb(1), clip.rgb(1))
+        assert np.array_equal(rendered.descriptors, clip.descriptors)
+    with pytest.raises(IndexError):
+        rendered.rgb(2)

@@ -17,6 +17,7 @@ from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from train.data import face_pack
 from train.data.face_clips import FaceClip, load_face_clips
 from train.data.random_motion import RandomMotion
+from train.data.rendered_clips import render_clips
 from train.data.still_clips import StillConfig, still_clips
 from train.experts import LandmarkNetwork, face_places
 from train.export import export_network
@@ -57,6 +58,7 @@ class AnimatorRecipe(TrainingRecipe):
         still_share: share of the rows that are still portraits moved by the geometric animator, of those that the
             folder of `prepare_faces` holds.
         clips_per_still, still: how many clips a portrait is moved in, and how.
+        still_workers: processes that render these clips before the first step; 0 renders when a frame is drawn.
     """
 
     task: AnimatorTaskConfig
@@ -66,8 +68,9 @@ class AnimatorRecipe(TrainingRecipe):
     compare: bool = False
     select: bool = True
     still_share: float = 0.0
-    clips_per_still: int = 2
+    clips_per_still: int = 1
     still: StillConfig = field(default_factory=StillConfig)
+    still_workers: int = 0
 
     def build(self) -> Experiment:
         """The animator, its discriminator and the experts that its losses need."""
@@ -93,12 +96,9 @@ class AnimatorRecipe(TrainingRecipe):
             groups.append((1 - self.still_share, load_face_clips(self.faces)))
         if self.still_share:
             portraits = [p for p in face_pack.load_still_portraits(self.faces) if p.split == "train"]
-            groups.append(
-                (
-                    self.still_share,
-                    still_clips(portraits, self.still, clips_per_portrait=self.clips_per_still),
-                )
-            )
+            moved = still_clips(portraits, self.still, clips_per_portrait=self.clips_per_still)
+            rendered = render_clips(moved, self.still_workers) if self.still_workers else moved
+            groups.append((self.still_share, rendered))
         return groups
 
     def _export(
@@ -319,7 +319,7 @@ def open_animator() -> AnimatorRecipe:
         faces=Path("runs/faces"),
         compare=True,
         still_share=0.5,
-        still=StillConfig(motion=RandomMotion(gaze_rad=0.35)),
+        still=StillConfig(motion=RandomMotion(frames=16, gaze_rad=0.35)),
     )
 
 
