@@ -47,8 +47,8 @@ class LipConfig:
     def lite(cls, *, eye_feature: bool = True) -> LipConfig:
         """The bundled default's layout."""
         return cls(
-            audio_widths=(24, 48, 96),
-            audio_mel_strides=(2, 2, 3),
+            audio_widths=(16, 32, 96),
+            audio_mel_strides=(4, 2, 2),
             audio_time_strides=(2, 2, 2),
             audio_residuals=1,
             audio_size=128,

@@ -34,10 +34,12 @@ from train.recipes.motion_data import (
     training_record,
 )
 from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe
+from train.recipes.targets import check_targets
 from train.rendering import MouthReader, MouthRenderer, RandomLipReader, landmark_mouth_mesh
 from train.tasks.expression_stage1 import ExpressionStage1Config, ExpressionStage1Task
 from train.tasks.expression_stage2 import ExpressionStage2Config, ExpressionStage2Task
 from train.tasks.eye_sequences import EyeSequencesConfig
+from train.tasks.mouth_range import even_mouths
 from train.tasks.scales import gain_mouth
 from train.tasks.speech_runs import SpeechRunsConfig
 from train.trainer import TrainingResult
@@ -85,12 +87,14 @@ class ExpressionRecipe(TrainingRecipe):
     Attributes:
         prepared: folder of `prepare`; the targets are its coefficients. Made from films that a lip expert has
             resynchronised, they are the paper's distillation; made from the films as they are, "w/o distillation".
+        resynced: which of the two is meant, so that the wrong folder is refused; None takes either.
         motion_space: of a prepared folder in the landmark space.
         bfm: BFM_model_front.mat, for a prepared folder in the bfm space; None is the landmark space.
         also_hold_out: people (comma separated) kept out beside the usual ones, for leave-one-person-out.
     """
 
     prepared: Path = PREPARED
+    resynced: bool | None = None
     motion_space: Path = BUNDLED_MOTION_SPACE
     bfm: Path | None = None
     lip_reading: LipReadingConfig = field(default_factory=LipReadingConfig)
@@ -101,7 +105,13 @@ class ExpressionRecipe(TrainingRecipe):
         return LandmarkModel.load(self.motion_space) if self.bfm is None else BfmModel.load(self.bfm)
 
     def clips(self, model: LandmarkModel | BfmModel) -> list[ClipFeatures]:
-        """Clips of the prepared folder."""
+        """Clips of the prepared folder.
+
+        Raises:
+            CommandInvalid: it is in the other motion space, or its films are not of the kind that ``resynced`` says.
+        """
+        if self.prepared != SYNTHETIC:
+            check_targets(self.prepared, "landmark" if self.bfm is None else "bfm", self.resynced)
         made_up_in = model if isinstance(model, LandmarkModel) else None
         return motion_clips(self.prepared, made_up_in, self.also_hold_out)
 
@@ -111,11 +121,15 @@ class ExpressionStage1Recipe(ExpressionRecipe):
     """Stage 1 on a prepared folder.
 
     ``mouth_gain`` and ``mouth_pivot`` (face units) widen the mouth's range at export (`train.tasks.scales.gain_mouth`).
-    ``start`` is a checkpoint whose averaged weights the run begins with.
+    ``start`` is a checkpoint whose averaged weights the run begins with; ``audio_checkpoint`` is one of `open_phones`,
+    for the audio encoder alone. ``even_mouths`` (0 to 1) is how far training mouths are made to open alike
+    (`train.tasks.mouth_range`).
     """
 
     task: ExpressionStage1Config
     start: Path | None = None
+    audio_checkpoint: Path | None = None
+    even_mouths: float = 0.0
     mouth_gain: float = 1.0
     mouth_pivot: float = 0.07
 
@@ -125,12 +139,16 @@ class ExpressionStage1Recipe(ExpressionRecipe):
         clips = self.clips(model)
         task = ExpressionStage1Task(
             self.task,
-            clips,
+            even_mouths(clips, model, self.even_mouths),
             model,
             resting_expressions(self.prepared) if self.task.data.style_share > 0 else None,
             self.lip_reading.reader(model) if self.task.losses.reading > 0 else None,
             self.trainer.seed,
         )
+        if self.audio_checkpoint is not None:
+            lip = task.modules["lip"]
+            assert isinstance(lip, LipNetwork)
+            load_averaged(lip.audio_encoder, self.audio_checkpoint, "audio_encoder")
         if self.start is not None:
             load_averaged(task.modules["lip"], self.start, "lip")
         return Experiment(task, partial(self._export, task, clips))
@@ -204,16 +222,18 @@ class ExpressionStage2Recipe(ExpressionRecipe):
 def open_expression_stage1() -> ExpressionStage1Recipe:
     """Stage 1, audio to lips, with terms of our own beside the paper's.
 
-    Differs from the paper: the lite network (a twelfth of the size) at 1e-3; runs of 4 frames, varied in voice, level,
-    face and eyes; terms for the spread, correlation and velocity of the mouth (see `ExpressionStage1Config`). No lip
-    reading and no distillation: neither the reader nor the lip expert can be had under a licence that lets us ship
-    what was trained with it, and a random reader only repeats what the landmarks already say.
+    Differs from the paper: the lite network (a twentieth of the size) at 1e-3; an audio encoder that has learnt phones
+    from made-up speech (`open_phones`) and goes on at three tenths of that rate; runs of 4 frames, varied in voice,
+    level, face and eyes; mouths that open alike; terms for the spread, correlation and velocity of the mouth (see
+    `ExpressionStage1Config`). No lip reading and no distillation: neither the reader nor the lip expert can be had
+    under a licence that lets us ship what was trained with it.
     """
     return ExpressionStage1Recipe(
         task=ExpressionStage1Config(
             network=LipConfig.lite(),
             data=SpeechRunsConfig(runs=32),
             learning_rate=1e-3,
+            audio_rate=0.3,
             betas=(0.9, 0.99),
             weight_decay=1e-2,
             dropout=0.3,
@@ -228,8 +248,11 @@ def open_expression_stage1() -> ExpressionStage1Recipe:
             correlation=0.5,
             velocity=0.2,
         ),
-        trainer=TrainerConfig(out=Path("runs/open_expression_stage1"), steps=1500, threads=1),
-        mouth_gain=1.35,
+        trainer=TrainerConfig(out=Path("runs/open_expression_stage1"), steps=800, threads=1),
+        audio_checkpoint=Path("runs/open_phones/checkpoint.safetensors"),
+        even_mouths=1.0,
+        mouth_gain=1.25,
+        needs=("open_phones",),
     )
 
 
@@ -297,12 +320,12 @@ def toy_expression_stage1() -> ExpressionStage1Recipe:
 
 @recipe
 def toy_expression_stage2() -> ExpressionStage2Recipe:
-    """Stage 2 with every term, three discriminators and the posterior, 12 steps, after ``toy_expression_stage1``."""
+    """Stage 2 with every term, three discriminators and the posterior, 20 steps, after ``toy_expression_stage1``."""
     return ExpressionStage2Recipe(
         task=ExpressionStage2Config(
             network=EyeConfig(audio_size=16, noise_size=4, hidden_size=16, bottleneck=16, layers=1),
             data=EyeSequencesConfig(rows=4, lengths_frames=(40,), silence_share=0.0, foreign_voice_share=0.0),
-            learning_rate=2e-3,
+            learning_rate=1e-2,
             discriminator_rate=2e-4,
             losses=Stage2LossWeights(kl=1.0, distribution=1.0),
             patch=PatchConfig(width=4),
@@ -310,11 +333,11 @@ def toy_expression_stage2() -> ExpressionStage2Recipe:
             posterior=True,
             evaluation_frames=120,
         ),
-        trainer=TrainerConfig.toy("toy_expression_stage2", steps=12),
+        trainer=TrainerConfig.toy("toy_expression_stage2", steps=20),
         lip=_TOY_LIP,
         lip_checkpoint=Path("runs/toy_expression_stage1/checkpoint.safetensors"),
         prepared=SYNTHETIC,
         lip_reading=_TOY_READING,
         needs=("toy_expression_stage1",),
-        loss_fall=LossFall(loss="eye/loss", factor=1.05),
+        loss_fall=LossFall(loss="eye/loss", factor=1.25),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,15 +101,16 @@ class ExpressionStage1Task:
         self._placed_model, self._reader = copy.deepcopy(model), reader
         network = LipNetwork(config.network)
         self.modules = nn.ModuleDict({"lip": network})
+        groups: list[dict[str, Any]] = [
+            {"params": list(network.map.parameters())},
+            {
+                "params": list(network.audio_encoder.parameters()),
+                "lr": config.learning_rate * config.audio_rate,
+            },
+        ]
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "lip": torch.optim.AdamW(
-                [
-                    {"params": list(network.map.parameters())},
-                    {
-                        "params": list(network.audio_encoder.parameters()),
-                        "lr": config.learning_rate * config.audio_rate,
-                    },
-                ],
+                groups,
                 config.learning_rate,
                 betas=config.betas,
                 weight_decay=config.weight_decay,
