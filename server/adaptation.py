@@ -8,10 +8,13 @@ time spent in a queue. It gives up first bits, then frames, then pixels:
     220 .. 110           every second frame
     110 ..  60           every second frame, half the size
 
-    queue over 100 ms, or loss over 10 %   less, at once: in proportion to the loss, or by three tenths
-    queue over 300 ms                      half, and no frames until the queue should be empty
+    queue over 200 ms in two reports       three tenths less
+    queue over 500 ms                      half, and no frames until the queue should be empty
+    loss over 10 %                         less, in proportion
     loss over 2 %                          stay
     else                                   a quarter more each second up to the last trouble, then a twentieth
+
+A machine that is too busy to answer looks like a queue, too; the bounds leave room for that.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ START_BPS, MIN_BPS, MAX_BPS = 300_000, 60_000, 900_000
 
 _HALF_RATE_BPS, _HALF_SIZE_BPS = 220_000, 110_000
 _RISE = 1.25
-_QUEUE_S, _DEEP_QUEUE_S = 0.1, 0.3
+_QUEUE_S, _DEEP_QUEUE_S = 0.2, 0.5
 _MAX_HOLD_S = 0.8
 _LOSS, _MUCH_LOSS = 0.02, 0.10
 _FAST_PER_S, _SLOW_PER_S = 0.25, 0.05
@@ -68,6 +71,7 @@ class LinkController:
         self._frame_step, self._shrink = 1, 1
         self._hold_until_s = 0.0
         self._heard = False
+        self._queue_before_s = 0.0
 
     @property
     def quality(self) -> Quality:
@@ -90,14 +94,15 @@ class LinkController:
         if queue_s > _DEEP_QUEUE_S:
             self._reduce(0.5)
             self._hold_until_s = report.now_s + min(queue_s, _MAX_HOLD_S)
-        elif queue_s > _QUEUE_S:
+        elif min(queue_s, self._queue_before_s) > _QUEUE_S:
             self._reduce(0.7)
         elif report.fraction_lost > _MUCH_LOSS:
             self._reduce(1 - 0.5 * report.fraction_lost)
-        elif report.fraction_lost <= _LOSS:
+        elif report.fraction_lost <= _LOSS and queue_s < _QUEUE_S:
             share = _FAST_PER_S if self._target_bps < 0.9 * self._ceiling_bps else _SLOW_PER_S
             self._target_bps *= 1 + share * elapsed_s
             self._ceiling_bps = max(self._ceiling_bps, self._target_bps)
+        self._queue_before_s = queue_s
         self._settle()
 
     def silence(self, now_s: float) -> None:

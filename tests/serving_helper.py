@@ -7,7 +7,7 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -134,6 +134,11 @@ class Served:
     url: str
     http: aiohttp.ClientSession
     callers: list[Caller] = field(default_factory=list)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    def in_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run something on the server's event loop from another thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def caller(self, voice: VoiceTrack | None = None) -> Caller:
         caller = Caller(self.http, self.url, voice or VoiceTrack())

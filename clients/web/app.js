@@ -1,16 +1,20 @@
-// The page: what the buttons do and what is shown. One thing at a time runs: idle -> starting -> live -> idle.
+// The page: what the buttons do and what is shown. One thing at a time runs: idle -> starting -> live -> idle; a lost
+// connection is made again with the same face and voice.
 
+import { ConductPanel } from "./conduct.js";
 import { Connection } from "./connection.js";
-import { GazeControl } from "./gaze.js";
+import { Graph } from "./graph.js";
 import { PortraitPicker } from "./portrait.js";
 import { endSession, fetchIce, setToken, takeTokenFromAddress } from "./server.js";
 import { openVoice } from "./voice.js";
 
 const $ = (id) => document.getElementById(id);
 const STATS_MS = 1000;
+const RETRY_MS = [500, 1000, 2000, 4000, 8000];
+const STATES = { speaking: "Speaking", listening: "Listening", thinking: "Thinking", idle: "Live" };
 const IDLE = "Choose a face and a voice, then press Start.";
 
-let run = null; // {connection, voice} while starting or live
+let run = null; // {connection, voice, portraitId, retries} while starting or live
 let soundChosen = false;
 
 const portrait = new PortraitPicker(
@@ -29,46 +33,91 @@ const portrait = new PortraitPicker(
   showProblem,
 );
 
-const gaze = new GazeControl($("screen"), $("target"), (direction) =>
-  run?.connection?.send(direction ? { type: "gaze", ...direction } : { type: "look", at: "free" }),
+const conduct = new ConductPanel(
+  {
+    eyes: $("eyes"),
+    intensity: $("intensity"),
+    intensityValue: $("intensity-value"),
+    head: $("head"),
+    screen: $("screen"),
+    target: $("target"),
+  },
+  (message) => run?.connection?.send(message),
 );
+
+const graphs = { fps: new Graph($("graph-fps")), delay: new Graph($("graph-delay")), kbps: new Graph($("graph-kbps")) };
 
 function voiceKind() {
   return document.querySelector("input[name=voice]:checked").value;
 }
 
 async function start() {
-  const mine = { connection: null, voice: null, server: {} };
+  const mine = { connection: null, voice: null, portraitId: null, server: {}, retries: 0 };
   run = mine;
   showProblem(null);
   showRunning(true);
   try {
     if (voiceKind() === "file" && $("voice-file").files.length === 0) throw new Error("Choose a sound file first.");
     if (portrait.own) showStatus("Looking for the face…");
-    const portraitId = await portrait.identify();
+    mine.portraitId = await portrait.identify();
     if (run !== mine) return;
     showStatus(voiceKind() === "microphone" ? "Asking for the microphone…" : "Reading the sound…");
     const voice = await openVoice(voiceKind(), $("voice-file").files[0]);
     if (run !== mine) return void voice.stop();
     mine.voice = voice;
-    const ice = await fetchIce();
-    if (run !== mine) return;
-    mine.connection = new Connection(
-      {
-        onState: (state) => run === mine && connectionChanged(mine, state),
-        onEvent: (event) => run === mine && serverSaid(mine, event),
-        onStream: showStream,
-      },
-      ice,
-    );
     drawMeter(mine);
-    await mine.connection.open(voice.stream, portraitId);
+    await connect(mine);
+  } catch (error) {
+    if (run === mine) startFailed(error);
+  }
+}
+
+async function connect(mine) {
+  const ice = await fetchIce();
+  if (run !== mine) return;
+  const connection = new Connection(
+    {
+      onState: (state) => mine.connection === connection && run === mine && connectionChanged(mine, state),
+      onReady: () => run === mine && conduct.begin(),
+      onEvent: (event) => run === mine && serverSaid(mine, event),
+      onStream: showStream,
+    },
+    ice,
+  );
+  mine.connection = connection;
+  await connection.open(mine.voice.stream, mine.portraitId);
+}
+
+function startFailed(error) {
+  if (error.code === "not_found") portrait.forget();
+  if (error.code === "unauthorized") askForToken();
+  showProblem(error.code === "unauthorized" ? "This server needs its access token." : error.message);
+  stop(IDLE);
+}
+
+// The network went away: the voice is kept, the connection is made anew, more and more patiently.
+async function reconnect(mine) {
+  const wait = RETRY_MS[mine.retries];
+  mine.retries += 1;
+  clearInterval(mine.timer);
+  conduct.end();
+  if (wait === undefined) {
+    showProblem("The connection to the server was lost.");
+    stop(IDLE);
+    showConnection("failed", "Failed");
+    return;
+  }
+  showConnection("connecting", "Reconnecting");
+  showStatus("The connection was lost. Trying again…");
+  mine.connection = null;
+  await new Promise((resolve) => setTimeout(resolve, wait));
+  if (run !== mine) return;
+  try {
+    await connect(mine);
   } catch (error) {
     if (run !== mine) return;
-    if (error.code === "not_found") portrait.forget();
-    if (error.code === "unauthorized") askForToken();
-    showProblem(error.code === "unauthorized" ? "This server needs its access token." : error.message);
-    stop(IDLE);
+    if (error.code === "not_found" || error.code === "unauthorized") startFailed(error);
+    else reconnect(mine);
   }
 }
 
@@ -78,8 +127,8 @@ function stop(message = "Stopped.") {
   ending?.connection?.close();
   ending?.voice?.stop();
   clearInterval(ending?.timer);
-  gaze.enable(false);
-  press($("gaze"), false);
+  conduct.end();
+  for (const graph of Object.values(graphs)) graph.clear();
   $("avatar").srcObject = null;
   $("screen").classList.remove("live");
   showConnection("off", "Off");
@@ -95,11 +144,15 @@ function connectionChanged(mine, state) {
   } else if (state === "live") {
     showConnection("live", "Live");
     showStatus(voiceKind() === "microphone" ? "Speak: the face speaks with you." : "The face speaks.");
-    $("interrupt").disabled = $("gaze").disabled = false;
+    $("interrupt").disabled = false;
+    clearInterval(mine.timer);
     mine.timer = setInterval(() => measure(mine), STATS_MS);
-    playVoice(mine);
+    if (mine.retries === 0) playVoice(mine);
+    mine.retries = 0;
+  } else if (state === "lost" || (state === "failed" && mine.retries > 0)) {
+    reconnect(mine);
   } else if (state === "failed") {
-    showProblem("The connection to the server was lost or could not be made.");
+    showProblem("The connection to the server could not be made.");
     stop(IDLE);
     showConnection("failed", "Failed");
   } else {
@@ -110,7 +163,10 @@ function connectionChanged(mine, state) {
 function serverSaid(mine, event) {
   if (event.type === "stats") mine.server = event;
   if (event.type === "error") showProblem(event.message);
-  if (event.type === "state") $("screen").dataset.state = event.state;
+  if (event.type === "state" && event.state in STATES) {
+    $("screen").dataset.state = event.state;
+    showConnection("live", STATES[event.state]);
+  }
 }
 
 function playVoice(mine) {
@@ -161,6 +217,9 @@ async function measure(mine) {
   $("stat-latency").textContent = Number.isNaN(delay) ? "–" : `≈ ${delay.toFixed(0)} ms`;
   $("stat-render").textContent = mine.server.render_ms ? `${mine.server.render_ms.toFixed(0)} ms` : "–";
   $("stat-network").textContent = kbps === null ? "–" : `${kbps.toFixed(0)} kbit/s`;
+  graphs.fps.add(fps);
+  graphs.delay.add(Number.isNaN(delay) ? null : delay);
+  graphs.kbps.add(kbps);
 }
 
 function drawMeter(mine) {
@@ -177,7 +236,7 @@ function showRunning(on) {
   $("start").classList.toggle("on", on);
   $("faces").disabled = $("voices").disabled = on;
   if (!on) {
-    $("interrupt").disabled = $("gaze").disabled = true;
+    $("interrupt").disabled = true;
     $("again").hidden = true;
   }
 }
@@ -215,11 +274,6 @@ $("sound").addEventListener("click", () => {
   soundChosen = true;
   press($("sound"), !soundOn());
   $("avatar").muted = !soundOn();
-});
-$("gaze").addEventListener("click", () => {
-  const on = $("gaze").getAttribute("aria-pressed") !== "true";
-  press($("gaze"), on);
-  gaze.enable(on);
 });
 $("voices").addEventListener("change", (event) => {
   if (event.target.id === "voice-file" && event.target.files.length > 0) {

@@ -5,18 +5,22 @@ import { endSession, postOffer } from "./server.js";
 
 const GATHER_TIMEOUT_MS = 1500;
 const CONNECT_TIMEOUT_MS = 15000;
+const DISCONNECTED_TIMEOUT_MS = 5000;
 
 export class Connection {
-  // handlers: onState("connecting" | "live" | "ended" | "failed"), onEvent(event), onStream(stream); ice: of fetchIce.
+  // handlers: onState("connecting" | "live" | "ended" | "failed" | "lost"), onReady() when messages can be sent,
+  // onEvent(event), onStream(stream); ice: of fetchIce. "lost" is a failure after it was live.
   constructor(handlers, ice) {
     this.handlers = handlers;
     this.sessionId = null;
     this.closed = false;
+    this.live = false;
     this.stream = new MediaStream();
     this.peer = new RTCPeerConnection(ice);
     this.peer.ontrack = ({ track, receiver }) => this.#receive(track, receiver);
     this.peer.onconnectionstatechange = () => this.#stateChanged();
     this.channel = this.peer.createDataChannel(CONTROL_LABEL);
+    this.channel.onopen = () => this.handlers.onReady();
     this.channel.onmessage = ({ data }) => this.#message(data);
   }
 
@@ -72,9 +76,12 @@ export class Connection {
   #stateChanged() {
     if (this.peer.connectionState === "connected") {
       clearTimeout(this.timer);
+      this.live = true;
       this.handlers.onState("live");
     } else if (this.peer.connectionState === "failed") {
-      this.#finish("failed");
+      this.#finish(this.live ? "lost" : "failed");
+    } else if (this.peer.connectionState === "disconnected") {
+      this.timer = setTimeout(() => this.#finish("lost"), DISCONNECTED_TIMEOUT_MS);
     }
   }
 

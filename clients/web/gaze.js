@@ -22,7 +22,10 @@ export class GazeControl {
     this.enabled = on;
     this.screen.classList.toggle("gaze", on);
     this.screen.tabIndex = on ? 0 : -1;
-    if (!on) this.#look(null);
+    this.marker.hidden = true;
+    this.point = { x: 0, y: 0 };
+    clearTimeout(this.timer);
+    this.timer = undefined;
   }
 
   #pointer(event) {

@@ -98,9 +98,13 @@ def test_sample_voice_speaks_and_can_be_interrupted(page: Any, served: Served) -
     assert page.problems == []
 
 
+def _eyes(page: Any, where: str) -> None:
+    page.locator(f"input[name=eyes][value={where}] + span").click()
+
+
 def test_eyes_follow_pointer_and_keys(page: Any, served: Served) -> None:
     _start(page)
-    page.click("#gaze")
+    _eyes(page, "follow")
     box = page.locator("#screen").bounding_box()
     page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.2 * box["height"])
     session = served.engine.sessions[-1]
@@ -110,8 +114,51 @@ def test_eyes_follow_pointer_and_keys(page: Any, served: Served) -> None:
     page.focus("#screen")
     page.keyboard.press("ArrowLeft")
     _wait(lambda: session.gaze is not None and session.gaze[1] < 0)
-    page.click("#gaze")
+    _eyes(page, "camera")
+    _wait(lambda: session.gaze == (0.0, 0.0))
+    _eyes(page, "away")
+    _wait(lambda: session.gaze is not None and abs(session.gaze[1]) > 0.3)
+    _eyes(page, "free")
     _wait(lambda: session.gaze is None)
+
+
+def test_liveliness_and_head_are_told_now_and_after_a_new_start(page: Any, served: Served) -> None:
+    _start(page)
+    page.focus("#intensity")
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    page.uncheck("#head")
+    assert page.inner_text("#intensity-value") == "80 %"
+    _wait(lambda: served.engine.sessions[-1].intensity == 0.8)
+    _wait(lambda: not served.engine.sessions[-1].pose_moves)
+    page.click("#start")
+    page.wait_for_selector("#connection[data-state=off]")
+    _start(page)
+    _wait(lambda: served.engine.sessions[-1].intensity == 0.8)
+    _wait(lambda: not served.engine.sessions[-1].pose_moves)
+    assert page.problems == []
+
+
+def test_a_lost_connection_is_made_again(page: Any, served: Served) -> None:
+    _start(page)
+    _wait(lambda: page.evaluate(FRAMES) > 10)
+    first = next(iter(served.server.sessions._places))
+    served.in_loop(_drop(served))
+    page.wait_for_selector("#connection-text:text('Reconnecting')", timeout=30_000)
+    page.wait_for_selector("#connection[data-state=live]", timeout=30_000)
+    assert first not in served.server.sessions._places
+    assert page.inner_text("#start") == "Stop"
+    page.click("#start")
+
+
+async def _drop(served: Served) -> None:
+    """Cut every path to the browser without a good-bye, as a dead network does."""
+    session = next(iter(served.server.sessions._places.values()))
+    assert session is not None
+    viewer: Any = session._guests[0].__self__  # type: ignore[attr-defined]
+    for transceiver in viewer.peer._pc.getTransceivers():
+        for protocol in transceiver.receiver.transport.transport._connection._protocols:
+            protocol.transport.close()
 
 
 def test_own_picture_needs_consent(page: Any, served: Served) -> None:
