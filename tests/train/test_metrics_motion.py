@@ -21,6 +21,7 @@ from train.metrics import (
     landmark_error,
     landmark_jitter,
     mouth_landmark_distance,
+    rhythm,
     structural_similarity,
 )
 
@@ -115,6 +116,15 @@ def test_even_motion_has_no_jitter_and_shaking_has_its_size() -> None:
     shaking[::2, :, 0] += 1.0
     assert landmark_jitter(shaking) == pytest.approx(2 / 100, rel=0.02)
     assert landmark_jitter(still[:2]) == 0
+
+
+def test_rhythm_is_one_where_speed_follows_loudness() -> None:
+    level = torch.rand(80, generator=torch.Generator().manual_seed(0))
+    rotation = torch.zeros(80, 3)
+    rotation[:, 1] = level.cumsum(0)
+    assert rhythm(rotation, level) == pytest.approx(1)
+    assert rhythm(rotation, -level) == pytest.approx(-1)
+    assert rhythm(rotation, torch.ones(80)) == 0
 
 
 def test_identity_similarity_is_the_mean_cosine() -> None:

@@ -14,7 +14,7 @@ from train.metrics.lip_sync import LipSync, lip_sync, voice_windows
 from train.metrics.mfcc import mfcc
 from train.metrics.mouth import MouthAgreement, mouth_agreement, mouth_opening
 from train.metrics.pictures import peak_signal_to_noise_db, perceptual_distance, picture_similarity
-from train.metrics.pose import PoseStatistics, motion_statistics, pose_statistics
+from train.metrics.pose import PoseStatistics, motion_statistics, pose_statistics, rhythm
 from train.metrics.structure import ROTATION_RANGE_RAD, average_variance, structural_similarity
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "perceptual_distance",
     "picture_similarity",
     "pose_statistics",
+    "rhythm",
     "structural_similarity",
     "voice_windows",
 ]

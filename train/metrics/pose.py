@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PoseStatistics", "motion_statistics", "pose_statistics"]
+__all__ = ["PoseStatistics", "motion_statistics", "pose_statistics", "rhythm"]
+
+_RHYTHM_FRAMES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,19 @@ def motion_statistics(name: str, residuals: Sequence[Tensor], hop: int) -> dict[
     }
     still = residuals[0].shape[1] <= 3
     return {f"{name}/{key}": value for key, value in figures.items() if not (still and "translation" in key)}
+
+
+def rhythm(rotation: Tensor, level: Tensor) -> float:
+    """How far heads move with the voice: Pearson correlation of turning speed and loudness.
+
+    Both are averaged over windows of 9 frames (0.36 s) first.
+
+    Args:
+        rotation: (T, 3) radians, T at least 12. level: (T,), for example a frame's mean mel.
+    """
+    speed = rotation.diff(dim=0).abs().sum(1)
+    both = torch.stack([speed, level[1:].to(speed)]).unfold(1, _RHYTHM_FRAMES, 1).mean(-1)
+    return float(torch.corrcoef(both)[0, 1].nan_to_num(0.0))
 
 
 def _bends(residual: Tensor, hop: int) -> Tensor:

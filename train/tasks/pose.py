@@ -24,7 +24,13 @@ from engine.motion.schedule import DiffusionSchedule
 from train.data.shards import ClipFeatures
 from train.data.windows import SILENCE
 from train.losses.pose import noise_prediction_loss
-from train.metrics import ROTATION_RANGE_RAD, average_variance, motion_statistics, structural_similarity
+from train.metrics import (
+    ROTATION_RANGE_RAD,
+    average_variance,
+    motion_statistics,
+    rhythm,
+    structural_similarity,
+)
 from train.tasks.pose_batches import MotionRows, StreamAugmentation, draw_sequences, draw_windows
 from train.tasks.pose_tracks import MotionPart, Track, clip_tracks, spread
 from train.tasks.protocol import Draw, Update
@@ -275,7 +281,7 @@ class PoseTask:
     def _against_real(self, modules: Mapping[str, nn.Module], device: torch.device) -> dict[str, float]:
         """Held-out clips from their own first frame and voice, averaged over clips and seeds (Eq. 4)."""
         hop = self.config.sampling.hop
-        similarities, variances, real_variances = [], [], []
+        similarities, variances, real_variances, rhythms, real_rhythms = [], [], [], [], []
         for track in self.held_out:
             frames = min(len(track.motion), self.config.evaluation_frames) // hop * hop
             if track.prosody is None or frames < hop:
@@ -285,7 +291,11 @@ class PoseTask:
             residual = self.sample(modules, voice, initial, range(_SEEDS))
             generated = (initial[:, None] + residual).cpu().numpy()
             real = track.motion[:frames].numpy()
+            level = track.prosody[:frames].mean(1)
             real_variances.append(average_variance(real))
+            if frames > self.config.long_frames:
+                real_rhythms.append(rhythm(track.motion[:frames, :3], level))
+                rhythms += [rhythm(torch.from_numpy(row[:, :3]), level) for row in generated]
             for row in generated:
                 variances.append(average_variance(row))
                 similarities.append(structural_similarity(row[:, :3], real[:, :3], ROTATION_RANGE_RAD))
@@ -296,4 +306,9 @@ class PoseTask:
             f"ssim_{letter}": float(np.mean(similarities)),
             f"var_{letter}": float(np.mean(variances)),
             f"var_{letter}_real": float(np.mean(real_variances)),
+            **(
+                {"rhythm": float(np.mean(rhythms)), "rhythm_real": float(np.mean(real_rhythms))}
+                if rhythms
+                else {}
+            ),
         }
