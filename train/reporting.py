@@ -153,10 +153,7 @@ class Reporter:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise OutputUnwritable(
-                f"{self._path} cannot be written: {error}. The last checkpoint beside it is intact: "
-                "make room and give the same command again"
-            ) from error
+            raise self._unwritable(error) from error
         if self._writer is not None:
             for key, value in values.items():
                 self._writer.add_scalar(key, value, place.step)
@@ -169,8 +166,18 @@ class Reporter:
         kept = [line for line in lines if _step_of(line) <= step]
         if len(kept) < len(lines):
             partial = self._path.with_suffix(".partial")
-            partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-            partial.replace(self._path)
+            try:
+                partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+                partial.replace(self._path)
+            except OSError as error:
+                partial.unlink(missing_ok=True)
+                raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OutputUnwritable:
+        return OutputUnwritable(
+            f"{self._path} cannot be written: {error}. The last checkpoint beside it is intact: "
+            "make room and give the same command again"
+        )
 
 
 def _step_of(line: str) -> float:
