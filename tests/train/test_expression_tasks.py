@@ -17,6 +17,7 @@ from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeConfig
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
+from train.data.manifest import ClipRecord, write_manifest
 from train.data.synthetic import synthetic_clips
 from train.data.windows import lip_windows
 from train.motion_space.bfm_model import BfmModel
@@ -36,6 +37,7 @@ from train.recipes.expression_paper import (
     paper_expression_stage2,
 )
 from train.recipes.motion_data import SYNTHETIC
+from train.recipes.targets import check_targets
 from train.tasks.expression_stage1 import ExpressionStage1Task
 from train.tasks.expression_stage2 import ExpressionStage2Task
 from train.tasks.eye_sequences import EyeSequences, EyeSequencesConfig
@@ -51,11 +53,12 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
         _STAGE2,
         {"task.train_stage1": True, "lip_checkpoint": None, "needs": ()},
     ),
-    "table3_without_distillation": (_STAGE1, {"prepared": HDTF}),
+    "table3_without_distillation": (_STAGE1, {"prepared": HDTF, "resynced": False}),
     "table3_without_distillation_stage2": (
         _STAGE2,
         {
             "prepared": HDTF,
+            "resynced": False,
             "lip_checkpoint": Path("runs/table3_without_distillation/checkpoint.safetensors"),
             "needs": ("table3_without_distillation",),
         },
@@ -205,6 +208,25 @@ def test_what_cannot_be_trained_or_exported_is_said_first(tmp_path: Path, lip_ch
     long = dataclasses.replace(two.task, data=EyeSequencesConfig.plain(rows=2, frames=1000))
     with pytest.raises(ValueError, match="lengths_frames"):
         dataclasses.replace(two, task=long, lip_checkpoint=lip_checkpoint).build()
+
+
+def test_targets_of_another_kind_are_refused(tmp_path: Path) -> None:
+    record = ClipRecord(
+        clip="film-1", person="p", split="train", licence="", credit="", frames=400, has_sound=True
+    )
+    write_manifest(
+        tmp_path / "manifest.jsonl", [dataclasses.replace(record, clip="bad", refused="no face"), record]
+    )
+    check_targets(tmp_path, "landmark", None)
+    check_targets(tmp_path, "landmark", False)
+    with pytest.raises(CommandInvalid, match=r"film-1 .* as it was shot"):
+        dataclasses.replace(paper_expression_stage1(), prepared=tmp_path).build()
+    with pytest.raises(CommandInvalid, match="leave bfm unset"):
+        check_targets(tmp_path, "bfm", False)
+    write_manifest(tmp_path / "manifest.jsonl", [dataclasses.replace(record, resynced_by="0" * 64)])
+    check_targets(tmp_path, "landmark", True)
+    with pytest.raises(CommandInvalid, match="is resynchronised"):
+        check_targets(tmp_path, "landmark", False)
 
 
 def test_a_plain_run_is_the_clip_as_it_is(model: LandmarkModel) -> None:

@@ -56,6 +56,7 @@ def paper_expression_stage1() -> ExpressionStage1Recipe:
         ),
         trainer=paper_trainer("paper_expression_stage1", 100_000),
         prepared=HDTF_RESYNCED,
+        resynced=True,
     )
 
 
@@ -71,5 +72,6 @@ def paper_expression_stage2() -> ExpressionStage2Recipe:
         lip=LipConfig.paper(eye_feature=True),
         lip_checkpoint=Path("runs/paper_expression_stage1/checkpoint.safetensors"),
         prepared=HDTF_RESYNCED,
+        resynced=True,
         needs=("paper_expression_stage1",),
     )
