@@ -94,3 +94,23 @@ def test_rendered_clips_equal_those_rendered_on_demand() -> None:
         assert np.array_equal(rendered.descriptors, clip.descriptors)
     with pytest.raises(IndexError):
         rendered.rgb(2)
+
+
+def test_the_open_recipe_learns_from_a_pack_and_goes_on_from_its_weights(
+    tmp_path: Path, prepared: Path, film: FaceClip
+) -> None:
+    portraits = tmp_path / "portraits"
+    portraits.mkdir()
+    shutil.copy(_PORTRAIT, portraits / "sam.jpg")
+    pack = tmp_path / "pack"
+    _pack(pack, f"prepared={prepared}", f"portraits={portraits}", "every=2")
+    settings = [
+        f"faces={pack}", "still.motion.frames=2", "task.network.widths=4,4,4,4", "task.rows=2", "task.readers=1",
+        "task.losses.perceptual=0", "task.losses.parsing=0", "task.losses.adversarial=0.05", "trainer.steps=2",
+        "trainer.device=cpu", "trainer.threads=1", "trainer.tensorboard=false", "compare=false",
+    ]  # fmt: skip
+    weights = tmp_path / "weights"
+    figures = train.run("open_animator", [*settings, f"trainer.out={tmp_path / 'one'}", f"weights={weights}"])
+    assert np.isfinite(figures["discriminator/loss"])
+    again = [*settings, f"trainer.out={tmp_path / 'two'}", f"start={weights}"]
+    assert np.isfinite(train.run("open_animator", again)["animator/flow"])
