@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from basel_face import face_file
@@ -256,6 +257,7 @@ def test_a_long_sequence_hears_itself_embedded_once_or_in_the_batch(model: Landm
 
 
 def _stage2(model: LandmarkModel, **changes: Any) -> ExpressionStage2Task:
+    torch.manual_seed(0)
     recipe = toy_expression_stage2()
     lip = LipNetwork(recipe.lip)
     task = dataclasses.replace(recipe.task, **changes)
@@ -271,6 +273,15 @@ def test_stage_1_is_frozen_in_stage_2_unless_it_is_trained_there(model: Landmark
         moved = [not torch.equal(value, before[key]) for key, value in task._lip.named_parameters()]
         assert all(moved) if trained else not any(moved)
         assert ("lip" in task.modules) == trained
+
+
+def test_stage_1_shows_real_and_predicted_mouths(model: LandmarkModel) -> None:
+    recipe = toy_expression_stage1()
+    reader = recipe.lip_reading.reader(model)
+    task = ExpressionStage1Task(recipe.task, synthetic_clips(model, frames=120), model, reader=reader)
+    mouths = task.pictures(dict(task.modules.eval().items()))["mouths"]
+    assert (mouths.shape, mouths.dtype) == ((2 * 24, 8 * 24, 3), np.uint8)
+    assert mouths[:24].std() > 10
 
 
 def test_shares_of_a_batch_add_up_to_it(model: LandmarkModel) -> None:

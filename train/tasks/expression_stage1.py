@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.motion.expression import LipConfig, LipNetwork
@@ -29,6 +30,7 @@ from train.losses.expression_stage1 import (
 )
 from train.metrics.mouth import mouth_agreement, mouth_opening
 from train.motion_space.expression_model import ExpressionModel
+from train.rendering import MouthReader
 from train.tasks.expression_figures import expression_figures
 from train.tasks.protocol import Draw, Update
 from train.tasks.scales import normalise
@@ -38,6 +40,7 @@ __all__ = ["ExpressionStage1Config", "ExpressionStage1Task"]
 
 _CLOSED = 0.02
 """Inner-lip opening, in face units, at which a mouth begins to look shut."""
+_PICTURED_FRAMES = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +86,13 @@ class ExpressionStage1Task:
         clips: Sequence[ClipFeatures],
         model: ExpressionModel,
         styles_SE: Tensor | None = None,
-        reader: nn.Module | None = None,
+        reader: MouthReader | None = None,
         seed: int = 0,
     ) -> None:
         """``clips`` of both splits; ``styles_SE`` (S,64) are expressions of still portraits (train split).
 
         Args:
-            reader: expressions (R,K,64) to lip reading features (R,K,D), for L_read (Eq. 23).
+            reader: for L_read (Eq. 23).
 
         Raises:
             ValueError: no clip has sound, or L_read has a weight and there is no reader.
@@ -194,6 +197,21 @@ class ExpressionStage1Task:
         seen = normalise(eye).to(device) if self.config.network.eye_feature_size else None
         predicted: Tensor = network(audio_NA, expression0.to(device), seen)
         return predicted.float().cpu()
+
+    @torch.no_grad()
+    def pictures(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
+        """Mouths of the first held-out clip as L_read sees them, every half second: real above, predicted below."""
+        if self._reader is None or not self.held_out:
+            return {}
+        network, clip = modules["lip"], self.held_out[0]
+        assert isinstance(network, LipNetwork)
+        real = torch.from_numpy(clip.expression)
+        predicted = self.predict(network, clip, self.model.eye_feature(real))
+        shown = slice(0, _PICTURED_FRAMES, _PICTURED_FRAMES // 8)
+        rows = torch.stack([real[shown], predicted[shown]]).to(self._reader.renderer.mean.device)
+        grey = (self._reader.renderer(rows)[:, :, 0] * 255).byte().cpu().numpy()
+        sheet = np.concatenate([np.concatenate(list(row), 1) for row in grey])
+        return {"mouths": np.repeat(sheet[..., None], 3, 2)}
 
     @torch.no_grad()
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:

@@ -42,6 +42,7 @@ from train.networks.temporal_discriminators import (
     PatchConfig,
     PatchDiscriminator,
 )
+from train.rendering import MouthReader
 from train.tasks.expression_figures import expression_figures
 from train.tasks.eye_figures import generated_eye_figures, real_eye_figures
 from train.tasks.eye_sequences import EyeSequences, EyeSequencesConfig, EyeTrack
@@ -104,7 +105,7 @@ class ExpressionStage2Task:
         model: ExpressionModel,
         lip: LipNetwork,
         styles_SE: Tensor | None = None,
-        reader: nn.Module | None = None,
+        reader: MouthReader | None = None,
         seed: int = 0,
     ) -> None:
         """``lip`` is stage 1 on normalised eye features; frozen here unless the config trains it.
@@ -140,7 +141,7 @@ class ExpressionStage2Task:
                 judging, config.discriminator_rate, config.discriminator_betas
             )
         self._scale = torch.tensor([config.blink_scale] + [config.brow_scale] * (net.eye_feature_size - 1))
-        embed = lip.encode_audio if config.data.embed_once and not config.train_stage1 else None
+        embed = self._embed if config.data.embed_once and not config.train_stage1 else None
         self._data = EyeSequences(config.data, clips, model, embed, styles_SE)
         self.held_out = self._data.held_out
         self._batch = ""
@@ -329,6 +330,11 @@ class ExpressionStage2Task:
             for seed, (track, voice) in enumerate(zip(heard, voices, strict=True))
         ]
         return figures | expression_figures(self.model, predicted, [track.expression for track in heard])
+
+    def _embed(self, window_NFW: Tensor) -> Tensor:
+        """Mel windows through the frozen stage 1, wherever that is; the result is on the CPU."""
+        device = next(self._lip.parameters()).device
+        return self._lip.encode_audio(window_NFW.to(device)).float().cpu()
 
     def _voice(self, lip: LipNetwork, track: EyeTrack) -> Tensor:
         """Embedded sound (T,A) of a whole clip, on the CPU."""
