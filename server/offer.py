@@ -50,6 +50,9 @@ def check_offer(sdp: str, *, needs_audio: bool = True) -> RTCSessionDescription:
     except Exception as error:  # aiortc's parser raises whatever its parts raise, AssertionError included
         raise _bad("it cannot be read") from error
     _check_media(description.media, needs_audio)
+    mids = {m.rtp.muxId for m in description.media}
+    if any(group.semantic == "BUNDLE" and not mids.issuperset(group.items) for group in description.group):
+        raise _bad("it bundles media sections that are not there")
     return RTCSessionDescription(sdp=text, type="offer")
 
 

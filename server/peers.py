@@ -17,7 +17,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import av
-from aiortc import RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCDataChannel,
+    RTCDtlsTransport,
+    RTCPeerConnection,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import candidate_from_sdp
 
@@ -88,13 +94,12 @@ class Peer:
         try:
             video = self._pc.addTransceiver(self._outlet.video, direction="sendonly")
             prefer_video_codecs(video)
-            hears = self._on_voice is not None
-            audio = self._pc.addTransceiver(self._outlet.audio, direction="sendrecv" if hears else "sendonly")
+            audio = self._add_audio(offer)
             await self._pc.setRemoteDescription(offer)
             for transceiver in self._pc.getTransceivers():
                 if transceiver not in (video, audio):
                     transceiver.direction = "inactive"
-            if hears:
+            if audio is not None and self._on_voice is not None:
                 shorten_jitter_buffer(audio.receiver)
             await self._pc.setLocalDescription()
             if video.currentDirection != "sendonly":
@@ -108,6 +113,13 @@ class Peer:
         self.link = AdaptedSender(video.sender, self._outlet.video, self._clock)
         self._start(self._watch())
         return self._pc.localDescription.sdp
+
+    def _add_audio(self, offer: RTCSessionDescription) -> RTCRtpTransceiver | None:
+        """None where the offer has no audio: aiortc cannot answer with a transceiver that nobody asked for."""
+        if "\nm=audio " not in offer.sdp:
+            return None
+        direction = "sendonly" if self._on_voice is None else "sendrecv"
+        return self._pc.addTransceiver(self._outlet.audio, direction=direction)
 
     def is_remote_ufrag(self, ufrag: str | None) -> bool:
         """Whether candidates with this user fragment belong to the ICE session that runs; None says nothing."""
@@ -151,8 +163,8 @@ class Peer:
     async def _close_by_hand(self) -> None:
         """Release sockets when ``close`` failed half-way."""
         for transceiver in self._pc.getTransceivers():
-            transport = transceiver.receiver.transport
-            for stop in (transport.stop, transport.transport.stop):
+            transport: RTCDtlsTransport | None = transceiver.receiver.transport
+            for stop in () if transport is None else (transport.stop, transport.transport.stop):
                 try:
                     await asyncio.wait_for(stop(), _CLOSE_TIMEOUT_S)
                 except Exception as error:
