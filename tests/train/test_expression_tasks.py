@@ -43,6 +43,7 @@ from train.tasks.expression_stage1 import ExpressionStage1Task
 from train.tasks.expression_stage2 import ExpressionStage2Task
 from train.tasks.eye_sequences import EyeSequences, EyeSequencesConfig
 from train.tasks.protocol import Draw, Task
+from train.tasks.scales import fold_lip
 from train.tasks.speech_runs import SpeechRuns, SpeechRunsConfig
 
 _STAGE1, _STAGE2 = "paper_expression_stage1", "paper_expression_stage2"
@@ -282,6 +283,14 @@ def test_stage_1_shows_real_and_predicted_mouths(model: LandmarkModel) -> None:
     mouths = task.pictures(dict(task.modules.eval().items()))["mouths"]
     assert (mouths.shape, mouths.dtype) == ((2 * 24, 8 * 24, 3), np.uint8)
     assert mouths[:24].std() > 10
+
+
+def test_a_map_without_eye_features_is_exported_as_it_is() -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(toy_expression_stage1().task.network, eye_feature_size=0)
+    network = LipNetwork(config).eval()
+    audio, expression0 = torch.rand(3, 16), torch.randn(3, 64)
+    assert torch.equal(fold_lip(network)(audio, expression0), network(audio, expression0))
 
 
 def test_shares_of_a_batch_add_up_to_it(model: LandmarkModel) -> None:

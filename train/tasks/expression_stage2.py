@@ -169,6 +169,7 @@ class ExpressionStage2Task:
     def updates(self, draw: Draw, step: int) -> Iterator[Update]:
         """Discriminators on prior samples, then the generator on reconstruction and prior samples (Eq. 25)."""
         cfg, weights = self.config, self.config.losses
+        self._lip.train(cfg.train_stage1)
         audio_BTA, expression_BTE = self._inputs(draw)
         with torch.no_grad(), torch.autocast(draw.device.type, enabled=False):
             feature_BTF = normalise(self._placed_model.eye_feature(expression_BTE))
