@@ -22,6 +22,11 @@
     |   `-- CheckpointRefused       a file to import is damaged, unsafe or of another model
     |-- MissingDependency           an optional package is needed; the message has the install line
     |-- BackendUnavailable          the asked device or backend is not on this machine
+    |-- DeviceError                 microphone, speaker or camera
+    |   |-- DeviceNotFound
+    |   |-- DeviceBusy              somebody else holds it
+    |   |-- DeviceUnsuitable        it cannot do the sample rate, size or format that is needed
+    |   `-- DeviceLost              it was there, and gives or takes nothing any more
     |-- NonFiniteLoss               a loss or gradient of a training became NaN or infinite
     |-- CapacityExceeded            no room for another session now
     `-- SessionClosed               the session has ended
@@ -39,6 +44,11 @@ __all__ = [
     "CapacityExceeded",
     "CheckpointRefused",
     "CommandInvalid",
+    "DeviceBusy",
+    "DeviceError",
+    "DeviceLost",
+    "DeviceNotFound",
+    "DeviceUnsuitable",
     "ExpertNotFound",
     "FaceTooSmall",
     "GohdError",
@@ -146,6 +156,26 @@ class MissingDependency(GohdError, ImportError):
 
 class BackendUnavailable(GohdError):
     """The asked device or backend is not on this machine."""
+
+
+class DeviceError(GohdError, OSError):
+    """A microphone, a speaker or a camera cannot be used."""
+
+
+class DeviceNotFound(DeviceError):
+    """No such device; the message names those that are there."""
+
+
+class DeviceBusy(DeviceError):
+    """Another program holds the device."""
+
+
+class DeviceUnsuitable(DeviceError):
+    """The device cannot do the sample rate, size or format that is needed."""
+
+
+class DeviceLost(DeviceError):
+    """The device was there, and gives or takes nothing any more."""
 
 
 class NonFiniteLoss(GohdError, ArithmeticError):
