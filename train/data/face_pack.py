@@ -60,7 +60,7 @@ class FacePackConfig:
     out: Path
     prepared: Path | None = None
     portraits: tuple[Path, ...] = ()
-    every: int = 3
+    every: int = 4
     quality: int = 88
     most_mib: float = 45.0
 
