@@ -43,11 +43,10 @@ def find_cuts(thumbnails: NDArray[np.uint8]) -> list[int]:
 
 
 def _comes_back(frames: NDArray[np.float32], t: int, change: float) -> bool:
-    later = frames[t + 1 : t + 3]
-    before = frames[max(0, t - 2) : t]
+    later, before = frames[t + 1 : t + 3], frames[max(0, t - 3) : t - 1]
     if not len(later):
         return False
     # Either flank of a flash: the picture after it, or before it, is the one on the other side.
     ahead = min(float(np.abs(frame - frames[t - 1]).mean()) for frame in later)
-    behind = min((float(np.abs(frame - frames[t]).mean()) for frame in before[:-1]), default=np.inf)
+    behind = min((float(np.abs(frame - frames[t]).mean()) for frame in before), default=np.inf)
     return min(ahead, behind) < _BACK_SHARE * change

@@ -30,6 +30,7 @@ def synthetic_clips(
             np.float32
         )
         sway = 0.1 * np.sin(2 * np.pi * (0.2 + 0.1 * np.arange(6)) * time_s[:, None] + person)
+        wander = 0.15 * np.sin(2 * np.pi * (0.3 + 0.2 * np.arange(2)) * time_s[:, None] + 2 * person)
         with torch.no_grad():
             eye_feature = model.eye_feature(torch.from_numpy(expression)).numpy()
         clips.append(
@@ -39,7 +40,7 @@ def synthetic_clips(
                 split="held_out" if person == people - 1 else "train",
                 expression=expression,
                 pose=sway.astype(np.float32),
-                gaze=np.zeros((frames, 2), np.float32),
+                gaze=wander.astype(np.float32),
                 eye_feature=eye_feature,
                 heard=np.ones(frames, bool),
                 variants=(MelVariant(mel, 1.0),),

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -136,8 +137,7 @@ def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
 
 
 def _one_thread() -> None:
-    import cv2
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    """Libraries that came with the function compute in one thread: the processes are the parallelism."""
+    for name in ("torch", "cv2"):
+        if (module := sys.modules.get(name)) is not None:
+            (module.set_num_threads if name == "torch" else module.setNumThreads)(1)
