@@ -241,7 +241,16 @@ def test_a_perfect_animator_gets_perfect_figures(clips: list[FaceClip]) -> None:
     def render(asked: Sequence[EvaluationPair]) -> np.ndarray:
         return np.stack([pair.clip.rgb(pair.target) for pair in asked])
 
-    figures = animator_figures(render, pairs, 256, _experts())
+    experts = dataclasses.replace(
+        _experts(),
+        landmarks=lambda rgb, place: place,
+        identity=lambda rgb, found: np.array([rgb.mean(), 1.0]),
+    )
+    figures = animator_figures(render, pairs, 256, experts)
+    assert figures["landmark_error"] == 0
+    assert figures["identity"] == pytest.approx(1, abs=1e-3)
+    assert figures["gaze_spearman"] == 0  # what does not move follows nothing
+    assert figures["gaze_head_deg"] == pytest.approx(0, abs=1e-3)
     assert figures["psnr_db"] == float("inf")
     assert figures["ssim"] == pytest.approx(1)
     assert figures["perceptual"] == pytest.approx(0, abs=1e-6)

@@ -53,6 +53,7 @@ class AnimatorRecipe(TrainingRecipe):
         faces: folder of `prepare` with pictures or of `prepare_faces`; "synthetic" makes up a few clips.
         experts: folder of the paper's frozen networks; None takes the open substitutes.
         start: weights folder to begin with; None begins at random.
+        identity: also measure whether the person stays the same, by dlib's face recognition (an optional package).
         compare: also write the geometric animator's figures on the same pairs into the exported record.
         select: whether `animator` in the exported config names what was trained.
         still_share: share of the rows that are still portraits moved by the geometric animator, of those that the
@@ -65,6 +66,7 @@ class AnimatorRecipe(TrainingRecipe):
     faces: Path = PREPARED
     experts: Path | None = None
     start: Path | None = None
+    identity: bool = False
     compare: bool = False
     select: bool = True
     still_share: float = 0.0
@@ -78,13 +80,21 @@ class AnimatorRecipe(TrainingRecipe):
         task = AnimatorTask(
             self.task,
             clips,
-            animator_experts(self.experts, self.task.losses),
+            self._experts(),
             mirror_sign_E=_mirror_sign() if self.task.augmentation.moves else None,
             seed=self.trainer.seed,
         )
         if self.start is not None:
             task.start_from(load_start(self.start, self.task.network))
         return Experiment(task, partial(self._export, task, [c for _, group in clips for c in group]))
+
+    def _experts(self) -> AnimatorExperts:
+        experts = animator_experts(self.experts, self.task.losses)
+        if self.identity:
+            from train.experts import FaceIdentity
+
+            experts = dataclasses.replace(experts, identity=FaceIdentity())
+        return experts
 
     def _groups(self) -> list[tuple[float, Sequence[FaceClip]]]:
         if self.faces == SYNTHETIC:

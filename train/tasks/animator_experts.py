@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["AnimatorExperts", "FaceExpert", "LandmarkExpert"]
+__all__ = ["AnimatorExperts", "FaceExpert", "IdentityExpert", "LandmarkExpert"]
 
 LandmarkExpert = Callable[[Tensor, Tensor], Tensor]
 FaceExpert = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
@@ -16,6 +18,8 @@ FaceExpert = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 The pictures of a pair come with the landmarks of the real one, so that both are cut alike.
 """
+
+IdentityExpert = Callable[[NDArray[np.uint8], NDArray[np.floating]], NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,7 @@ class AnimatorExperts:
             "parsing", scores (B, K, H, W) of K classes. One call, so that experts can share work.
         terms: the names that ``face`` returns.
         landmarks: landmarks (B, 478, 3) px of a picture, for evaluation.
+        identity: embedding (D,) of the face in a picture uint8 (H, W, 3) with landmarks (478, 3) px, for evaluation.
         networks: all modules among and within the above, to be moved with the training.
     """
 
@@ -35,6 +40,7 @@ class AnimatorExperts:
     face: FaceExpert | None = None
     terms: tuple[str, ...] = ()
     landmarks: LandmarkExpert | None = None
+    identity: IdentityExpert | None = None
     networks: tuple[nn.Module, ...] = ()
 
     @property

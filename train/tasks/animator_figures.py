@@ -20,8 +20,14 @@ from engine.motion.coefficients import GAZE
 from engine.motion.landmark_table import IRIS_CENTRES, RIGID
 from engine.motion.pose import align_similarity, matrix_to_rotation_vector
 from train.data.face_clips import FACE_SIZE, FaceClip
-from train.metrics import landmark_error, peak_signal_to_noise_db, perceptual_distance, picture_similarity
-from train.tasks.animator_experts import AnimatorExperts
+from train.metrics import (
+    identity_similarity,
+    landmark_error,
+    peak_signal_to_noise_db,
+    perceptual_distance,
+    picture_similarity,
+)
+from train.tasks.animator_experts import AnimatorExperts, IdentityExpert
 from train.tasks.face_pairs import descriptor_window, shrunk_picture
 
 __all__ = [
@@ -92,8 +98,8 @@ def animator_figures(
 
     Returns:
         psnr_db, ssim, and unmoved_psnr_db, unmoved_ssim: those of the source shown as it is. With experts also
-        landmark_error (over the inter-ocular distance, both faces measured alike), perceptual, and the gaze
-        figures of `_gaze_figures`.
+        landmark_error (over the inter-ocular distance, both faces measured alike), perceptual, identity (cosine
+        between source and generated picture), and the gaze figures of `_gaze_figures`.
     """
     batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
     generated = [picture for batch in batches for picture in render(batch)]
@@ -117,11 +123,28 @@ def animator_figures(
         figures["perceptual"] = float(torch.cat(distances).mean())
     if experts.landmarks is not None:
         real = np.stack([pair.clip.landmarks_px[pair.target] for pair in pairs]) * (size / FACE_SIZE)
-        figures["landmark_error"] = landmark_error(
-            _landmarks(experts, generated, real), _landmarks(experts, target, real)
-        )
+        found = _landmarks(experts, generated, real)
+        figures["landmark_error"] = landmark_error(found, _landmarks(experts, target, real))
+        if experts.identity is not None:
+            figures["identity"] = _identity(experts.identity, pairs, generated, found, size)
         figures |= _gaze_figures(render, pairs, size, experts)
     return figures
+
+
+def _identity(
+    embed: IdentityExpert,
+    pairs: Sequence[EvaluationPair],
+    generated: Sequence[ImageArray],
+    landmarks_px: NDArray[np.floating],
+    size: int,
+) -> float:
+    """Mean cosine between the identity of the source and of the generated picture."""
+    cosines = []
+    for pair, picture, points in zip(pairs, generated, landmarks_px, strict=True):
+        source = shrunk_picture(pair.clip.rgb(pair.source), size)
+        own = embed(source, pair.clip.landmarks_px[pair.source] * (size / FACE_SIZE))
+        cosines.append(identity_similarity(own, embed(picture, points)[None]))
+    return float(np.mean(cosines))
 
 
 def _gaze_figures(
