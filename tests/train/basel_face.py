@@ -10,17 +10,17 @@ import pytest
 __all__ = ["face_file"]
 
 
-def face_file(path: Path, **changes: object) -> Path:
+def face_file(path: Path, *, slit: bool = True, **changes: object) -> Path:
     """A flat made-up face in the layout of BFM_model_front.mat: a grid with a slit for a mouth, y up."""
     scipy_io = pytest.importorskip("scipy.io")
     side = 21
     x, y = np.meshgrid(np.linspace(-1, 1, side), np.linspace(1, -1, side))
     vertices = np.stack([x.ravel(), y.ravel(), 0.2 * np.cos(2 * x.ravel())], 1)
     mouth_row, columns = 13, np.arange(7, 14)
-    slit = mouth_row * side + columns
+    rim = mouth_row * side + columns
     lower = np.arange(len(columns) - 2) + len(vertices)
-    vertices = np.concatenate([vertices, vertices[slit[1:-1]]])
-    below = dict(zip(slit[1:-1].tolist(), lower.tolist(), strict=True))
+    vertices = np.concatenate([vertices, vertices[rim[1:-1]]])
+    below = dict(zip(rim[1:-1].tolist(), lower.tolist(), strict=True)) if slit else {}
     triangles = []
     for row in range(side - 1):
         for column in range(side - 1):
@@ -32,7 +32,8 @@ def face_file(path: Path, **changes: object) -> Path:
     keypoints[[36, 45]] = 6 * side + 4, 6 * side + 16
     keypoints[[37, 38, 43, 44]] = 5 * side + np.array([5, 6, 14, 15])
     keypoints[[41, 40, 47, 46]] = 7 * side + np.array([5, 6, 14, 15])
-    keypoints[60:65] = slit[[0, 2, 3, 4, 6]]
+    keypoints[[48, 54]] = rim[[0, -1]]
+    keypoints[60:65] = rim[[0, 2, 3, 4, 6]]
     keypoints[65:68] = lower[[3, 2, 1]]
     basis = np.zeros((64, len(vertices), 3))
     basis[0, lower, 1] = -0.1

@@ -28,7 +28,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _OUTER_CORNERS_68 = (36, 45)
-_INNER_LIPS_68 = range(60, 68)
+_MOUTH_CORNERS_68 = [48, 54]
+_INNER_LIPS_68 = slice(60, 68)
 _SIGNS = np.array([1.0, -1.0, -1.0])
 """Its y runs up and its z towards the camera; ours run down and away."""
 
@@ -110,18 +111,16 @@ class BfmModel(nn.Module):
         raise ValueError("expressions of the bfm space cannot be mirrored: set task.mirror_share=0")
 
     def mouth_mesh(self, extent: float = MOUTH_EXTENT) -> MouthMesh:
-        """The mouth region, for `train.rendering.MouthRenderer`.
+        """The mouth region, for `train.rendering.MouthRenderer`; a surface closed between the lips stays closed."""
+        corners = self.keypoints[_MOUTH_CORNERS_68]
+        rims = self._lip_rims()
+        return surface_mouth_mesh(self.mean, self.basis, self.triangles, self.albedo, corners, rims, extent)
 
-        Raises:
-            CheckpointRefused: the surface has no opening between the lips.
-        """
-        return surface_mouth_mesh(
-            self.mean, self.basis, self.triangles, self.albedo, self._lip_rims(), extent
-        )
-
-    def _lip_rims(self) -> tuple[IntArray, IntArray]:
-        """Upper and lower rim of the mouth's opening, image left to right, sharing both ends."""
-        loop = _boundary_loop(self.triangles, self.mean, self.mean[self.keypoints[list(_INNER_LIPS_68)]])
+    def _lip_rims(self) -> tuple[IntArray, IntArray] | None:
+        """Upper and lower rim of the mouth's opening, image left to right, sharing both ends; None without one."""
+        loop = _boundary_loop(self.triangles, self.mean, self.mean[self.keypoints[_INNER_LIPS_68]])
+        if loop is None:
+            return None
         left, right = int(np.argmin(self.mean[loop, 0])), int(np.argmax(self.mean[loop, 0]))
         turned = np.roll(loop, -left)
         turn = (right - left) % len(loop)
@@ -140,8 +139,8 @@ def _part(parts: dict[str, Any], name: str) -> FloatArray:
     return np.asarray(parts[name], np.float64)
 
 
-def _boundary_loop(triangles: IntArray, mean: FloatArray, inner_lips: FloatArray) -> IntArray:
-    """The hole of the surface whose middle is nearest to that of the inner lips, as a ring of vertices."""
+def _boundary_loop(triangles: IntArray, mean: FloatArray, inner_lips: FloatArray) -> IntArray | None:
+    """The hole of the surface at the inner lips, as a ring of vertices; None if there is none."""
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     _, first, count = np.unique(np.sort(edges, 1), axis=0, return_index=True, return_counts=True)
     following = {int(a): int(b) for a, b in edges[first[count == 1]]}
@@ -156,7 +155,6 @@ def _boundary_loop(triangles: IntArray, mean: FloatArray, inner_lips: FloatArray
             loops.append(loop)
     middle = inner_lips.mean(0)
     reach = np.ptp(inner_lips[:, 0])
-    near = [loop for loop in loops if np.ptp(mean[loop, 0]) < 2 * reach]
-    if not near:
-        raise CheckpointRefused("the face model's surface has no opening between the lips")
-    return np.array(min(near, key=lambda loop: float(np.linalg.norm(mean[loop].mean(0) - middle))))
+    away = {i: float(np.linalg.norm(mean[loop].mean(0) - middle)) for i, loop in enumerate(loops)}
+    near = [i for i in away if away[i] < reach / 2 and np.ptp(mean[loops[i], 0]) < 2 * reach]
+    return np.array(loops[min(near, key=away.__getitem__)]) if near else None

@@ -11,6 +11,7 @@ Shape suffixes: V vertices, F triangles, K points of the middle line, 64 express
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ IntArray = npt.NDArray[np.int64]
 MOUTH_EXTENT = 1.12 * 88 / 96
 """Face units a side of a lip reading crop, as `train.experts.places.mouth_places` cuts them from pictures."""
 
+_MOUTH_CORNERS = (61, 291)
 _MARGIN = 0.25
 _SKIN, _LIPS = 0.85, 0.5
 
@@ -66,6 +68,7 @@ def landmark_mouth_mesh(model: LandmarkModel, extent: float = MOUTH_EXTENT) -> M
         model.expression_basis.double().numpy(),
         whole,
         albedo,
+        np.array(_MOUTH_CORNERS),
         (MOUTH_UPPER, MOUTH_LOWER),
         extent,
     )
@@ -76,54 +79,64 @@ def surface_mouth_mesh(
     basis: FloatArray,
     triangles: IntArray,
     albedo: FloatArray,
-    rims: tuple[IntArray, IntArray],
+    corners: IntArray,
+    rims: tuple[IntArray, IntArray] | None,
     extent: float = MOUTH_EXTENT,
 ) -> MouthMesh:
     """The mouth region of any face surface.
 
     Args:
         mean (V,3), basis (64,V,3), triangles (F,3), albedo (V,): of the whole surface.
-        rims: vertices of the upper and the lower inner lip, image left to right, sharing both ends.
+        corners: (2,), the corners of the mouth; the middle of the picture lies between them.
+        rims: vertices of the upper and the lower inner lip, image left to right, sharing both ends; None for a
+            surface that is closed there.
     """
-    upper, lower = rims
-    ends = mean[[upper[0], upper[-1]], :2]
-    centre = ends.mean(0)
+    centre = mean[corners, :2].mean(0)
     reach = extent / 2 + _MARGIN
     near = (np.abs(mean[:, :2] - centre) <= reach).all(1)
     kept = triangles[near[triangles].all(1)]
-    used = np.unique(np.concatenate([kept.ravel(), upper, lower]))
+    used = np.unique(np.concatenate([kept.ravel(), *(rims or ())]))
     number = np.full(len(mean), -1)
     number[used] = np.arange(len(used))
-    mean, basis, albedo = mean[used], basis[:, used], albedo[used]
-    upper, lower = number[upper], number[lower]
+    skin = MouthMesh(
+        mean=mean[used],
+        basis=basis[:, used],
+        skin_triangles=number[kept],
+        sheet_triangles=np.zeros((0, 3), np.int64),
+        albedo=albedo[used],
+        gap_mean=np.zeros(0),
+        gap_basis=np.zeros((len(basis), 0)),
+        centre=centre,
+    )
+    return skin if rims is None else _with_sheet(skin, number[rims[0]], number[rims[1]])
 
+
+def _with_sheet(skin: MouthMesh, upper: IntArray, lower: IntArray) -> MouthMesh:
+    """The mesh with its opening closed."""
     # Over each inner point of the upper rim: the two points of the lower rim around it, and the share of the second.
-    x = mean[upper[1:-1], 0]
-    after = np.clip(np.searchsorted(mean[lower, 0], x), 1, len(lower) - 1)
-    left, right = mean[lower[after - 1], 0], mean[lower[after], 0]
-    share = np.clip((x - left) / np.maximum(right - left, 1e-9), 0, 1)
+    x = skin.mean[upper[1:-1], 0]
+    after = np.clip(np.searchsorted(skin.mean[lower, 0], x), 1, len(lower) - 1)
+    left, right = skin.mean[lower[after - 1], 0], skin.mean[lower[after], 0]
+    part = np.clip((x - left) / np.maximum(right - left, 1e-9), 0, 1)[:, None]
 
     def across(values: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Values (...,V,3) on the upper rim and, at the same x, on the lower."""
-        part = share[:, None]
         below = values[..., lower[after - 1], :] * (1 - part) + values[..., lower[after], :] * part
         return values[..., upper[1:-1], :], below
 
-    above_mean, below_mean = across(mean)
-    above_basis, below_basis = across(basis)
-    middle = np.concatenate([upper[:1], len(mean) + np.arange(len(x)), upper[-1:]])
-    mean = np.concatenate([mean, (above_mean + below_mean) / 2])
-    basis = np.concatenate([basis, (above_basis + below_basis) / 2], 1)
+    above_mean, below_mean = across(skin.mean)
+    above_basis, below_basis = across(skin.basis)
+    middle = np.concatenate([upper[:1], len(skin.mean) + np.arange(len(x)), upper[-1:]])
+    mean = np.concatenate([skin.mean, (above_mean + below_mean) / 2])
     sheet = [*_strip(upper, middle, mean[:, 0]), *_strip(middle, lower, mean[:, 0])]
-    return MouthMesh(
+    return dataclasses.replace(
+        skin,
         mean=mean,
-        basis=basis,
-        skin_triangles=number[kept],
+        basis=np.concatenate([skin.basis, (above_basis + below_basis) / 2], 1),
         sheet_triangles=np.array(sheet),
-        albedo=np.concatenate([albedo, np.full(len(x), albedo[upper].mean())]),
+        albedo=np.concatenate([skin.albedo, np.full(len(x), skin.albedo[upper].mean())]),
         gap_mean=(below_mean - above_mean)[..., 1],
         gap_basis=(below_basis - above_basis)[..., 1],
-        centre=centre,
     )
 
 
