@@ -137,7 +137,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
             "mpc001/Lipreading_using_Temporal_Convolutional_Networks, a ResNet-18 video model"
         ),
         licence="trained on LRW, which the BBC licenses for non-commercial research",
-        needed_by="paper_expression_stage1 and table5_* except table5_without_read (Eq. 23)",
+        needed_by="paper_expression_* and the rows of Tables 3, 5 and 6 but table5_without_read (Eq. 23)",
         rules=(
             (_FRONTEND + r"(frontend3D\..+)", r"\1"),
             (_FRONTEND + r"(trunk\.layer.+)", r"\1"),
