@@ -20,7 +20,9 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -222,21 +224,28 @@ def _run(config: ResyncConfig, room: Path) -> None:
         *("--face", "face.mp4", "--audio", "voice.wav", "--outfile", "result.mp4"),
     )
     try:
-        ended = subprocess.run(
+        # A session of its own, so that what it starts (ffmpeg) can be ended with it.
+        program = subprocess.Popen(
             command,
             cwd=room,
-            capture_output=True,
-            timeout=config.timeout_s,
-            check=False,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        raise InputError(f"Wav2Lip did not finish within {config.timeout_s:g} s") from None
     except OSError as error:
         raise InputError(f"'{config.python}' cannot be run: {error.strerror or error}") from error
-    if ended.returncode != 0:
-        said = ended.stderr.decode(errors="replace").strip()[-_SAID_CHARACTERS:]
-        raise InputError(f"Wav2Lip ended with code {ended.returncode}: {said}")
+    with program:
+        try:
+            _, complaint = program.communicate(timeout=config.timeout_s)
+        except BaseException as error:
+            os.killpg(program.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise InputError(f"Wav2Lip did not finish within {config.timeout_s:g} s") from None
+            raise
+    if program.returncode != 0:
+        said = complaint.decode(errors="replace").strip()[-_SAID_CHARACTERS:]
+        raise InputError(f"Wav2Lip ended with code {program.returncode}: {said}")
 
 
 def _check_result(path: Path, frames: int) -> None:

@@ -16,6 +16,8 @@ from rich.progress import Progress, track
 
 __all__ = ["WorkerDied", "default_workers", "run_tasks"]
 
+_PATIENCE_S = 5.0
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -91,7 +93,10 @@ class _Pool(Generic[Task, Result]):
             process.terminate()
             pipe.close()
         for process, _ in self._workers:
-            process.join()
+            process.join(_PATIENCE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
 
     def _give(
         self, pipe: Connection, tasks: Sequence[Task], waiting: list[int], working: dict[Connection, int]
@@ -124,6 +129,8 @@ def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """A worker's life: tasks in, (result, None) or (None, error) out, until the pipe closes."""
     # Ctrl-C goes to the whole group; the parent decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ended as by an error, so that temporary folders and programs that a task has started go with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     _one_thread()
     with contextlib.suppress(EOFError, OSError):
         while True:
