@@ -55,11 +55,6 @@ def test_intensity_out_of_range_is_refused(engine: Engine, avatar: Avatar, inten
         engine.animator.render(avatar.prepared, np.zeros((1, 72), np.float32), intensity=intensity)
 
 
-def test_weights_without_a_gaze_network_say_so(engine: Engine, avatar: Avatar) -> None:
-    with pytest.raises(CommandInvalid, match="gaze"):
-        engine.open_session(avatar, generate_gaze=True)
-
-
 def test_intensity_can_change_while_speaking(engine: Engine, avatar: Avatar, voice: Wave) -> None:
     session = engine.open_session(avatar, seed=3)
     speech = _speech(voice)

@@ -142,7 +142,7 @@ def open_pose() -> PoseRecipe:
     return PoseRecipe(
         task=PoseTaskConfig(
             network=DenoiserConfig.lite(prior_window=32),
-            sampling=PoseWindowConfig(window=32, voice_gain=0.2, voice_level=-1.7),
+            sampling=PoseWindowConfig(window=32, voice_gain=0.1, voice_level=-1.7),
             learning_rate=3e-3,
             hop_share=0.7,
         ),
