@@ -29,11 +29,11 @@ from rich.table import Table
 from engine import Engine, load_engine
 from engine.assets import VOICE
 from engine.errors import GohdError
-from engine.finish import FOUND_SCORE, VisibleLabel, Watermark, WatermarkDetector
+from engine.finish import FOUND_SCORE, SMALLEST_SIDE_PX, VisibleLabel, Watermark, WatermarkDetector
 from engine.media import read_audio, read_video
-from engine.portrait import load_image
+from engine.portrait import CROP_SIZE, load_image
 
-TAG = 0xABCDEF
+TAG = 0xABCD
 FRAMES = 200
 CASES = (
     ("as made", "", 0, 1.0),
@@ -54,7 +54,7 @@ Rgb = NDArray[np.uint8]
 
 def speaking(engine: Engine, portrait: Path) -> list[Rgb]:
     """Frames of the session, labelled but not marked."""
-    animator, label = engine.animator, VisibleLabel(*engine.frame_size)
+    animator, label = engine.animator, VisibleLabel(CROP_SIZE, CROP_SIZE)
     avatar = engine.enroll(portrait)
     session = engine.open_session(avatar)
     frames: list[Rgb] = []
@@ -129,11 +129,16 @@ def main() -> None:
             for rgb in through(marked, codec, rate, scale):
                 detector.push(rgb)
             reading = detector.read()
-            bits[name].append(1 - (reading.payload ^ mark.payload).bit_count() / 32)
+            bits[name].append(1 - (reading.payload ^ mark.payload).bit_count() / 24)
             scores[name].append(reading.score)
 
     false_scores = []
-    frames = (rgb for folder in arguments.unmarked for rgb in ordinary(folder) if min(rgb.shape[:2]) >= 64)
+    frames = (
+        rgb
+        for folder in arguments.unmarked
+        for rgb in ordinary(folder)
+        if min(rgb.shape[:2]) >= SMALLEST_SIDE_PX
+    )
     for rgb in islice(frames, arguments.most):
         detector = WatermarkDetector()
         detector.push(rgb)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.finish import PasteBack
 from engine.motion.coefficients import Coefficients
 from engine.motion.mixer import MouthRest
 from engine.portrait import FaceCrop
@@ -25,6 +26,7 @@ class Avatar:
         rest: how this mouth rests.
         eye_feature: (21,) float32, blink ratio and brow displacements of the picture.
         prepared: what the animator keeps of the portrait.
+        paste_back: puts animated heads back into the whole portrait.
     """
 
     crop: FaceCrop
@@ -32,3 +34,4 @@ class Avatar:
     rest: MouthRest
     eye_feature: npt.NDArray[np.float32]
     prepared: Any
+    paste_back: PasteBack

@@ -14,8 +14,8 @@ from engine.animator.interface import load_animator
 from engine.avatar import Avatar
 from engine.checkpoint import WeightsFolder
 from engine.drive import Drive
-from engine.errors import BackendUnavailable, NoFaceFound, VideoUnreadable
-from engine.finish import Finish, Marking
+from engine.errors import BackendUnavailable, CommandInvalid, NoFaceFound, VideoUnreadable
+from engine.finish import Finish, Marking, PasteBack
 from engine.motion.coefficients import Coefficients
 from engine.motion.driver import MotionNetworks
 from engine.motion.landmark_model import LandmarkModel
@@ -65,7 +65,8 @@ class Engine:
         self.space = load_space(folder)
         self.networks = MotionNetworks.load(folder, device)
         self.animator = load_animator(folder, self.model, device)
-        self.finish = Finish(CROP_SIZE, CROP_SIZE, marking)
+        self._marking = marking
+        self._finish = Finish(CROP_SIZE, CROP_SIZE, marking)
         self.landmarker = FaceLandmarker()
 
     @property
@@ -73,10 +74,17 @@ class Engine:
         """The landmark model; in the bfm space it measures eye features only."""
         return self.space.model
 
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Height and width of the frames in pixels."""
-        return CROP_SIZE, CROP_SIZE
+    def finish(self, avatar: Avatar, frame: str) -> Finish:
+        """The last stage for frames of ``avatar``: "crop" is the head alone, "full" the whole portrait.
+
+        Raises:
+            CommandInvalid: ``frame`` is neither.
+        """
+        if frame == "crop":
+            return self._finish
+        if frame == "full":
+            return Finish(CROP_SIZE, CROP_SIZE, self._marking, avatar.paste_back)
+        raise CommandInvalid(f"frame must be 'crop' or 'full', not {frame!r}")
 
     def enroll(
         self, image: Path | str | bytes | npt.NDArray[np.uint8], coefficients: Coefficients | None = None
@@ -101,6 +109,7 @@ class Engine:
             rest=self.space.rest(coefficients),
             eye_feature=self.space.eye_feature(crop.landmarks_px, coefficients),
             prepared=self.animator.prepare(crop, coefficients),
+            paste_back=PasteBack(rgb, crop),
         )
 
     def open_session(
@@ -111,6 +120,7 @@ class Engine:
         drive: Drive | None = None,
         generate_gaze: bool = False,
         intensity: float = 1.0,
+        frame: str = "crop",
         probe: Probe | None = None,
     ) -> Session:
         """Start a voice on an avatar.
@@ -121,10 +131,11 @@ class Engine:
             generate_gaze: let the gaze wander as the weights' gaze network says, while none is commanded.
             intensity: lambda of section 4.3: how far to go from the still, frontal, neutral face (0) to the
                 whole motion (1).
+            frame: "crop" gives the 256x256 head, "full" the whole portrait with the head moving in it.
             probe: called with the name of each stage as it ends (for benchmarks).
 
         Raises:
-            CommandInvalid: the intensity is out of range, or these weights generate no gaze.
+            CommandInvalid: the intensity or ``frame`` is out of range, or these weights generate no gaze.
         """
         return Session(
             self,
@@ -133,6 +144,7 @@ class Engine:
             drive=drive,
             generate_gaze=generate_gaze,
             intensity=intensity,
+            frame=frame,
             probe=probe,
         )
 

@@ -49,7 +49,7 @@ class Frame:
     """One finished picture.
 
     Attributes:
-        rgb: uint8 (256, 256, 3), labelled and marked.
+        rgb: uint8 (256, 256, 3), or the size of the whole portrait; labelled and marked.
         index: number of the frame in the session; pts_samples: its time at 16 kHz (640 x index).
         descriptor: (72,) float32, the motion that it shows.
         speaking: whether the voice gate was open.
@@ -76,11 +76,13 @@ class Session:
         drive: Drive | None = None,
         generate_gaze: bool = False,
         intensity: float = 1.0,
+        frame: str = "crop",
         probe: Probe | None = None,
     ) -> None:
         self._engine = engine
         self._avatar = avatar
         self._probe = probe or _no_probe
+        self._finish = engine.finish(avatar, frame)
         self.set_intensity(intensity)
         networks, animator = engine.networks, engine.animator
         self._driver = MotionDriver(
@@ -106,7 +108,7 @@ class Session:
     @property
     def frame_size(self) -> tuple[int, int]:
         """Height and width of the frames in pixels."""
-        return self._engine.frame_size
+        return self._finish.frame_size
 
     @property
     def generation(self) -> int:
@@ -221,7 +223,7 @@ class Session:
         descriptor = window[self._engine.animator.past_frames]
         rgb = self._engine.animator.render(self._avatar.prepared, window, intensity=self._intensity)
         self._probe("animator")
-        rgb = self._engine.finish.apply(rgb)
+        rgb = self._finish.apply(rgb)
         self._probe("finish")
         self._next += 1
         return Frame(rgb, index, index * SAMPLES_PER_FRAME, descriptor, speaking, self._generation)

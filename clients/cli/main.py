@@ -25,7 +25,7 @@ app = typer.Typer(
 weights_app = typer.Typer(no_args_is_help=True, help="List, verify, import and check weights folders.")
 app.add_typer(weights_app, name="weights")
 
-Tag = Annotated[int, typer.Option(min=0, max=2**24 - 1, help="Number that the invisible watermark carries.")]
+Tag = Annotated[int, typer.Option(min=0, max=2**16 - 1, help="Number that the invisible watermark carries.")]
 KeyFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="File with a secret: only who has it can find the watermark. Without it, anybody can."),

@@ -48,6 +48,7 @@ class RenderRequest:
         gaze: (pitch, yaw) in radians; generate_gaze: let it wander as the weights' gaze network says.
         drive: what ``drive_video`` replaces.
         intensity: lambda of section 4.3, 0 (one still neutral face) to 1 (the whole motion).
+        frame: "crop" (the head, 256x256) or "full" (the whole portrait).
         marking: what the invisible watermark says, and to whom.
     """
 
@@ -60,6 +61,7 @@ class RenderRequest:
     drive_video: Path | None = None
     drive: tuple[str, ...] = _DRIVABLE
     intensity: float = 1.0
+    frame: str = "crop"
     marking: Marking = field(default_factory=Marking)
     weights: str = "default"
 
@@ -108,6 +110,7 @@ def render_film(request: RenderRequest) -> bool:
         drive=drive,
         generate_gaze=request.generate_gaze,
         intensity=request.intensity,
+        frame=request.frame,
     )
     if request.gaze is not None:
         session.set_gaze(*request.gaze)

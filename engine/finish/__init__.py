@@ -2,6 +2,7 @@
 
 from engine.finish.finish import Finish, Marking
 from engine.finish.label import VisibleLabel
+from engine.finish.paste_back import PasteBack
 from engine.finish.spread_spectrum import PUBLIC_KEY, SMALLEST_SIDE_PX
 from engine.finish.watermark import FOUND_SCORE, Watermark, WatermarkDetector, WatermarkReading
 
@@ -11,6 +12,7 @@ __all__ = [
     "SMALLEST_SIDE_PX",
     "Finish",
     "Marking",
+    "PasteBack",
     "VisibleLabel",
     "Watermark",
     "WatermarkDetector",

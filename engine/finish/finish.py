@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from engine.errors import CommandInvalid
 from engine.finish.label import VisibleLabel
+from engine.finish.paste_back import PasteBack
 from engine.finish.spread_spectrum import PUBLIC_KEY
 from engine.finish.watermark import Watermark
 
@@ -20,7 +21,7 @@ class Marking:
     """What the invisible mark says, and to whom.
 
     Attributes:
-        tag: 24 bits of the operator's choice, for example which installation a film came from.
+        tag: 16 bits of the operator's choice, for example which installation a film came from.
         key: who knows it can find the mark; with the public key anybody can.
     """
 
@@ -29,13 +30,19 @@ class Marking:
 
 
 class Finish:
-    """Label and mark for frames of one size.
+    """Label and mark for frames of one size, pasted back into the whole portrait first if that is asked for.
 
     Raises:
-        CommandInvalid: the tag does not fit its 24 bits.
+        CommandInvalid: the tag does not fit its 16 bits.
     """
 
-    def __init__(self, height_px: int, width_px: int, marking: Marking) -> None:
+    def __init__(
+        self, height_px: int, width_px: int, marking: Marking, paste_back: PasteBack | None = None
+    ) -> None:
+        if paste_back is not None:
+            height_px, width_px = paste_back.size
+        self.frame_size = (height_px, width_px)
+        self._paste_back = paste_back
         self._label = VisibleLabel(height_px, width_px)
         try:
             self._mark = Watermark(height_px, width_px, marking.tag, marking.key)
@@ -43,5 +50,7 @@ class Finish:
             raise CommandInvalid(str(error)) from error
 
     def apply(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The finished frame, uint8 of the same size; the input is not changed."""
+        """The finished frame, uint8 (*frame_size, 3), of the animator's picture, which is not changed."""
+        if self._paste_back is not None:
+            rgb = self._paste_back.apply(rgb)
         return self._mark.apply(self._label.apply(rgb))

@@ -3,12 +3,13 @@
     brightness -> minus its local mean -> divided by its local contrast -> cosine transform, a band of it -> slots
 
 Dividing by the contrast does two things: in it every region counts alike, so that a busy background does not drown the
-mark, and a pattern added to it comes out strong where the picture is busy and faint where the eye would see it. The
-cosines are laid over the frame's width and height, not over pixels, so that a resized film keeps its mark. The pattern
-is spread-spectrum (Cox et al. 1997): each frequency of the band belongs to one slot, a slot is one bit, and a key says
-which, and with which sign.
+mark, and a pattern added to it comes out strong where the picture is busy and faint where the eye would see it.
+Contrast is a typical value of its surroundings, not their mean, and the least of them, or an edge would carry the
+pattern into the smooth wall behind it. The cosines are laid over width and height, not over pixels, so that a resized
+film keeps its mark. The pattern is spread-spectrum (Cox et al. 1997): each frequency of the band belongs to one slot, a
+slot is one bit, and a key says which, and with which sign.
 
-Shape suffixes: H, W pixels; K cosines a direction; N frequencies of the band; S slots.
+Shape suffixes: H, W pixels of the working size; K cosines a direction; N frequencies of the band; S slots.
 """
 
 from __future__ import annotations
@@ -25,24 +26,25 @@ __all__ = ["PUBLIC_KEY", "SMALLEST_SIDE_PX", "SYNC_SLOTS", "SpreadSpectrum", "Su
 PUBLIC_KEY = b"gohd-live"
 """The key unless an operator sets one: anybody can find its mark, which is the point of it."""
 
-SMALLEST_SIDE_PX = 64
+SMALLEST_SIDE_PX = 112
 
-SYNC_SLOTS = 24
-PAYLOAD_SLOTS = 32
-_LOWEST, _HIGHEST = 10, 60
+SYNC_SLOTS = 32
+PAYLOAD_SLOTS = 24
+_WORKING_SIDE_PX = 256
+_LOWEST, _HIGHEST = 16, 100
 """Half-waves over the frame. Half size leaves 128, and codecs at low rates drop the highest first."""
 
-_DETECTION_SLOPE = 0.75
-_LIMIT = 2.0
-_MEAN_SHARE, _CONTRAST_SHARE = 12, 16
-_CONTRAST_FLOOR, _CONTRAST_CEILING = 2.0, 20.0
-_LUMA_CLIP = 40.0
+_LIMIT = 1.2
+_MEAN_SHARE, _FINE_SHARE, _CONTRAST_SHARE = 12, 40, 24
+_CONTRAST_FLOOR = 0.7
 
 FloatArray = npt.NDArray[np.float32]
 
 
 class Surface:
     """The evened-out brightness of frames of one size, and its cosine band.
+
+    Larger frames are made smaller first, to (H, W): the band is far below what that loses.
 
     Args:
         height_px, width_px: at least SMALLEST_SIDE_PX each.
@@ -51,20 +53,37 @@ class Surface:
     def __init__(self, height_px: int, width_px: int) -> None:
         if min(height_px, width_px) < SMALLEST_SIDE_PX:
             raise ValueError(f"frames of {width_px} x {height_px} pixels are too small for a mark")
+        self._full_size = (width_px, height_px)
+        scale = min(1.0, _WORKING_SIDE_PX / min(height_px, width_px))
+        height_px, width_px = round(scale * height_px), round(scale * width_px)
+        self._size = (width_px, height_px)
         self._rows_KH, self._columns_KW = _cosines(height_px), _cosines(width_px)
         self._unit = np.float32(np.sqrt(height_px * width_px))
         self._mean_window = _window(height_px, width_px, _MEAN_SHARE)
+        self._fine_window = _window(height_px, width_px, _FINE_SHARE)
         self._contrast_window = _window(height_px, width_px, _CONTRAST_SHARE)
+        self._kernel = np.ones(self._contrast_window[::-1], np.uint8)
 
     def analyse(self, rgb: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
-        """Band (N,) of a frame uint8 (H, W, 3), and the local contrast (H, W) that it was divided by."""
-        luma_HW = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        """Band (N,) of a frame uint8 (height, width, 3), and the local contrast (H, W) that it was divided by."""
+        luma_HW = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        if self._size != self._full_size:
+            luma_HW = cv2.resize(luma_HW, self._size, interpolation=cv2.INTER_AREA)
+        luma_HW = luma_HW.astype(np.float32)
         detail_HW = luma_HW - cv2.blur(luma_HW, self._mean_window)
-        power_HW = cv2.blur(np.minimum(detail_HW * detail_HW, _LUMA_CLIP**2), self._contrast_window)
-        contrast_HW = np.minimum(cv2.sqrt(power_HW), _CONTRAST_CEILING) + _CONTRAST_FLOOR
+        fine_HW = np.abs(luma_HW - cv2.blur(luma_HW, self._fine_window)) + _CONTRAST_FLOOR
+        typical_HW = cv2.exp(cv2.blur(cv2.log(fine_HW), self._contrast_window))
+        contrast_HW = cv2.blur(cv2.erode(typical_HW, self._kernel), self._contrast_window)
         even_HW = torch.from_numpy(detail_HW / contrast_HW)
         spectrum_KK: FloatArray = (self._rows_KH @ even_HW @ self._columns_KW.T).numpy()
         return spectrum_KK.ravel()[_BAND] / self._unit, contrast_HW
+
+    def enlarged(self, pattern_HW: FloatArray) -> FloatArray:
+        """A pattern at the frame's own size."""
+        if self._size == self._full_size:
+            return pattern_HW
+        full: FloatArray = cv2.resize(pattern_HW, self._full_size, interpolation=cv2.INTER_LINEAR)
+        return full
 
     def synthesise(self, band_N: FloatArray) -> FloatArray:
         """Pattern (H, W) whose band is ``band_N``."""
@@ -90,7 +109,7 @@ class SpreadSpectrum:
         self._order_N, self._starts_S = order, starts[:-1]
         self._counts_S = np.diff(starts)
         coins = np.frombuffer(stream, np.uint8, count, 8 * count) & 1
-        self._weight_N = (_FREQUENCY**_DETECTION_SLOPE).astype(np.float32)
+        self._weight_N = _FREQUENCY
         self._signed_N = np.where(coins, self._weight_N, -self._weight_N).astype(np.float32)
         self._sign_N = np.where(coins, 1, -1).astype(np.float32)
         sync = np.frombuffer(stream, np.uint8, SYNC_SLOTS, 9 * count) & 1
@@ -133,7 +152,7 @@ class SpreadSpectrum:
         return change_N
 
     def _limited(self, band_N: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Weighted band through a smooth limiter at twice its median size, and the limiter's slope."""
+        """Weighted band through a smooth limiter at 1.2 times its median size, and the limiter's slope."""
         weighted_N = band_N * self._weight_N
         limit = max(_LIMIT * float(np.median(np.abs(weighted_N))), 1e-12)
         bounded_N = np.tanh(weighted_N / limit)

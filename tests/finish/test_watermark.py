@@ -12,7 +12,7 @@ import pytest
 
 from engine.finish import FOUND_SCORE, Watermark, WatermarkDetector, WatermarkReading
 
-TAG = 0xABCDEF
+TAG = 0xABCD
 ASSETS = Path(__file__).parents[2] / "engine" / "assets"
 
 
@@ -109,7 +109,7 @@ def test_mark_survives_codecs_and_half_size(
 def test_films_of_other_shapes_keep_their_mark() -> None:
     wide = [cv2.resize(rgb, (640, 360)) for rgb in moving_portrait(10)]
     mark = Watermark(360, 640, 7)
-    assert read([cv2.resize(mark.apply(rgb), (480, 270)) for rgb in wide]).tag == 7
+    assert read([cv2.resize(mark.apply(rgb), (426, 240)) for rgb in wide]).tag == 7
 
 
 def test_unmarked_pictures_are_not_called_marked() -> None:
@@ -137,8 +137,8 @@ def test_flat_frames_and_wrong_input() -> None:
     assert mark.apply(np.zeros((256, 256, 3), np.uint8)).shape == (256, 256, 3)
     with pytest.raises(ValueError, match="expected uint8"):
         mark.apply(np.zeros((128, 128, 3), np.uint8))
-    with pytest.raises(ValueError, match="24 bits"):
-        Watermark(256, 256, tag=1 << 24)
+    with pytest.raises(ValueError, match="16 bits"):
+        Watermark(256, 256, tag=1 << 16)
     with pytest.raises(ValueError, match="too small"):
         Watermark(32, 256)
     assert WatermarkDetector().read() == WatermarkReading(False, 0.0, 0, None, 0)
