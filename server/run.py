@@ -15,7 +15,7 @@ from server.app import AvatarServer
 from server.config import ServerConfig
 from server.engine_host import EngineLike
 
-__all__ = ["serve"]
+__all__ = ["engine_loader", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def serve(
         OSError: the port cannot be opened.
         GohdError: the engine cannot be loaded (weights, backend, portrait).
     """
-    asyncio.run(_serve(config, on_listening, on_ready, load or _engine_loader(config)))
+    asyncio.run(_serve(config, on_listening, on_ready, load or engine_loader(config)))
 
 
 async def _serve(
@@ -92,7 +92,9 @@ async def _serve(
         await runner.cleanup()
 
 
-def _engine_loader(config: ServerConfig) -> Callable[[], EngineLike]:
+def engine_loader(config: ServerConfig) -> Callable[[], EngineLike]:
+    """What loads the engine as ``config`` says, on the thread that calls it."""
+
     def load() -> EngineLike:
         import cv2
         import torch

@@ -63,6 +63,7 @@ class MediaTimeline:
         self._leaving: dict[int, Block | None] = {}
         self._next_leaving: int | None = None
         self._silence: Samples = np.zeros(BLOCK_SAMPLES, np.int16)
+        self._forgiven_until = 0
         self._wanted_shift = 0
         self._wanted_for_blocks = 0
         self._worst_slack_s = float("inf")
@@ -137,6 +138,8 @@ class MediaTimeline:
     def note_frame_ready(self, media_sample: int, now_s: float) -> float:
         """Learn how long before its departure a frame was ready; returns that slack (late: negative)."""
         slack_s = self.departure_s(media_sample) - now_s
+        if media_sample < self._forgiven_until:
+            return max(0.0, slack_s)
         self._worst_slack_s = min(self._worst_slack_s, slack_s)
         self._frames_in_window += 1
         if self._frames_in_window >= _WINDOW_FRAMES or slack_s < 0:
@@ -153,7 +156,9 @@ class MediaTimeline:
         self.generation += 1
         self._inbox.clear()
         self._sounds.clear()
-        first = self.outgoing_index(now_s) + 1 - self.delay_blocks
+        first = self.outgoing_index(now_s) - self.delay_blocks
+        # These frames are asked for in the last moment: that they come late says nothing about the others.
+        self._forgiven_until = (first + self.delay_blocks) * BLOCK_SAMPLES
         return [
             Block(index=index, samples=self._silence, generation=self.generation, voiced=False)
             for index in range(max(0, first), self._next_index)

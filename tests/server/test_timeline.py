@@ -109,7 +109,7 @@ def test_interrupt_makes_everything_before_it_silent() -> None:
     refill = timeline.interrupt(now_s)
     assert timeline.generation == 1
     assert len(inbox) == 0
-    assert [block.index for block in refill] == list(range(14, 20))
+    assert [block.index for block in refill] == list(range(13, 20))
     assert all(block.generation == 1 and not block.samples.any() for block in refill)
     assert all(timeline.outgoing_sound(index) is None for index in range(21, 28))
     inbox.push(LOUD)
@@ -117,6 +117,17 @@ def test_interrupt_makes_everything_before_it_silent() -> None:
     block = timeline.outgoing_sound(20 + 8)
     assert block is not None
     assert block.generation == 1
+
+
+def test_frames_asked_for_in_the_last_moment_do_not_lengthen_the_delay() -> None:
+    timeline, _ = _timeline(delay_blocks=8)
+    now_s = 100.0 + 20.5 * BLOCK_S
+    timeline.advance(now_s)
+    first, *_ = timeline.interrupt(now_s)
+    assert 0 <= timeline.departure_s(first.index * BLOCK_SAMPLES) - now_s <= BLOCK_S
+    assert timeline.note_frame_ready(first.index * BLOCK_SAMPLES, now_s + 0.05) == 0
+    timeline.outgoing_sound(25)
+    assert timeline.delay_blocks == 8
 
 
 def test_a_machine_that_slept_does_not_catch_up_for_ever() -> None:
