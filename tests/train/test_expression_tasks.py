@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from train.recipes.expression_paper import (
 )
 from train.recipes.motion_data import SYNTHETIC
 from train.recipes.targets import check_targets
+from train.tasks.expression_figures import expression_figures
 from train.tasks.expression_stage1 import ExpressionStage1Task
 from train.tasks.expression_stage2 import ExpressionStage2Task
 from train.tasks.eye_sequences import EyeSequences, EyeSequencesConfig
@@ -293,6 +295,21 @@ def test_a_map_without_eye_features_is_exported_as_it_is() -> None:
     assert torch.equal(fold_lip(network)(audio, expression0), network(audio, expression0))
 
 
+def test_figures_of_known_expressions(model: LandmarkModel) -> None:
+    real = [torch.randn(50, 64, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    same = expression_figures(model, real, real)
+    assert same["mld"] == 0
+    assert same["ssim_e"] == pytest.approx(1)
+    assert same["var_e"] == same["real/var_e"] > 0
+    still = expression_figures(model, [e[:1].expand_as(e) for e in real], real)
+    assert still["var_e"] == pytest.approx(0, abs=1e-9)
+    assert still["ssim_e"] < 0.99
+    points = [(model.landmarks_68(e)[..., 48:68, :2] * 89.6).numpy() for e in real]
+    expected = np.mean([np.linalg.norm(p - p[:1], axis=-1).mean() for p in points])
+    assert still["mld"] == pytest.approx(expected, rel=1e-5)
+    assert expression_figures(model, [], []) == {}
+
+
 def test_shares_of_a_batch_add_up_to_it(model: LandmarkModel) -> None:
     losses = dataclasses.replace(toy_expression_stage2().task.losses, distribution=0.0)
     whole = [u.loss.detach() for u in _stage2(model, losses=losses).updates(Draw.of(3, 0), 0)]
@@ -313,3 +330,13 @@ def test_stage_1_trains_in_the_space_of_a_basel_face(tmp_path: Path, model: Land
     losses = _steps(task, 1)
     assert losses["lip"] > 0
     assert losses["lip/reading"] > 0
+
+
+def test_networks_trained_together_are_exported_together(tmp_path: Path, lip_checkpoint: Path) -> None:
+    row = _toy(RECIPES["table3_without_stage1"](), lip_checkpoint)
+    trainer = dataclasses.replace(row.trainer, out=tmp_path / "run", steps=1, tensorboard=False, threads=1)
+    dataclasses.replace(row, trainer=trainer, weights=tmp_path / "weights").run()
+    config = json.loads((tmp_path / "weights" / "config.json").read_text())
+    assert {"lip", "eye", "stream"} <= config.keys()
+    assert config["stream"]["lip_lookahead_ms"] == 133
+    assert {"lip.safetensors", "eye.safetensors"} <= {p.name for p in (tmp_path / "weights").iterdir()}

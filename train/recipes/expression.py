@@ -213,9 +213,13 @@ class ExpressionStage2Recipe(ExpressionRecipe):
 
     def _export(self, clips: Sequence[ClipFeatures], result: TrainingResult, folder: Path) -> None:
         record = training_record(result, clips)
-        for name, config in (("eye", self.task.network), ("lip", self.lip)):
-            if name in result.averaged:
-                export_network(folder, name, result.averaged[name], sections={name: config}, training=record)
+        parts: dict[str, dict[str, object]] = {"eye": {"eye": self.task.network}}
+        if self.task.train_stage1:
+            data = self.task.data
+            stream = StreamConfig(lip_lookahead_ms=data.lookahead_ms, lip_window_columns=data.columns)
+            parts["lip"] = {"lip": self.lip, "stream": stream}
+        for name, sections in parts.items():
+            export_network(folder, name, result.averaged[name], sections=sections, training=record)
 
 
 @recipe
