@@ -117,7 +117,7 @@ class AvatarServer:
         return web.json_response(encode_answer(answer))
 
     async def _portrait(self, request: web.Request) -> web.Response:
-        self._portrait_rate.check(request.remote or "", self.lobby.clock.now_s())
+        self._portrait_rate.check(self._guard.address(request), self.lobby.clock.now_s())
         upload = await read_upload(request, self.config.max_portrait_bytes)
         if not upload.consent:
             raise Refusal(

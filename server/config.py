@@ -30,7 +30,8 @@ class ServerConfig:
     ``portrait`` is the demo face; None is the bundled one. ``token`` opens the server to whoever knows it,
     ``jwt_secret`` to whoever brings a JSON Web Token signed with it for ``jwt_audience``. ``allowed_hosts`` are
     further names, each ``name`` or ``name:port``, under which a browser may reach the server (a proxy's, for
-    instance); ``allowed_origins`` are other sites, each as ``https://name``, whose pages may use it.
+    instance); ``allowed_origins`` are other sites, each as ``https://name``, whose pages may use it. Requests from
+    ``trusted_proxies`` (addresses) count for the client that the proxy names in ``X-Forwarded-For``.
     ``consent_log`` is a file to which consents are appended. ``stun_urls`` and ``turn_urls`` are empty by default:
     nothing outside the machine is asked for anything; ``turn_secret`` is what a TURN server shares with this one, and
     with ``relay_only`` media go through it alone. ``max_sessions`` bounds what the start-up measurement allows; None
@@ -47,6 +48,7 @@ class ServerConfig:
     insecure: bool = False
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     consent_log: Path | None = None
     portrait: Path | None = None
     weights: str = "default"

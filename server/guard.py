@@ -21,7 +21,7 @@ from engine.errors import (
 from server.auth import Doorkeeper, bearer_token
 from server.clock import Clock
 from server.config import ServerConfig
-from server.limits import AddressLimits, allowed_hosts, check_host, check_origin
+from server.limits import AddressLimits, allowed_hosts, check_host, check_origin, client_address
 from server.metrics import Metrics
 from server.protocol import Refusal, encode_error
 
@@ -98,10 +98,15 @@ class Guard:
         self._metrics.answered("" if resource is None else resource.canonical, response.status)
         return response
 
+    def address(self, request: web.Request) -> str:
+        """Whom limits count this request for."""
+        forwarded_for = request.headers.get("X-Forwarded-For")
+        return client_address(request.remote, forwarded_for, self._config.trusted_proxies)
+
     def _admit(self, request: web.Request) -> None:
         if request.method in _READING and request.path not in _GUARDED_READING:
             return
-        address, now_s = request.remote or "", self._clock.now_s()
+        address, now_s = self.address(request), self._clock.now_s()
         if request.path != "/metrics":
             self._acts.check(address, now_s)
         try:

@@ -43,6 +43,7 @@ _SUBPROTOCOL = "gohd"
 _START_TIMEOUT_S = 10.0
 _HEARTBEAT_S = 20.0
 _MAX_WAITING_EVENTS = 64
+_MAX_SOCKETS = 128
 _AGAIN = ("busy", "draining", "not_ready")
 
 
@@ -51,8 +52,18 @@ class IngestEndpoint:
 
     def __init__(self, lobby: Lobby) -> None:
         self._lobby = lobby
+        self._open = 0
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
+        if self._open >= _MAX_SOCKETS:
+            raise Refusal("busy", "Too many connections are open here.", retry_after_s=5)
+        self._open += 1
+        try:
+            return await self._converse(request)
+        finally:
+            self._open -= 1
+
+    async def _converse(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(
             protocols=(_SUBPROTOCOL,), max_msg_size=2 * MAX_SOUND_BYTES, heartbeat=_HEARTBEAT_S
         )

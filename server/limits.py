@@ -16,7 +16,15 @@ import ifaddr
 from server.config import ServerConfig, is_loopback
 from server.protocol import Refusal
 
-__all__ = ["AddressLimits", "RateLimit", "allowed_hosts", "check_content_type", "check_host", "check_origin"]
+__all__ = [
+    "AddressLimits",
+    "RateLimit",
+    "allowed_hosts",
+    "check_content_type",
+    "check_host",
+    "check_origin",
+    "client_address",
+]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_ADDRESSES = 4096
@@ -69,6 +77,16 @@ def check_content_type(header: str | None, allowed: Iterable[str]) -> str:
     if media_type not in allowed:
         raise Refusal("unsupported_media_type", f"The content type must be {' or '.join(allowed)}.")
     return media_type
+
+
+def client_address(remote: str | None, forwarded_for: str | None, proxies: tuple[str, ...]) -> str:
+    """Who sent a request: the peer, or the one that a trusted proxy says it acts for.
+
+    The last entry of the header is the one that the proxy itself has written; those before it are hearsay.
+    """
+    if remote in proxies and forwarded_for:
+        return forwarded_for.rpartition(",")[2].strip()
+    return remote or ""
 
 
 class RateLimit:

@@ -13,6 +13,7 @@ from server.limits import (
     check_content_type,
     check_host,
     check_origin,
+    client_address,
 )
 from server.protocol import Refusal
 
@@ -99,6 +100,15 @@ def test_addresses_without_number_need_no_memory_without_end() -> None:
     for number in range(10_000):
         limits.check(f"host-{number}", 0.0)
     assert len(limits._buckets) <= 4096
+
+
+def test_only_trusted_proxies_name_their_client() -> None:
+    proxies = ("127.0.0.1",)
+    assert client_address("127.0.0.1", "203.0.113.9, 198.51.100.7", proxies) == "198.51.100.7"
+    assert client_address("127.0.0.1", None, proxies) == "127.0.0.1"
+    assert client_address("192.0.2.1", "198.51.100.7", proxies) == "192.0.2.1"
+    assert client_address("127.0.0.1", "198.51.100.7", ()) == "127.0.0.1"
+    assert client_address(None, None, proxies) == ""
 
 
 def test_other_sites_need_to_be_named_exactly() -> None:

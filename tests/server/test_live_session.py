@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import os
+import socket as socketlib
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import av
@@ -16,6 +20,7 @@ from aiortc import RTCPeerConnection
 from fake_engine import FakeEngine
 from serving_helper import Served, ServeFactory, VoiceTrack, until
 
+from server.live_session import LiveSession
 from server.tracks import AvatarAudioTrack, AvatarVideoTrack
 
 RATE_HZ = 48_000
@@ -137,19 +142,31 @@ async def test_a_peer_that_never_connects_is_given_up(serve_fake: ServeFactory) 
 
 
 async def test_cycles_leave_nothing_behind(served: Served) -> None:
-    async def cycle() -> None:
+    """Page, player and socket; benchmarks/live_server.py does a hundred of them and looks at memory, too."""
+
+    async def page() -> None:
         caller = await served.caller().connect()
         await until(lambda: caller.frames)
         async with served.http.delete(f"{served.url}/sessions/{caller.session_id}") as response:
             assert response.status == 204
         await caller.hang_up()
 
-    await cycle()
-    await asyncio.sleep(0.3)
+    async def socket() -> None:
+        async with served.http.ws_connect(f"{served.url}/ws") as client:
+            await client.send_str('{"type":"start","rate":16000}')
+            session_id = json.loads(await client.receive_str())["session_id"]
+            caller = await served.caller().connect(session=session_id)
+            await until(lambda: caller.frames)
+        await caller.hang_up()
+
+    await page()
+    await socket()
+    await asyncio.sleep(0.5)
     before = _census()
-    for _ in range(10):
-        await cycle()
-    await asyncio.sleep(0.3)
+    for _ in range(5):
+        await page()
+        await socket()
+    await asyncio.sleep(0.5)
     served.callers.clear()
     assert len(served.server.sessions) == 0
     after = _census()
@@ -157,11 +174,23 @@ async def test_cycles_leave_nothing_behind(served: Served) -> None:
     assert all(session.closed for session in served.engine.sessions)
 
 
-def _census() -> tuple[int, int, int]:
+def _census() -> tuple[int, int, int, int, int]:
+    """Tasks, threads of sessions and codecs, peers, sessions, sockets."""
     gc.collect()
     engines = [t for t in threading.enumerate() if t.name.startswith(("engine-", "audio-", "video-"))]
-    peers = [o for o in gc.get_objects() if type(o) is RTCPeerConnection and o.connectionState != "closed"]
-    return len(asyncio.all_tasks()), len(engines), len(peers)
+    objects = gc.get_objects()
+    peers = [o for o in objects if type(o) is RTCPeerConnection and o.connectionState != "closed"]
+    sessions = [o for o in objects if type(o) is LiveSession]
+    datagrams = [fd for fd in Path("/proc/self/fd").iterdir() if _is_datagram(int(fd.name))]
+    return len(asyncio.all_tasks()), len(engines), len(peers), len(sessions), len(datagrams)
+
+
+def _is_datagram(descriptor: int) -> bool:
+    try:
+        with socketlib.socket(fileno=os.dup(descriptor)) as found:
+            return found.type == socketlib.SOCK_DGRAM
+    except OSError:
+        return False
 
 
 async def test_interrupt_silences_at_once(served: Served) -> None:
