@@ -74,7 +74,7 @@ def test_manifest_says_whose_each_clip_is_and_what_it_was(prepared: tuple[Path, 
         "anna-one",
         "anna",
         "train",
-        "one.mp4",
+        "anna/one.mp4",
         32,
     )
     assert (one.has_sound, bob.has_sound) == (True, False)
@@ -118,6 +118,8 @@ def test_second_run_keeps_what_is_finished_and_remakes_what_changed(films: Path,
     records = prepare(_config(films, tmp_path))
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert prepare(_config(films, tmp_path)) == records
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == made
+    prepare(_config(films, tmp_path, pictures=False))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == made
     prepare(_config(films, tmp_path, variants=0))
     changed = {p.parent.name for p, time in made.items() if p.stat().st_mtime_ns != time}
@@ -265,8 +267,9 @@ def test_weights_that_cannot_measure_fail_before_the_work(films: Path, tmp_path:
     for changes in ({"space": "bfm"}, {"source": "tv"}, {"workers": -1}, {"held_out_share": 2.0}):
         with pytest.raises(CommandInvalid):
             _config(films, tmp_path, **changes)
-    with pytest.raises(InputError, match="no folder"):
-        prepare(_config(films / "gone", tmp_path))
+    for gone in (_config(films / "gone", tmp_path), _config(films, tmp_path, portraits=films / "gone")):
+        with pytest.raises(InputError, match="no folder"):
+            prepare(gone)
 
 
 def test_stills_are_rendered_once_each(portrait_path: Path, tmp_path: Path) -> None:

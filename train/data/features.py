@@ -76,23 +76,15 @@ class FeatureTask:
             self.variants,
             self.stretch,
             self.seed,
-            self.pictures,
         )
         return hashlib.sha256(repr((*parts, str(self.weights))).encode()).hexdigest()[:32]
 
     def finished(self, scan_key: str) -> str | None:
         """Why the finished clip has no pictures (empty: it has, or none were asked for); None if it is not finished."""
-        try:
-            with safe_open(self.shard, "numpy") as file:
-                header = file.metadata() or {}
-        except (OSError, SafetensorError):
-            return None
-        without: str = header.get("without_pictures", "")
-        if header.get("key") != self.key(scan_key) or (
-            self.pictures and not without and not self.faces.is_file()
-        ):
-            return None
-        return without
+        key, header = self.key(scan_key), _header(self.shard)
+        without = header.get("without_pictures", "") if self.pictures else ""
+        pictured = not self.pictures or without or _header(self.faces).get("key") == key
+        return without if header.get("key") == key and pictured else None
 
 
 def write_features(task: FeatureTask) -> tuple[str, str]:
@@ -113,6 +105,8 @@ def write_features(task: FeatureTask) -> tuple[str, str]:
     descriptors = motion.descriptors
     header = {"key": task.key(scan.key)}
     without_pictures = ""
+    # Pictures of an earlier state must not outlive it.
+    task.faces.unlink(missing_ok=True)
     try:
         sound = read_sound(clip.path, clip.start_s, clip.end_s) if scan.has_sound else None
         if task.pictures or task.weights is not None:
@@ -142,6 +136,14 @@ def write_features(task: FeatureTask) -> tuple[str, str]:
     # The shard is last: a clip with a shard is a finished clip.
     save_clip(task.shard, features, {**header, "without_pictures": without_pictures})
     return "", without_pictures
+
+
+def _header(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, "numpy") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
 
 
 def _heard(

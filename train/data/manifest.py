@@ -27,7 +27,7 @@ class ClipRecord:
         offset_frames: by how many frames the sound was late against the picture, before it was corrected.
         offset_score: correlation of predicted and real mouth opening at that offset.
         refused: empty, or the reason why the clip is left out.
-        film: file name of the film; start_s: where in it the clip begins.
+        film: path of the film within the data set; start_s: where in it the clip begins.
         rate_hz, variable: mean frame rate of the film before it was held to 25, and whether it changes.
         space: motion space of the numbers, "landmark" or "bfm".
         resynced_by: sha256 of the Wav2Lip checkpoint that made the film's mouth; empty for a film as it was shot.

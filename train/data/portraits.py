@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from engine.errors import PortraitError
+from engine.errors import InputError, PortraitError
 from engine.motion.landmark_model import LandmarkModel
+from train.data.files import make_folder, save_tensors
 
 __all__ = ["load_styles", "portrait_held_out", "prepare_portraits"]
 
@@ -30,7 +31,12 @@ def prepare_portraits(folder: Path, out: Path, model: LandmarkModel) -> int:
     """Fit every portrait of the training side; writes ``out/styles.safetensors``. Returns how many.
 
     Landmarks are kept in ``out/tracks/portraits.safetensors`` between runs.
+
+    Raises:
+        InputError: no folder, or no face of the training side in it. OutputUnwritable: the disk is full or forbidden.
     """
+    if not folder.is_dir():
+        raise InputError(f"'{folder}' is no folder of portraits")
     cache = out / "tracks" / "portraits.safetensors"
     landmarks = load_file(cache) if cache.is_file() else {}
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
@@ -44,11 +50,13 @@ def prepare_portraits(folder: Path, out: Path, model: LandmarkModel) -> int:
                 landmarks[path.stem] = landmarker.detect(load_image(path)).astype(np.float32)
             except PortraitError as error:
                 _log.warning("portrait %s left out: %s", path.stem, error)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        save_file(landmarks, cache)
+        make_folder(cache.parent)
+        save_tensors(cache, landmarks)
     names = [path.stem for path in paths if path.stem in landmarks and not portrait_held_out(path.stem)]
+    if not names:
+        raise InputError(f"no face of the training side in the portraits of '{folder}'")
     expressions = [model.fit(landmarks[name]).expression for name in names]
-    save_file({"expression": np.stack(expressions).astype(np.float32)}, out / "styles.safetensors")
+    save_tensors(out / "styles.safetensors", {"expression": np.stack(expressions).astype(np.float32)})
     return len(expressions)
 
 

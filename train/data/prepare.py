@@ -222,14 +222,14 @@ def _described(
             offsets.get(task.clip.clip, Offset(0, 0.0)),
             reasons[task.clip.clip],
             without.get(task.clip.clip, ""),
-            config.space,
+            config,
         )
         for task in tasks
     ]
 
 
 def _record(
-    clip: SourceClip, scan: Scan, offset: Offset, reason: str, without_pictures: str, space: str
+    clip: SourceClip, scan: Scan, offset: Offset, reason: str, without_pictures: str, config: PrepareConfig
 ) -> ClipRecord:
     return ClipRecord(
         clip=clip.clip,
@@ -242,11 +242,11 @@ def _record(
         offset_frames=offset.frames,
         offset_score=round(offset.score, 3),
         refused=reason,
-        film=clip.path.name,
+        film=clip.path.relative_to(config.data).as_posix(),
         start_s=clip.start_s,
         rate_hz=scan.rate_hz,
         variable=scan.variable,
-        space=space,
+        space=config.space,
         resynced_by=clip.resynced_by,
         without_pictures=without_pictures,
     )

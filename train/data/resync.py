@@ -38,7 +38,7 @@ from engine.errors import ExpertNotFound, InputError, MissingDependency
 from engine.media import Mp4Writer
 from engine.portrait import crop_face
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from train.data.clips import CLIP_SUFFIXES, film_facts, read_frames, read_sound, shift_samples
+from train.data.clips import film_facts, read_frames, read_sound, shift_samples
 from train.data.files import make_folder, save_text
 from train.data.manifest import ClipRecord, read_manifest
 from train.data.scan import read_landmarks
@@ -118,7 +118,6 @@ def resync(config: ResyncConfig) -> list[ResyncRecord]:
     sha256 = _sha256(config.checkpoint)
     make_folder(config.out)
     records = [r for r in read_manifest(config.prepared / "manifest.jsonl") if r.has_sound and not r.refused]
-    films = {p.name: p for p in sorted(config.data.rglob("*")) if p.suffix.lower() in CLIP_SUFFIXES}
     done = {record.clip: record for record in read_resync_list(config.out)}
     tasks = []
     for record in records:
@@ -127,10 +126,11 @@ def resync(config: ResyncConfig) -> list[ResyncRecord]:
             finished = (config.out / f"{record.clip}.mp4").is_file()
             if finished or (before.refused and not config.retry_refused):
                 continue
-        if record.film not in films:
-            done[record.clip] = _described(record, sha256, f"{record.film} is not in {config.data}")
+        film = config.data / record.film
+        if film.is_file():
+            tasks.append(_Task(config=config, record=record, film=film))
         else:
-            tasks.append(_Task(config=config, record=record, film=films[record.film]))
+            done[record.clip] = _described(record, sha256, f"{record.film} is not in {config.data}")
     for index, result in run_tasks(
         _resync_clip, tasks, workers=config.workers, description="resynchronising"
     ):

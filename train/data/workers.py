@@ -46,7 +46,9 @@ def run_tasks(
     Raises:
         Whatever ``function`` raises; the other processes are ended then, as they are when the caller stops iterating.
     """
-    if workers == 0 or len(tasks) == 0:
+    if len(tasks) == 0:
+        return
+    if workers == 0:
         for index, task in enumerate(track(tasks, description=description)):
             yield index, function(task)
         return
