@@ -255,7 +255,8 @@ def open_expression_stage1() -> ExpressionStage1Recipe:
         trainer=TrainerConfig(out=Path("runs/open_expression_stage1"), steps=800, threads=1),
         audio_checkpoint=Path("runs/open_phones/checkpoint.safetensors"),
         even_mouths=1.0,
-        mouth_gain=1.25,
+        mouth_gain=1.4,
+        mouth_pivot=0.1,
         needs=("open_phones",),
     )
 
@@ -285,7 +286,7 @@ def open_expression_stage2() -> ExpressionStage2Recipe:
             blink_scale=0.25,
             brow_scale=2.0,
         ),
-        trainer=TrainerConfig(out=Path("runs/open_expression_stage2"), steps=2000, ema_decay=0.99, threads=1),
+        trainer=TrainerConfig(out=Path("runs/open_expression_stage2"), steps=1400, ema_decay=0.99, threads=1),
         needs=("open_expression_stage1",),
     )
 
