@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 _SUBSETS = ("RD", "WDA", "WRA")
 _LISTS = ("video_url", "annotion_time", "crop_wh", "resolution")
 _CREDIT = "Zhang, Li, Ding, Fan (2021), Flow-guided One-shot Talking Face Generation (HDTF)"
-_LICENCE = "annotations CC-BY-4.0; the films remain their owners' (YouTube)"
+_LICENCE = "see the HDTF project; the films remain their owners' (YouTube)"
 _LAYOUT = """HDTF is expected as
   {data}/HDTF_dataset/{{RD,WDA,WRA}}_{{video_url,annotion_time,crop_wh,resolution}}.txt   the published lists
   {data}/videos/Radio11.mp4, ...   the films, by their names in the lists or on YouTube"""

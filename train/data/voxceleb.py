@@ -31,7 +31,7 @@ __all__ = ["Utterance", "VoxCeleb", "read_utterance"]
 _log = logging.getLogger(__name__)
 
 _CREDIT = "Nagrani, Chung, Zisserman (2017), VoxCeleb; Chung, Nagrani, Zisserman (2018), VoxCeleb2"
-_LICENCE = "annotations CC-BY-4.0; the films remain their owners' (YouTube)"
+_LICENCE = "see the VoxCeleb project; the films remain their owners' (YouTube)"
 _LAYOUT = """VoxCeleb is expected as
   {data}/txt/id10001/1zcIwhmdeo4/00001.txt   the published annotation of each utterance
   {data}/videos/1zcIwhmdeo4.mp4              the films, by their YouTube names
