@@ -180,6 +180,74 @@ def serve(
 
 
 @app.command()
+def camera(
+    portrait: Annotated[Optional[Path], typer.Option(help="A picture with a face.")] = None,  # noqa: UP045
+    mic: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Microphone: number or part of the name; the system's when left out."),
+    ] = None,
+    device: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Virtual camera, /dev/videoN; the first free one when left out."),
+    ] = None,
+    audio_out: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Where to play the voice in step with the picture, as a virtual cable; else nowhere."
+        ),
+    ] = None,
+    frame: Annotated[
+        str, typer.Option(help="'crop': the head. 'full': the whole portrait, the head moving in it.")
+    ] = "crop",
+    size: Annotated[str, typer.Option(help="Of the camera's picture.")] = "1280x720",
+    background: Annotated[str, typer.Option(help="RRGGBB around the picture.")] = "000000",
+    gaze: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Where to look: PITCH,YAW in radians, or 'generated'."),
+    ] = None,
+    intensity: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="How much of the motion: 0 a still face, 1 all of it.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same small movements.")] = 0,
+    backend: Annotated[str, typer.Option(help="Sound library: auto, sounddevice or pyaudio.")] = "auto",
+    devices: Annotated[bool, typer.Option("--list", help="List microphones, outputs and cameras.")] = False,
+    tag: Tag = 0,
+    key_file: KeyFile = None,
+    weights: Weights = "default",
+) -> None:
+    """Be the portrait in a video call: microphone in, virtual camera and delayed voice out."""
+    from clients.cli.camera import CameraRequest, list_devices, run_camera
+
+    if devices:
+        list_devices(backend)
+        return
+    if portrait is None:
+        raise typer.BadParameter("say who speaks: --portrait PICTURE (or --list to see the devices)")
+    from clients.camera import parse_colour, parse_size
+    from clients.cli.marking import marking
+    from clients.cli.render import GENERATED, parse_gaze
+
+    run_camera(
+        CameraRequest(
+            portrait=portrait,
+            microphone=mic,
+            speaker=audio_out,
+            device=device,
+            backend=backend,
+            frame=frame,
+            size_px=parse_size(size),
+            ground=parse_colour(background),
+            gaze=parse_gaze(gaze),
+            generate_gaze=gaze == GENERATED,
+            intensity=intensity,
+            seed=seed,
+            marking=marking(tag, key_file),
+            weights=weights,
+        )
+    )
+
+
+@app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="A film or a picture.")],
     key_file: KeyFile = None,

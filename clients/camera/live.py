@@ -1,0 +1,229 @@
+"""From microphone to camera, with the voice held back to fit.
+
+    microphone --hear--> playout (voice, held back) --speak--> speaker
+                   `---> feed (engine's thread) --> pictures --turn--> camera
+                                                       ^
+                            when is its voice heard? --'
+
+Sound is the master: a picture is sent at the moment at which its place in the voice is heard, whatever the clocks of
+microphone, speaker and machine do. Without a speaker the voice is only counted, by the machine's clock.
+
+Drop policy for pictures: at most ``_MAX_PICTURES`` wait for their moment, and the oldest goes; of those that are late
+only the newest is sent (``overtaken`` counts both). When none comes, the last one is sent again every 100 ms.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clients.audio import AudioStream, Samples
+from clients.camera.canvas import Canvas
+from clients.camera.clock import Clock
+from clients.camera.device import VirtualCamera
+from clients.camera.feed import EngineFeed, EngineSession, Picture
+from clients.camera.playout import VoicePlayout
+from engine.errors import DeviceLost
+
+__all__ = ["BLOCK_MS", "Counters", "LiveCamera"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_PICTURES = 8
+_RENDER_ALLOWANCE_MS = 35
+_POLL_S = 0.005
+_COMPOSE_SMOOTHING = 0.1
+_REPEAT_S = 0.100
+_LOST_AFTER_S = 3.0
+_MUTED_AFTER_S = 5.0
+_END_S = 0.7
+BLOCK_MS = 20
+"""What microphone and speaker are asked to hand over at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What happened so far; times in milliseconds of sound."""
+
+    sent: int
+    repeated: int
+    overtaken: int
+    delay_ms: float
+    cut_ms: float
+    starved_ms: float
+    spliced_ms: float
+    skipped_ms: float
+
+
+class LiveCamera:
+    """``hear`` and ``speak`` are called by the sound card's threads, ``turn`` by ``run``."""
+
+    def __init__(
+        self,
+        session: EngineSession,
+        camera: VirtualCamera,
+        canvas: Canvas,
+        clock: Clock,
+        *,
+        rate_hz: int,
+        speaks: bool,
+    ) -> None:
+        self.playout = VoicePlayout(rate_hz, session.lookahead_ms + BLOCK_MS + _RENDER_ALLOWANCE_MS)
+        self.feed = EngineFeed(session, rate_hz, self._offer)
+        self._camera = camera
+        self._canvas = canvas
+        self._clock = clock
+        self._speaks = speaks
+        self._streams: dict[str, AudioStream] = {}
+        self._heard = 0
+        self._lock = threading.Lock()
+        self._pictures: deque[Picture] = deque()
+        self._composed: tuple[Picture, npt.NDArray[np.uint8]] | None = None
+        self._compose_s = 0.0
+        self._shown = canvas.empty()
+        now_s = clock.now_s()
+        self._sent_s = float("-inf")
+        self._counted_s = now_s
+        self._alive_s = {"microphone": now_s, "audio output": now_s}
+        self._sound_s: float | None = now_s
+        self._sent = self._repeated = self._overtaken = 0
+
+    @property
+    def counters(self) -> Counters:
+        playout = self.playout
+        return Counters(
+            sent=self._sent,
+            repeated=self._repeated,
+            overtaken=self._overtaken,
+            delay_ms=playout.delay_ms,
+            cut_ms=playout.cut_ms,
+            starved_ms=playout.starved_ms,
+            spliced_ms=playout.spliced_ms,
+            skipped_ms=self.feed.skipped_ms,
+        )
+
+    def hear(self, samples: Samples) -> None:
+        """Take int16 (n,) from the microphone."""
+        now_s = self._clock.now_s()
+        self._alive_s["microphone"] = now_s
+        if samples.any():
+            self._sound_s = now_s
+        self.playout.push(samples)
+        self.feed.put(self._heard, samples)
+        self._heard += len(samples)
+
+    def speak(self, count: int, leaves_in_s: float) -> Samples:
+        """int16 (count,) for the speaker, of which the first is heard in ``leaves_in_s``."""
+        now_s = self._clock.now_s()
+        self._alive_s["audio output"] = now_s
+        return self.playout.pull(count, now_s + leaves_in_s)
+
+    def watch(self, **streams: AudioStream) -> None:
+        """Streams (``microphone``, ``speaker``) whose end ends ``run``."""
+        self._streams.update(streams)
+
+    def run(self, stop: threading.Event) -> None:
+        """Show pictures until ``stop`` is set; then the engine's thread has ended too.
+
+        Raises:
+            DeviceLost: microphone, speaker or camera gives or takes nothing any more.
+        """
+        now_s = self._clock.now_s()
+        self._counted_s = now_s
+        self._alive_s = dict.fromkeys(self._alive_s, now_s)
+        self.feed.start()
+        try:
+            while not self._clock.wait(stop, self.turn()):
+                pass
+        finally:
+            self.feed.stop(_END_S)
+
+    def turn(self) -> float:
+        """Send what is due; when to look again."""
+        now_s = self._clock.now_s()
+        if self.feed.error is not None:
+            raise self.feed.error
+        if not self._speaks:
+            self._count_voice(now_s)
+        self._check_devices(now_s)
+        ready = self._compose_next()
+        if ready is not None:
+            picture, rgb = ready
+            now_s = self._clock.now_s()
+            due_s = self.playout.heard_at(picture.place)
+            if due_s is not None and due_s <= now_s:
+                self._composed = None
+                self._shown = rgb
+                self._send(now_s)
+                self._sent += 1
+                return now_s
+            if due_s is not None and due_s <= now_s + _POLL_S:
+                return due_s
+        if now_s - self._sent_s >= _REPEAT_S:
+            self._repeated += self._sent_s > 0
+            self._send(now_s)
+        return now_s + _POLL_S
+
+    def _offer(self, picture: Picture) -> None:
+        with self._lock:
+            self._pictures.append(picture)
+            if len(self._pictures) > _MAX_PICTURES:
+                self._pictures.popleft()
+                self._overtaken += 1
+        due_s = self.playout.heard_at(picture.place)
+        if due_s is not None:
+            self.playout.note_picture(due_s - self._clock.now_s() - self._compose_s)
+
+    def _compose_next(self) -> tuple[Picture, npt.NDArray[np.uint8]] | None:
+        """The next picture to send, put on the canvas ahead of its moment."""
+        place = self.playout.place_at(self._clock.now_s())
+        with self._lock:
+            if place is not None:
+                if self._composed is not None and self._pictures and self._pictures[0].place <= place:
+                    self._composed = None
+                    self._overtaken += 1
+                while len(self._pictures) > 1 and self._pictures[1].place <= place:
+                    self._pictures.popleft()
+                    self._overtaken += 1
+            if self._composed is not None or not self._pictures:
+                return self._composed
+            picture = self._pictures.popleft()
+        began_s = self._clock.now_s()
+        self._composed = (picture, self._canvas.compose(picture.rgb))
+        self._compose_s += (self._clock.now_s() - began_s - self._compose_s) * _COMPOSE_SMOOTHING
+        return self._composed
+
+    def _send(self, now_s: float) -> None:
+        self._camera.send(self._shown)
+        self._sent_s = now_s
+
+    def _count_voice(self, now_s: float) -> None:
+        """Let the voice pass as a speaker would, in blocks."""
+        block = self.playout.rate_hz * BLOCK_MS // 1000
+        while self._counted_s + BLOCK_MS / 1e3 <= now_s:
+            self.playout.pull(block, self._counted_s)
+            self._counted_s += BLOCK_MS / 1e3
+            self._alive_s["audio output"] = now_s
+
+    def _check_devices(self, now_s: float) -> None:
+        for name, stream in self._streams.items():
+            if not stream.active:
+                raise DeviceLost(_gone(name))
+        for name, alive_s in self._alive_s.items():
+            if now_s - alive_s > _LOST_AFTER_S:
+                raise DeviceLost(_gone(name))
+        if self._sound_s is not None and now_s - self._sound_s > _MUTED_AFTER_S:
+            self._sound_s = None
+            _log.warning(
+                "the microphone gives nothing but zeros: it is muted, or it is not the one that you speak into "
+                "('gohd camera --list' shows the others)"
+            )
+
+
+def _gone(name: str) -> str:
+    return f"the {name} went silent: was it unplugged? Connect it and start again"

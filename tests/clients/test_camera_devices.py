@@ -1,0 +1,219 @@
+"""Devices of `gohd camera`: which one is meant, and what a user is told about those that cannot be used."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from camera_helper import FakeSound, device
+
+from clients.audio import AudioBackend, choose_device, choose_rate, open_backend
+from clients.audio.faults import opening_fault
+from clients.camera import list_cameras, open_camera
+from engine.errors import (
+    CommandInvalid,
+    DeviceBusy,
+    DeviceLost,
+    DeviceNotFound,
+    DeviceUnsuitable,
+    MissingDependency,
+)
+
+DEVICES = [
+    device(0, "HDA Intel: ALC257", inputs=2, outputs=2),
+    device(1, "USB Headset", inputs=1, outputs=2),
+    device(2, "USB Speakers", outputs=2),
+    device(3, "default", inputs=32, outputs=32, default_for=("input", "output")),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"), [(None, 3), ("1", 1), ("headset", 1), ("default", 3), ("HDA Intel: ALC257", 0)]
+)
+def test_a_microphone_is_found_by_number_name_or_part_of_it(wanted: str | None, index: int) -> None:
+    assert choose_device(DEVICES, "input", wanted).index == index
+
+
+def test_a_device_without_that_direction_is_not_there() -> None:
+    with pytest.raises(
+        DeviceNotFound, match=r"no microphone 'Speakers'; name one of: 0 'HDA.*1 'USB Headset'"
+    ):
+        choose_device(DEVICES, "input", "Speakers")
+
+
+def test_a_name_that_fits_two_devices_asks_which() -> None:
+    with pytest.raises(
+        DeviceNotFound, match=r"more than one audio output.*1 'USB Headset', 2 'USB Speakers'"
+    ):
+        choose_device(DEVICES, "output", "usb")
+
+
+def test_a_machine_without_devices_is_told_to_the_doctor() -> None:
+    with pytest.raises(DeviceNotFound, match=r"no microphone.*gohd doctor"):
+        choose_device([], "input", None)
+
+
+@pytest.mark.parametrize(
+    ("rates", "chosen"), [((16_000, 44_100, 48_000), 48_000), ((44_100, 16_000), 44_100)]
+)
+def test_the_rate_is_one_that_both_ends_do(rates: tuple[int, ...], chosen: int) -> None:
+    sound = FakeSound(DEVICES, rates_hz=rates)
+    assert choose_rate(sound, DEVICES[0], DEVICES[2]) == chosen
+
+
+def test_no_common_rate_is_named() -> None:
+    with pytest.raises(DeviceUnsuitable, match=r"no common sample rate.*'default', 'pulse' or 'pipewire'"):
+        choose_rate(FakeSound(DEVICES, rates_hz=(11_025,)), DEVICES[0], DEVICES[1])
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(-9985, "Device unavailable"), DeviceBusy),
+        (OSError("[Errno -9997] Invalid sample rate"), DeviceUnsuitable),
+        (
+            RuntimeError("Error opening InputStream: Invalid number of channels [PaErrorCode -9998]"),
+            DeviceUnsuitable,
+        ),
+        (OSError("[Errno -9999] Unanticipated host error"), DeviceLost),
+    ],
+)
+def test_faults_of_portaudio_have_names(error: Exception, kind: type[Exception]) -> None:
+    fault = opening_fault("USB Headset", error)
+    assert type(fault) is kind
+    assert "'USB Headset'" in str(fault)
+    assert "choose" in str(fault) or "gohd camera --list" in str(fault)
+
+
+def test_an_unknown_sound_library_is_refused() -> None:
+    with pytest.raises(CommandInvalid, match="auto, sounddevice or pyaudio"):
+        open_backend("jack")
+
+
+def test_without_sound_libraries_both_install_lines_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    monkeypatch.setitem(sys.modules, "pyaudio", None)
+    with pytest.raises(MissingDependency, match=r"gohd-live\[mic\].*portaudio19-dev"):
+        open_backend()
+
+
+@pytest.fixture(params=["sounddevice", "pyaudio"])
+def real_backend(request: pytest.FixtureRequest) -> Iterator[AudioBackend]:
+    try:
+        backend = open_backend(request.param)
+    except MissingDependency as error:
+        pytest.skip(str(error))
+    yield backend
+    backend.close()
+
+
+def test_the_real_libraries_list_devices_or_say_that_there_are_none(real_backend: AudioBackend) -> None:
+    devices = real_backend.devices()
+    for entry in devices:
+        assert entry.name
+        assert entry.input_channels >= 0
+    if not any(entry.has("input") for entry in devices):
+        with pytest.raises(DeviceNotFound, match="no microphone"):
+            choose_device(devices, "input", None)
+
+
+def test_the_real_libraries_refuse_a_device_that_is_gone(real_backend: AudioBackend) -> None:
+    ghost = device(4000, "unplugged", inputs=1, outputs=1)
+    assert not real_backend.supports(ghost, "input", 48_000)
+    assert not real_backend.supports(ghost, "output", 48_000)
+    with pytest.raises((DeviceLost, DeviceUnsuitable, DeviceBusy), match="unplugged"):
+        real_backend.open_microphone(ghost, 48_000, 960, lambda samples: None)
+    with pytest.raises((DeviceLost, DeviceUnsuitable, DeviceBusy), match="unplugged"):
+        real_backend.open_speaker(ghost, 48_000, 960, lambda count, _: np.zeros(count, np.int16))
+
+
+def _video_device(root: Path, number: int, name: str, virtual: bool) -> None:
+    kind = "virtual" if virtual else "pci0000:00/usb1"
+    folder = root / f"sys/devices/{kind}/video4linux/video{number}"
+    folder.mkdir(parents=True)
+    (folder / "name").write_text(name + "\n")
+    listed = root / "sys/class/video4linux"
+    listed.mkdir(parents=True, exist_ok=True)
+    (listed / f"video{number}").symlink_to(folder)
+    (root / "dev").mkdir(exist_ok=True)
+    (root / f"dev/video{number}").touch()
+
+
+def test_cameras_are_listed_by_number_with_what_they_are(tmp_path: Path) -> None:
+    _video_device(tmp_path, 10, "GoHD", virtual=True)
+    _video_device(tmp_path, 2, "Integrated Camera", virtual=False)
+    cameras = list_cameras(tmp_path)
+    assert [(camera.path, camera.name, camera.virtual) for camera in cameras] == [
+        ("/dev/video2", "Integrated Camera", False),
+        ("/dev/video10", "GoHD", True),
+    ]
+    assert list_cameras(tmp_path / "elsewhere") == []
+
+
+def _pyvirtualcam(monkeypatch: pytest.MonkeyPatch, camera: Any) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=camera))
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "advice"),
+    [
+        ("Virtual camera device /dev/video9 is already in use.", DeviceBusy, "--device"),
+        ("Device /dev/video9 could not be opened: Device or resource busy", DeviceBusy, "close it there"),
+        ("Device /dev/video9 does not exist.", DeviceNotFound, "gohd doctor|OBS"),
+        ("Device /dev/video9 is not a video output device.", DeviceUnsuitable, "--list"),
+        ("could not be opened due to missing permissions.", DeviceUnsuitable, "usermod -aG video"),
+    ],
+)
+def test_faults_of_the_camera_have_names(
+    monkeypatch: pytest.MonkeyPatch, said: str, kind: type[Exception], advice: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"'v4l2loopback' backend: {said}")
+
+    _pyvirtualcam(monkeypatch, refuse)
+    with pytest.raises(kind, match=advice) as caught:
+        open_camera("/dev/video9", 1280, 720)
+    assert type(caught.value) is kind
+
+
+def test_a_camera_that_vanishes_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError("No such device")
+
+    _pyvirtualcam(
+        monkeypatch, lambda *_, **__: SimpleNamespace(device="/dev/video9", send=fail, close=lambda: None)
+    )
+    camera = open_camera(None, 320, 240)
+    with pytest.raises(DeviceLost, match="/dev/video9 takes no more pictures"):
+        camera.send(np.zeros((240, 320, 3), np.uint8))
+
+
+def test_without_pyvirtualcam_its_install_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with pytest.raises(MissingDependency, match=re.escape("pip install 'gohd-live[camera]'")):
+        open_camera(None, 1280, 720)
+
+
+def test_the_real_pyvirtualcam_without_a_device() -> None:
+    pytest.importorskip("pyvirtualcam", reason="pyvirtualcam is not installed (extra 'camera')")
+    with pytest.raises(DeviceNotFound, match=r"/dev/video\d+ is not there"):
+        open_camera("/dev/video98", 1280, 720)
+
+
+def test_a_real_loopback_device_takes_pictures() -> None:
+    pytest.importorskip("pyvirtualcam", reason="pyvirtualcam is not installed (extra 'camera')")
+    virtual = [camera for camera in list_cameras() if camera.virtual and camera.writable]
+    if not virtual:
+        pytest.skip("no v4l2loopback device here: sudo modprobe v4l2loopback exclusive_caps=1")
+    camera = open_camera(virtual[0].path, 640, 480)
+    try:
+        for level in (0, 128, 255):
+            camera.send(np.full((480, 640, 3), level, np.uint8))
+    finally:
+        camera.close()

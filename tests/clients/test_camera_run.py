@@ -1,0 +1,261 @@
+"""`gohd camera` from its command line to its end, with made-up devices and the picture that it shows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from camera_helper import FakeCamera, FakeSound, device
+from fake_engine import FakeEngine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from clients.camera import Canvas, parse_colour, parse_command, parse_size, read_commands
+from clients.cli.camera import CameraRequest, run_camera
+from clients.cli.main import app
+from engine.errors import CommandInvalid, DeviceBusy, DeviceError, DeviceNotFound, NoFaceFound
+from engine.finish import Marking, WatermarkDetector
+from engine.portrait import load_image
+
+DEVICES = [
+    device(0, "headset", inputs=1, outputs=2, default_for=("input",)),
+    device(1, "cable", outputs=2),
+]
+
+
+class _Engine(FakeEngine):
+    def open_session(self, avatar: Any, *, seed: int = 0, **settings: Any) -> Any:
+        self.settings = settings
+        return super().open_session(avatar, seed=seed)
+
+
+class _Parts:
+    """What `run_camera` opens, made up; ``stop_after_s`` presses Ctrl-C once pictures flow."""
+
+    def __init__(self, sound: FakeSound | None = None) -> None:
+        self.sound = sound or FakeSound(DEVICES)
+        self.camera = FakeCamera(time.monotonic)
+        self.engine = _Engine()
+        self.pressed_s = 0.0
+
+    def run(self, press: int | None = signal.SIGINT, after_s: float = 0.8, **request: Any) -> None:
+        if press is not None:
+            threading.Thread(target=self._press, args=(press, after_s), daemon=True).start()
+        run_camera(
+            CameraRequest(portrait=Path("somebody.jpg"), size_px=(320, 240), **request),
+            open_sound=lambda _: self.sound,
+            open_picture=lambda *_: self.camera,
+            load=lambda *_: self.engine,
+        )
+
+    def _press(self, number: int, after_s: float) -> None:
+        while len(self.camera.sent) < 5:
+            time.sleep(0.02)
+        time.sleep(after_s)
+        self.pressed_s = time.monotonic()
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_within_a_second_and_leaves_nothing_open(number: int) -> None:
+    before = threading.active_count()
+    parts = _Parts()
+    parts.run(press=number, speaker="cable")
+    assert time.monotonic() - parts.pressed_s < 1.0
+    assert parts.camera.closed
+    assert parts.sound.closed
+    assert all(not stream.active for stream in parts.sound.streams)
+    assert parts.engine.sessions[0].closed
+    end_s = time.monotonic() + 1.0
+    while threading.active_count() > before + 1 and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert threading.active_count() <= before + 1
+
+
+def test_pictures_and_voice_flow_to_the_devices_that_were_named() -> None:
+    parts = _Parts()
+    parts.run(microphone="head", speaker="1", frame="full", intensity=0.5, gaze=(0.1, -0.2), after_s=1.5)
+    assert parts.sound.opened == [("input", "headset", 48_000), ("output", "cable", 48_000)]
+    assert parts.engine.settings == {"frame": "full", "intensity": 0.5, "generate_gaze": False}
+    assert parts.engine.sessions[0].gaze == (0.1, -0.2)
+    assert max(brightest for _, _, brightest in parts.camera.sent) > 60
+    heard = np.concatenate(parts.sound.played)
+    assert set(np.unique(heard)) <= set(range(301))
+    assert (heard == 300).any()
+
+
+def test_without_an_output_the_user_is_told_the_delay(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    parts = _Parts()
+    parts.run()
+    assert any("sync offset" in record.message for record in caplog.records)
+    assert parts.sound.opened == [("input", "headset", 48_000)]
+
+
+def test_a_busy_microphone_ends_it_and_the_camera_is_given_back() -> None:
+    parts = _Parts(FakeSound(DEVICES, fault=DeviceBusy("'headset' is held by another program")))
+    with pytest.raises(DeviceBusy, match="headset"):
+        parts.run(press=None)
+    assert parts.camera.closed
+    assert parts.sound.closed
+
+
+def test_an_absent_microphone_is_told_before_the_weights_are_loaded() -> None:
+    parts = _Parts(FakeSound([DEVICES[1]]))
+    with pytest.raises(DeviceNotFound, match="no microphone"):
+        parts.run(press=None)
+    assert not parts.engine.sessions
+
+
+def test_a_microphone_that_is_unplugged_ends_it_with_its_name() -> None:
+    parts = _Parts()
+
+    def unplug() -> None:
+        while len(parts.camera.sent) < 10:
+            time.sleep(0.02)
+        parts.sound.streams[0]._end.set()
+
+    threading.Thread(target=unplug, daemon=True).start()
+    with pytest.raises(DeviceError, match="microphone went silent"):
+        parts.run(press=None)
+    assert parts.camera.closed
+
+
+def test_a_portrait_without_a_face_gives_the_devices_back() -> None:
+    parts = _Parts()
+
+    def refuse(_: Any) -> Any:
+        raise NoFaceFound("no face was found")
+
+    parts.engine.enroll = refuse  # type: ignore[method-assign]
+    with pytest.raises(NoFaceFound):
+        parts.run(press=None)
+    assert parts.camera.closed
+
+
+def test_the_command_needs_a_portrait_and_lists_devices_without_one() -> None:
+    refused = CliRunner().invoke(app, ["camera"])
+    assert refused.exit_code == 2
+    assert "--portrait" in refused.output
+    pytest.importorskip("sounddevice", reason="sounddevice is not installed (extra 'mic')", exc_type=OSError)
+    listed = CliRunner().invoke(app, ["camera", "--list", "--backend", "sounddevice"])
+    assert listed.exit_code == 0, listed.output
+    for title in ("microphones (--mic)", "audio outputs (--audio-out)", "cameras (--device)"):
+        assert title in listed.output
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1280", "1280x", "x720", "1281x720", "64x64", "9000x9000", "axb", "-2x200", "²x²"]
+)
+def test_sizes_that_no_camera_has_are_refused(text: str) -> None:
+    with pytest.raises(CommandInvalid, match="like 1280x720"):
+        parse_size(text)
+
+
+def test_a_size_and_a_colour_are_read() -> None:
+    assert parse_size("1280X720") == (1280, 720)
+    assert parse_colour("#0a141E") == (10, 20, 30)
+    with pytest.raises(CommandInvalid, match="RRGGBB"):
+        parse_colour("blue")
+
+
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(2, 700), width=st.integers(2, 700))
+def test_any_frame_fits_the_camera_in_its_own_proportions(height: int, width: int) -> None:
+    ground = (10, 20, 30)
+    picture = Canvas(320, 240, Marking(), ground).compose(np.full((height, width, 3), 200, np.uint8))
+    assert picture.shape == (240, 320, 3)
+    inside = picture.astype(int).mean(axis=2) > 110
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    assert len(rows) == max(1, min(240, round(min(320 / width, 240 / height) * height)))
+    assert len(columns) == max(1, min(320, round(min(320 / width, 240 / height) * width)))
+    assert abs(rows[0] - (239 - rows[-1])) <= 1
+    assert abs(columns[0] - (319 - columns[-1])) <= 1
+
+
+def test_the_mark_is_found_in_what_the_camera_shows(portrait_path: Path) -> None:
+    head = load_image(portrait_path)[:256, :256]
+    canvas = Canvas(1280, 720, Marking(tag=777))
+    detector = WatermarkDetector()
+    for shift in range(8):
+        detector.push(canvas.compose(np.roll(head, 3 * shift, axis=1)))
+    assert detector.read().tag == 777
+
+
+def test_a_tag_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(CommandInvalid, match="16 bits"):
+        Canvas(1280, 720, Marking(tag=2**16))
+
+
+class _Steered:
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *values: self.calls.append((name, *values))
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("gaze 0.1,-0.2", ("set_gaze", 0.1, -0.2)),
+        ("  gaze   off ", ("clear_gaze",)),
+        ("intensity 0.5", ("set_intensity", 0.5)),
+        ("head off", ("set_pose", False)),
+        ("head on", ("set_pose", True)),
+    ],
+)
+def test_lines_steer_the_avatar(line: str, call: tuple[Any, ...]) -> None:
+    steered = _Steered()
+    parse_command(line)(steered)
+    assert steered.calls == [call]
+
+
+@given(st.text(max_size=40).filter(lambda line: line.split()[:1] not in (["gaze"], ["intensity"], ["head"])))
+def test_any_other_line_is_refused_with_the_commands_that_there_are(line: str) -> None:
+    with pytest.raises(CommandInvalid, match="gaze PITCH,YAW"):
+        parse_command(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["gaze", "gaze 1", "gaze a,b", "gaze 1,2,3", "intensity x", "head up", "gaze 1 2"]
+)
+def test_a_command_with_other_values_is_refused(line: str) -> None:
+    with pytest.raises(CommandInvalid, match="gaze PITCH,YAW"):
+        parse_command(line)
+
+
+def test_commands_come_in_by_standard_input(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    steered = _Steered()
+    readable, writable = os.pipe()
+    with os.fdopen(readable) as source:
+        monkeypatch.setattr(sys, "stdin", source)
+        thread = read_commands(threading.Event(), lambda command: command(steered))
+        with os.fdopen(writable, "w") as keyboard:
+            keyboard.write("gaze 0.1,0.2\nnonsense\n\nhead off\n")
+        assert thread is not None
+        thread.join(5.0)
+    assert steered.calls == [("set_gaze", 0.1, 0.2), ("set_pose", False)]
+    assert "'nonsense' is no command" in caplog.text
+
+
+def test_reading_commands_ends_with_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    readable, writable = os.pipe()
+    with os.fdopen(readable) as source, os.fdopen(writable, "w"):
+        monkeypatch.setattr(sys, "stdin", source)
+        stop = threading.Event()
+        thread = read_commands(stop, lambda _: None)
+        assert thread is not None
+        stop.set()
+        thread.join(2.0)
+        assert not thread.is_alive()
