@@ -76,6 +76,10 @@ class WeightsFolder:
             raise WeightsCorrupt(f"{self.path} lacks {name}; fetch or export the weights again")
         return path
 
+    def checksum(self, name: str) -> str:
+        """SHA-256 of ``name`` in hexadecimal digits."""
+        return _sha256(self.file(name))
+
     def tensors(self, name: str) -> dict[str, torch.Tensor]:
         """All tensors of one safetensors file, on the CPU, half precision widened to float32."""
         try:

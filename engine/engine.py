@@ -21,14 +21,13 @@ from engine.motion.driver import MotionNetworks
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.space import load_space
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face, load_image
+from engine.runtime.backends import BACKENDS
 from engine.session import Session
 
 if TYPE_CHECKING:
     from engine.session import Probe
 
 __all__ = ["Engine", "load_engine"]
-
-_BACKENDS = ("eager",)
 
 
 def load_engine(
@@ -43,7 +42,8 @@ def load_engine(
         weights: name of a bundled folder or a path.
         device: "auto", "cpu" or "cuda"; where the networks run. "auto" is the CPU for the small networks beside the
             geometric animator, which runs there, and a GPU, if there is one, beside the neural one.
-        backend: "auto" or "eager".
+        backend: what runs the neural animator: "auto", "eager", "compiled", "graph", "onnx" or "tensorrt", see
+            `engine.runtime.backends`. The motion networks are small and stay eager.
         marking: what the invisible mark in every frame says; None says nothing, but it is there.
 
     Raises:
@@ -51,20 +51,23 @@ def load_engine(
         WeightsNotFound, WeightsCorrupt: see the message.
         BackendUnavailable: the device or backend is not on this machine.
     """
-    if backend not in ("auto", *_BACKENDS):
-        raise BackendUnavailable(f"backend '{backend}' is not there; choose auto or {', '.join(_BACKENDS)}")
+    if backend not in BACKENDS:
+        raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
     folder = WeightsFolder.open(weights)
-    return Engine(folder, _device(device, folder.config.get("animator") == "neural"), marking or Marking())
+    neural = folder.config.get("animator") == "neural"
+    return Engine(folder, _device(device, neural), marking or Marking(), backend)
 
 
 class Engine:
     """Made by ``load_engine``. Weights are never changed, so sessions may run side by side, one thread each."""
 
-    def __init__(self, folder: WeightsFolder, device: torch.device, marking: Marking) -> None:
+    def __init__(
+        self, folder: WeightsFolder, device: torch.device, marking: Marking, backend: str = "auto"
+    ) -> None:
         self.weights_path = folder.path
         self.space = load_space(folder)
         self.networks = MotionNetworks.load(folder, device)
-        self.animator = load_animator(folder, self.model, device)
+        self.animator = load_animator(folder, self.model, device, backend)
         self._marking = marking
         self._finish = Finish(CROP_SIZE, CROP_SIZE, marking)
         self.landmarker = FaceLandmarker()

@@ -9,12 +9,13 @@ import numpy.typing as npt
 import torch
 
 from engine.animator.geometric import GeometricAnimator
-from engine.animator.neural import NeuralAnimator
+from engine.animator.neural import load_network
 from engine.checkpoint import WeightsFolder
-from engine.errors import WeightsCorrupt, WeightsIncomplete
+from engine.errors import BackendUnavailable, WeightsCorrupt, WeightsIncomplete
 from engine.motion.coefficients import Coefficients
 from engine.motion.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE, FaceCrop
+from engine.runtime.backends import neural_animator
 
 __all__ = ["Animator", "load_animator"]
 
@@ -38,10 +39,13 @@ class Animator(Protocol):
         """Picture of a window (past + 1 + future, 72); ``intensity`` is lambda of section 4.3, 0 to 1."""
 
 
-def load_animator(folder: WeightsFolder, model: LandmarkModel, device: torch.device) -> Animator:
-    """The animator that ``config.json`` names.
+def load_animator(
+    folder: WeightsFolder, model: LandmarkModel, device: torch.device, backend: str = "auto"
+) -> Animator:
+    """The animator that ``config.json`` names, run by ``backend`` if it is a network.
 
     Raises:
+        BackendUnavailable: the backend is not on this machine, or nothing that these weights have.
         WeightsIncomplete: it names none. WeightsCorrupt: it is unknown here or does not fit the motion space.
     """
     name = folder.config.get("animator")
@@ -50,13 +54,18 @@ def load_animator(folder: WeightsFolder, model: LandmarkModel, device: torch.dev
             f"{folder.path} has no animator; import one with: gohd weights import --animator FaceAnimator_GoHD.pt ..."
         )
     if name == "geometric" and folder.config.get("motion_space", "landmark") == "landmark":
+        if backend not in ("auto", "eager"):
+            raise BackendUnavailable(
+                f"backend '{backend}' runs a neural animator, and that of {folder.path} is geometric; "
+                "choose auto or eager"
+            )
         return GeometricAnimator(model)
     if name != "neural":
         raise WeightsCorrupt(
             f"{folder.path} asks for animator '{name}'; this program has: neural, and geometric in the landmark space"
         )
-    animator = NeuralAnimator.load(folder, device=device)
-    size = animator.network.config.picture_size
+    network, checksum = load_network(folder)
+    size = network.config.picture_size
     if size != CROP_SIZE:
         raise WeightsCorrupt(f"{folder.path} makes pictures of {size} pixels; sessions need {CROP_SIZE}")
-    return animator
+    return neural_animator(network, checksum, backend=backend, device=device)

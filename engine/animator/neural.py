@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.step import FrameStep, eager_step
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
 from engine.errors import CommandInvalid
@@ -20,7 +21,7 @@ from engine.motion.coefficients import DESCRIPTOR_SIZE, Coefficients
 if TYPE_CHECKING:
     from engine.portrait import FaceCrop
 
-__all__ = ["NeuralAnimator", "NeuralPortrait"]
+__all__ = ["NeuralAnimator", "NeuralPortrait", "load_network"]
 
 _CONFIG_SECTION = "neural_animator"
 _WEIGHTS_FILE = "animator.safetensors"
@@ -45,6 +46,7 @@ class NeuralAnimator:
     Attributes:
         past_frames, future_frames: descriptors needed before and after the shown one.
         network: the frozen network.
+        backend: what runs the per-frame step.
     """
 
     def __init__(
@@ -53,17 +55,23 @@ class NeuralAnimator:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        step: FrameStep | None = None,
+        backend: str = "eager",
     ) -> None:
         """Take over ``network``: it is frozen and moved, and cannot be trained any more.
 
         Args:
             dtype: float32, bfloat16 or float16 for weights and features; flow is sampled in float32 anyway.
+            step: a backend's form of the per-frame step; None is eager.
+            backend: name of where the step comes from.
         """
         # Frozen before it is narrowed: scales and Q are worked out in float32.
         self.network = network.freeze().to(device=device, dtype=dtype)
         self.past_frames = network.config.past_frames
         self.future_frames = network.config.future_frames
         self._device, self._dtype = torch.device(device), dtype
+        self._step = step or eager_step(self.network)
+        self.backend = backend
 
     @classmethod
     def load(
@@ -78,10 +86,7 @@ class NeuralAnimator:
         Raises:
             WeightsCorrupt: a key, name or shape is wrong.
         """
-        config = from_mapping(FaceAnimatorConfig, folder.section(_CONFIG_SECTION), _CONFIG_SECTION)
-        network = FaceAnimatorNetwork(config)
-        load_into(network, folder.tensors(_WEIGHTS_FILE), _WEIGHTS_FILE)
-        return cls(network, device=device, dtype=dtype)
+        return cls(load_network(folder)[0], device=device, dtype=dtype)
 
     @torch.inference_mode()
     def prepare(self, crop: FaceCrop, coefficients: Coefficients) -> NeuralPortrait:
@@ -137,23 +142,32 @@ class NeuralAnimator:
             raise ValueError(f"this animator takes windows of {expected}, not {window_BTD.shape}")
         if not np.isfinite(window_BTD).all():
             raise ValueError("the motion descriptor holds values that are not finite")
-        intensity_B = None
-        if intensity is not None and any(value != 1.0 for value in intensity):
-            if len(intensity) != rows or not all(0.0 <= value <= 1.0 for value in intensity):
-                raise CommandInvalid(
-                    f"intensity must be within 0..1 for each of {rows} rows, not {intensity}"
-                )
-            intensity_B = torch.tensor(intensity, dtype=self._dtype, device=self._device)
+        lambdas = [1.0] * rows if intensity is None else intensity
+        if len(lambdas) != rows or not all(0.0 <= value <= 1.0 for value in lambdas):
+            raise CommandInvalid(f"intensity must be within 0..1 for each of {rows} rows, not {intensity}")
+        intensity_B = torch.tensor(lambdas, dtype=self._dtype, device=self._device)
         window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)
-        picture_B3HW = self.network.animate(
+        rgb_BHW3 = self._step(
             _stacked([portrait.identity_code for portrait in prepared]),
-            tuple(_stacked(maps) for maps in zip(*(portrait.features for portrait in prepared), strict=True)),
             window,
             intensity_B,
+            tuple(_stacked(maps) for maps in zip(*(portrait.features for portrait in prepared), strict=True)),
         )
-        bytes_BHW3 = (picture_B3HW.float() * 127.5 + 127.5).round_().clamp_(0, 255).to(torch.uint8)
-        pictures: npt.NDArray[np.uint8] = bytes_BHW3.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        # A backend may hand out its own buffer, which the next frame overwrites.
+        pictures: npt.NDArray[np.uint8] = rgb_BHW3.cpu().numpy().copy()
         return pictures
+
+
+def load_network(folder: WeightsFolder) -> tuple[FaceAnimatorNetwork, str]:
+    """The network of ``animator.safetensors``, laid out as section ``neural_animator`` says, and its checksum.
+
+    Raises:
+        WeightsCorrupt: a key, name or shape is wrong.
+    """
+    config = from_mapping(FaceAnimatorConfig, folder.section(_CONFIG_SECTION), _CONFIG_SECTION)
+    network = FaceAnimatorNetwork(config)
+    load_into(network, folder.tensors(_WEIGHTS_FILE), _WEIGHTS_FILE)
+    return network, folder.checksum(_WEIGHTS_FILE)
 
 
 def _stacked(rows: Sequence[Tensor]) -> Tensor:

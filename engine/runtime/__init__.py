@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+from engine.runtime.backends import BACKENDS, Backend, neural_animator
+from engine.runtime.compilation import CompiledFrame, FrameCompiler
+from engine.runtime.cuda_graph import CapturedStep, cuda_graphs_enabled
+from engine.runtime.engine_cache import CachedEngine, EngineCache, EngineKey
 from engine.runtime.graphs import Graph, animator_graph, eye_graph, lip_graphs, pose_graphs
 from engine.runtime.onnx_export import export_onnx
 
-__all__ = ["Graph", "animator_graph", "export_onnx", "eye_graph", "lip_graphs", "pose_graphs"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "CachedEngine",
+    "CapturedStep",
+    "CompiledFrame",
+    "EngineCache",
+    "EngineKey",
+    "FrameCompiler",
+    "Graph",
+    "animator_graph",
+    "cuda_graphs_enabled",
+    "export_onnx",
+    "eye_graph",
+    "lip_graphs",
+    "neural_animator",
+    "pose_graphs",
+]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.animator.face_animator import FaceAnimatorNetwork
+from engine.animator.step import to_bytes
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.denoiser import Condition, PoseDenoiser
 from engine.motion.expression import LipNetwork
@@ -44,8 +45,13 @@ class Graph:
     outputs: tuple[str, ...]
 
 
-def animator_graph(network: FaceAnimatorNetwork) -> Graph:
-    """The per-frame part of the animator; ``network`` is frozen by this."""
+def animator_graph(network: FaceAnimatorNetwork, *, as_bytes: bool = False) -> Graph:
+    """The per-frame part of the animator; ``network`` is frozen by this.
+
+    Args:
+        as_bytes: hand out ``rgb``, uint8 (B, size, size, 3), which frames are made of, in place of ``picture``,
+            float (B, 3, size, size) in [-1, 1].
+    """
     config = network.freeze().config
     like = next(network.parameters())
     rgb_13HW = like.new_zeros(1, 3, config.picture_size, config.picture_size)
@@ -57,6 +63,8 @@ def animator_graph(network: FaceAnimatorNetwork) -> Graph:
         "intensity": like.new_ones(1),
         **{f"feature_{maps.shape[-1]}": maps for maps in features},
     }
+    if as_bytes:
+        return Graph("frame", _Frame(network), inputs, ("rgb",))
     return Graph("animator", _Animator(network), inputs, ("picture",))
 
 
@@ -126,6 +134,13 @@ class _Animator(nn.Module):
         self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor
     ) -> Tensor:
         return self.network.animate(identity_code_BS, features, window_BTD, intensity_B)
+
+
+class _Frame(_Animator):
+    def forward(
+        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor
+    ) -> Tensor:
+        return to_bytes(super().forward(identity_code_BS, window_BTD, intensity_B, *features))
 
 
 class _EyeStep(nn.Module):

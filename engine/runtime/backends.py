@@ -1,0 +1,187 @@
+"""The per-frame step by the name of a backend.
+
+eager      PyTorch as it is; the reference                          CPU, CUDA   fp32
+onnx       ONNX Runtime                                             CPU         fp32
+compiled   torch.compile                                            CPU, CUDA   fp32 / fp16
+graph      the eager step in a CUDA graph                           CUDA        fp16
+tensorrt   an engine of tensorrt-rtx or tensorrt in a CUDA graph    CUDA        fp16
+auto       CUDA: tensorrt if it is built, else graph; CPU: onnx if it is built, else eager
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from engine.animator.face_animator import FaceAnimatorNetwork
+from engine.animator.neural import NeuralAnimator
+from engine.animator.step import FrameStep, eager_step
+from engine.errors import BackendUnavailable, MissingDependency
+from engine.runtime.compilation import FrameCompiler
+from engine.runtime.cuda_graph import CapturedStep, cuda_graphs_enabled
+from engine.runtime.engine_cache import EngineCache
+from engine.runtime.onnx_step import onnx_step, onnx_version
+from engine.runtime.tensorrt_package import choose_package, present_target
+from engine.runtime.tensorrt_step import TensorRTEngine
+
+__all__ = ["BACKENDS", "Backend", "check_backend", "neural_animator"]
+
+Backend = Literal["auto", "eager", "compiled", "graph", "onnx", "tensorrt"]
+BACKENDS: tuple[str, ...] = get_args(Backend)
+_log = logging.getLogger(__name__)
+
+
+def neural_animator(
+    network: FaceAnimatorNetwork,
+    weights: str,
+    *,
+    backend: str = "eager",
+    device: torch.device | str = "cpu",
+    cache: EngineCache | None = None,
+) -> NeuralAnimator:
+    """An animator of ``network``, which it takes over, with the step of a backend.
+
+    Args:
+        weights: checksum of what the network was loaded from; built engines are found by it.
+        cache: of built engines; None is the user's.
+
+    Raises:
+        BackendUnavailable: the backend is not on this machine; the message has the install line.
+    """
+    device = torch.device(device)
+    narrow = device.type == "cuda"
+    compiler = FrameCompiler(network, weights, precision="fp16" if narrow else "fp32", cache=cache)
+    backend = _automatic(device, compiler) if backend == "auto" else backend
+    check_backend(backend, device)
+    dtype = torch.float16 if narrow and backend != "eager" else torch.float32
+    if backend in ("onnx", "tensorrt"):
+        step = _onnx(compiler) if backend == "onnx" else _tensorrt(compiler)
+    else:
+        network.freeze().to(device=device, dtype=dtype)
+        step = {"compiled": _compiled, "graph": _graph, "eager": eager_step}[backend](network)
+    return NeuralAnimator(network, device=device, dtype=dtype, step=step, backend=backend)
+
+
+def check_backend(backend: str, device: torch.device) -> None:
+    """Whether ``backend`` (not "auto") can run on ``device`` here.
+
+    Raises:
+        BackendUnavailable: it cannot; the message says what to install or to choose.
+    """
+    if backend not in BACKENDS:
+        raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
+    on_cuda = device.type == "cuda"
+    if backend in ("graph", "tensorrt") and not on_cuda:
+        raise BackendUnavailable(
+            f"backend '{backend}' needs a CUDA device (--device cuda); on a CPU choose onnx, compiled or eager"
+        )
+    try:
+        if backend == "tensorrt":
+            choose_package("auto", present_target() or "")
+        if backend == "onnx":
+            if on_cuda:
+                raise BackendUnavailable(
+                    "backend 'onnx' runs on the CPU; on CUDA choose tensorrt, graph or compiled"
+                )
+            onnx_version()
+    except MissingDependency as error:
+        raise BackendUnavailable(str(error)) from error
+    if backend == "graph" and not cuda_graphs_enabled():
+        raise BackendUnavailable("backend 'graph' is switched off by GOHD_CUDA_GRAPHS")
+    if (
+        backend == "compiled"
+        and not on_cuda
+        and not any(shutil.which(name) for name in ("g++", "clang++", "cl"))
+    ):
+        raise BackendUnavailable(
+            "backend 'compiled' needs a C++ compiler on the CPU: apt install g++, or choose onnx"
+        )
+
+
+def _automatic(device: torch.device, compiler: FrameCompiler) -> str:
+    """The fastest that is there: built networks count when they are built, so that nobody waits unasked."""
+    try:
+        if device.type == "cuda":
+            check_backend("tensorrt", device)
+            if compiler.has_tensorrt(present_target() or ""):
+                return "tensorrt"
+        elif compiler.has_onnx():
+            return "onnx"
+        _log.info("the animator has no built network here; make one with: gohd weights compile")
+    except (BackendUnavailable, MissingDependency) as error:
+        _log.info("the animator runs without a built network: %s", error)
+    return "graph" if device.type == "cuda" and cuda_graphs_enabled() else "eager"
+
+
+def _onnx(compiler: FrameCompiler) -> FrameStep:
+    return onnx_step(compiler.onnx().payload)
+
+
+def _compiled(network: FaceAnimatorNetwork) -> FrameStep:
+    """Compiled at the first frame; once for every number of rows."""
+    # Inductor has no in-place view of inference tensors to offer; fixed shapes give the best code.
+    compiled: FrameStep = torch.compile(eager_step(network), dynamic=False)
+    return compiled
+
+
+def _graph(network: FaceAnimatorNetwork) -> FrameStep:
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    eager = eager_step(network)
+
+    def flat(code: Tensor, window: Tensor, intensity: Tensor, *features: Tensor) -> tuple[Tensor]:
+        return (eager(code, window, intensity, features),)
+
+    return _Captured(lambda rows: flat)
+
+
+def _tensorrt(compiler: FrameCompiler) -> FrameStep:
+    target = present_target()
+    assert target is not None
+
+    def engine(rows: int) -> Callable[..., tuple[Tensor, ...]]:
+        package, frame = compiler.with_rows(rows).tensorrt(target)
+        built = TensorRTEngine(package, frame.payload)
+        return lambda *inputs: built(*(tensor.contiguous() for tensor in inputs))
+
+    captured = _Captured(engine)
+    captured.prepare(1)
+    return captured
+
+
+class _Captured:
+    """A captured step for every number of rows that comes, with a pinned picture to hand out."""
+
+    def __init__(self, step_of: Callable[[int], Callable[..., tuple[Tensor, ...]]]) -> None:
+        self._step_of = step_of
+        self._steps: dict[int, Callable[..., tuple[Tensor, ...]]] = {}
+        self._captured: dict[int, tuple[CapturedStep, Tensor]] = {}
+
+    def prepare(self, rows: int) -> None:
+        """Build what batches of ``rows`` need, before the first frame asks for it."""
+        self._steps[rows] = self._step_of(rows)
+
+    def __call__(
+        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, features: tuple[Tensor, ...]
+    ) -> Tensor:
+        inputs = (identity_code_BS, window_BTD, intensity_B, *features)
+        rows = len(window_BTD)
+        if rows not in self._captured:
+            if rows not in self._steps:
+                self.prepare(rows)
+            held = {0, *range(3, len(inputs))}
+            captured = CapturedStep(self._steps[rows], inputs, held=held)
+            (rgb_BHW3,) = captured(*inputs)
+            pinned = torch.empty(rgb_BHW3.shape, dtype=torch.uint8, pin_memory=True)
+            self._captured[rows] = captured, pinned
+        captured, pinned = self._captured[rows]
+        (rgb_BHW3,) = captured(*inputs)
+        pinned.copy_(rgb_BHW3, non_blocking=True)
+        torch.cuda.current_stream().synchronize()
+        return pinned
