@@ -388,3 +388,37 @@ def fetch_weights(
     from clients.cli.weights import fetch
 
     fetch(source, out)
+
+
+@weights_app.command("compile")
+def compile_weights(
+    weights: Weights = "default",
+    preset: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="'paper' or 'lite': that layout with random weights, where there are none."),
+    ] = None,
+    target: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Cards as sm86,sm89,sm120, or cpu; this machine's when left out."),
+    ] = None,
+    via: Annotated[str, typer.Option(help="auto, tensorrt-rtx, tensorrt or torch-tensorrt.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
+    rows: Annotated[int, typer.Option(min=1, help="Sessions in one pass.")] = 1,
+    show: Annotated[bool, typer.Option("--list", help="Only show what is built, and its size.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Only delete what is built.")] = False,
+) -> None:
+    """Build the animator for graphics cards ahead of time; a machine without one can do it too."""
+    from clients.cli.compile import CompileRequest, clear_engines, list_engines
+    from clients.cli.compile import compile_weights as build
+
+    if clear:
+        clear_engines()
+    elif show:
+        list_engines()
+    else:
+        targets = tuple(name.strip().lower() for name in target.split(",")) if target else ()
+        build(
+            CompileRequest(
+                weights=weights, preset=preset, targets=targets, via=via, precision=precision, rows=rows
+            )
+        )
