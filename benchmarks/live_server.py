@@ -144,7 +144,8 @@ def _speak(session: LiveSession, seconds: float) -> None:
 async def measure_interrupts(count: int) -> dict[str, Any]:
     """Each interrupt comes at a random moment of speech."""
     lobby, engine = await _lobby()
-    frames_to_rest = engine.networks.mixer.mouth_close_frames
+    # The frame on show when the interrupt comes is the first of those in which the mouth closes.
+    frames_to_rest = engine.networks.mixer.mouth_close_frames - 1
     session = await lobby.open()
     outlet = session.open_outlet()
     dice = np.random.default_rng(0)

@@ -196,6 +196,7 @@ class Session:
         self._listener = Listener()
         self._first_heard = self._next
         self._window.drop_ahead()
+        self._driver.interrupt()
         self._speaking.clear()
         return self._generation
 

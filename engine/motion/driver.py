@@ -206,6 +206,11 @@ class MotionDriver:
         self._probe("mixer")
         return descriptor
 
+    def interrupt(self) -> None:
+        """Begin to close the mouth: the frame on show counts as the first of those in which it closes."""
+        step = 1.0 / self._networks.mixer.mouth_close_frames
+        self._mixer.opening = min(self._mixer.opening, 1.0 - step)
+
     def _steadied(self, expression: _F32) -> _F32:
         """The expression with its lips on the way from those before; lids and brows as they are."""
         weight = np.float32(self._networks.mixer.lip_newest_weight)
