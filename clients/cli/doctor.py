@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
 import torch
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from clients.doctor import Finding, Machine, sections
 from engine.checkpoint import WeightsFolder, list_weights
 from engine.errors import WeightsError
 from engine.models import Preset, network_costs
 
 __all__ = ["report_machine", "report_models"]
 
-_OPTIONAL = (
-    ("onnxruntime", "onnx", "checking of ONNX files"),
-    ("onnx", "onnx", "export of ONNX files"),
-    ("onnxscript", "onnx", "export of ONNX files"),
-    ("triton", "gpu", "kernels on a CUDA device"),
-    ("pillow_heif", "heic", "portraits in HEIC"),
-    ("scipy", "train", "training and evaluation"),
-    ("tensorboard", "train", "training curves"),
-)
-"""Import name, extra, what for."""
 
-
-def report_machine() -> None:
-    """Print Python, torch, devices, weights and optional packages with the line that installs what is missing."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for label, text in (*_base(), *_devices(), *_weights(), *_packages()):
-        table.add_row(label, text)
-    _print(table)
+def report_machine(machine: Machine | None = None) -> None:
+    """Print what is here, and below what is missing the command that the user may run. None is run."""
+    _say("this machine", (*_base(), *_devices(), *_weights()))
+    for title, findings in sections(machine or Machine()):
+        _say(title, findings)
 
 
 def report_models() -> None:
@@ -55,40 +44,43 @@ def report_models() -> None:
         _print(table)
 
 
-def _base() -> Iterator[tuple[str, str]]:
-    yield "gohd-live", _version("gohd-live") or "run from its folder, not installed"
-    yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    yield "torch", f"{torch.__version__}, {torch.get_num_threads()} threads"
-    yield "ffmpeg", f"not needed as a program: PyAV {_version('av')} brings its libraries"
+def _base() -> Iterator[Finding]:
+    yield Finding("gohd-live", _version("gohd-live") or "run from its folder, not installed")
+    yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    yield Finding("ffmpeg", f"not needed as a program: PyAV {_version('av')} brings its libraries")
 
 
-def _devices() -> Iterator[tuple[str, str]]:
-    yield "cpu", f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
+def _devices() -> Iterator[Finding]:
+    yield Finding("cpu", f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}")
     if not torch.cuda.is_available():
-        yield "cuda", "no device that torch can use"
+        yield Finding("cuda", "no device that torch can use")
         return
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
         memory_gib = device.total_memory / 2**30
-        yield f"cuda:{index}", f"{device.name}, {memory_gib:.0f} GiB, sm_{device.major}{device.minor}"
+        yield Finding(
+            f"cuda:{index}", f"{device.name}, {memory_gib:.0f} GiB, sm_{device.major}{device.minor}"
+        )
 
 
-def _weights() -> Iterator[tuple[str, str]]:
+def _weights() -> Iterator[Finding]:
     for folder in list_weights():
         try:
             WeightsFolder.open(folder)
         except WeightsError as error:
-            yield "weights", f"{folder.name}: {error}"
+            yield Finding("weights", f"{folder.name}: {error}")
         else:
-            yield "weights", f"{folder.name}: checksums hold"
+            yield Finding("weights", f"{folder.name}: checksums hold")
 
 
-def _packages() -> Iterator[tuple[str, str]]:
-    for module, extra, purpose in _OPTIONAL:
-        if importlib.util.find_spec(module) is None:
-            yield module, f"missing ({purpose}): pip install 'gohd-live[{extra}]'"
-        else:
-            yield module, f"{_version(module.replace('_', '-')) or 'here'} ({purpose})"
+def _say(title: str, findings: Iterable[Finding]) -> None:
+    """Plain lines that are never wrapped: commands are there to be copied."""
+    typer.echo(f"{title}")
+    for finding in findings:
+        typer.echo(f"  {finding.subject:<16} {finding.text}")
+        if finding.command is not None:
+            typer.echo(f"  {'':<16} $ {finding.command}")
 
 
 def _version(distribution: str) -> str | None:

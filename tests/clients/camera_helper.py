@@ -58,6 +58,16 @@ class FakeCamera:
         return [now for (_, before), (now, white) in pairwise(moments) if white and not before]
 
 
+class _PlainCanvas(Canvas):
+    """Without the mark and the scaling, which say nothing about time."""
+
+    def __init__(self) -> None:
+        super().__init__(128, 128, Marking())
+
+    def compose(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return rgb
+
+
 def beeping_voice(seconds: float) -> npt.NDArray[np.int16]:
     wave = np.zeros(round(seconds * RATE_HZ), np.int16)
     for second in range(1, int(seconds)):
@@ -89,7 +99,7 @@ class Bench:
         self.live = LiveCamera(
             self.session,
             self.camera,
-            Canvas(128, 112, Marking()),
+            _PlainCanvas(),
             self.clock,
             rate_hz=RATE_HZ,
             speaks=self.speaks,
