@@ -132,6 +132,10 @@ def serve(
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Another site, https://NAME, whose pages may use this server."),
     ] = None,
+    trusted_proxy: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Address of a proxy whose X-Forwarded-For is believed, for limits by client."),
+    ] = None,
     consent_log: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="File to which each consent to a portrait is appended."),
@@ -168,6 +172,7 @@ def serve(
         insecure=insecure,
         allowed_hosts=tuple(allowed_host or ()),
         allowed_origins=tuple(allowed_origin or ()),
+        trusted_proxies=tuple(trusted_proxy or ()),
         consent_log=consent_log,
         max_sessions=sessions,
         stun_urls=tuple(stun or ()),
