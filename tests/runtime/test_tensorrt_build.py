@@ -25,9 +25,11 @@ from tests.drawn_weights import draw_weights
 
 PRESETS = {"lite": FaceAnimatorConfig.lite(), "paper": FaceAnimatorConfig.paper()}
 ENGINE_MIB = {"lite": (4, 30), "paper": (50, 120)}
-LEVELS = {"fp32": (1, 0.01), "fp16": (16, 0.6)}
-"""Largest and mean error against eager float32, of 255 levels. Half precision has 11 bits; 7 levels of a decoder of
-drawn weights, whose flow amplifies what goes in, leave about 8 of them."""
+LEVELS = {"fp32": (1, 0.01), "fp16": (4, 0.1)}
+"""Largest and mean error against eager float32, of 255 levels. ONNX Runtime's CPU form of fp16 rounds weights and what
+goes from one operation to the next, and sums in float32."""
+ENGINE_LEVELS = (16, 0.5)
+"""The same for an engine on a card, whose kernels may sum in half precision."""
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,6 @@ def test_the_engine_itself_computes_what_eager_computes(preset: str, cache: Engi
     (rgb,) = TensorRTEngine(package, frame.payload)(*(tensor.cuda().half().contiguous() for tensor in given))
     error = (rgb.cpu().int() - expected.int()).abs()
     print(preset, package, int(error.max()), float(error.float().mean()))
-    largest, mean = LEVELS["fp16"]
+    largest, mean = ENGINE_LEVELS
     assert int(error.max()) <= largest
     assert float(error.float().mean()) <= mean
