@@ -201,9 +201,17 @@ class PoseWindow:
         Returns:
             float32 (B, H, C) residual poses in output units: add the initial pose (Eq. 4).
         """
+        return self.advance(prosody_BHM, self.draw(state), state)
+
+    @torch.no_grad()
+    def advance(self, prosody_BHM: Tensor, draws_NBHC: Tensor, state: PoseWindowState) -> Tensor:
+        """`step` with the noise given: tensors alone, on one device, which is what a CUDA graph can capture.
+
+        Args:
+            draws_NBHC: what `draw` gave.
+        """
         hop = self.config.hop
         _slide(state.prosody_BWM, prosody_BHM)
-        draws_NBHC = self._draw(state)
         _slide(state.noise_BWC, draws_NBHC[0] * self._temperature(prosody_BHM))
         _slide(state.residual_BWC, torch.zeros_like(draws_NBHC[0]))
         sampled_BWC = ddim(
@@ -228,7 +236,8 @@ class PoseWindow:
         factor_BH1 = 1 + self.config.voice_gain * (level_BH1 - self.config.voice_level)
         return self.config.temperature * factor_BH1.clamp(*_VOICE_FACTORS)
 
-    def _draw(self, state: PoseWindowState) -> Tensor:
+    def draw(self, state: PoseWindowState) -> Tensor:
+        """Noise of the next hop, (draws, B, H, C), from the sessions' own generators, which move on."""
         count = self.config.steps if self.config.eta > 0 else 1
         shape = (count, self.config.hop, state.noise_BWC.shape[2])
         draws = [torch.randn(shape, generator=generator) for generator in state.generators]

@@ -8,6 +8,7 @@ from engine.runtime.cuda_graph import CapturedStep, cuda_graphs_enabled
 from engine.runtime.engine_cache import CachedEngine, EngineCache, EngineKey
 from engine.runtime.graphs import Graph, animator_graph, eye_graph, lip_graphs, pose_graphs
 from engine.runtime.onnx_export import export_onnx
+from engine.runtime.pose_graph import captured_pose_window
 
 __all__ = [
     "BACKENDS",
@@ -20,6 +21,7 @@ __all__ = [
     "FrameCompiler",
     "Graph",
     "animator_graph",
+    "captured_pose_window",
     "cuda_graphs_enabled",
     "export_onnx",
     "eye_graph",
