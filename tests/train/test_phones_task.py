@@ -40,7 +40,6 @@ def test_phones_are_learnt_and_named_at_their_frame(tmp_path: Path) -> None:
     result = train(task, TrainerConfig(out=tmp_path, steps=60, warmup_steps=5, evaluate_every=0, threads=1))
     assert result.figures["phone_accuracy_in_speech"] > 0.8
     assert result.figures["phone_accuracy"] > before["phone_accuracy"] + 0.3
-    assert result.figures["coarse_mel_error"] < 0.5 * before["coarse_mel_error"]
 
 
 def test_the_column_asked_for_is_the_frames() -> None:

