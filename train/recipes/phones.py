@@ -60,5 +60,5 @@ def open_phones() -> PhonesRecipe:
     """
     return PhonesRecipe(
         task=PhonesConfig(network=LipConfig.lite().audio_encoder()),
-        trainer=TrainerConfig(out=Path("runs/open_phones"), steps=2000, threads=1),
+        trainer=TrainerConfig(out=Path("runs/open_phones"), steps=1600, threads=1),
     )

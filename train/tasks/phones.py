@@ -1,10 +1,9 @@
 """Before stage 1: the audio encoder learns to hear phones, from made-up speech of many voices.
 
 A few minutes of film hold few voices; a synthesiser has many, and knows what it says. An encoder that names the phone
-of its frame has learnt what is common to voices, and stage 1 needs little film to turn that into lips. So that loudness
-and timbre are not forgotten, the embedding must also tell a coarse mel of its window.
+of its frame has learnt what is common to voices, and stage 1 needs little film to turn that into lips.
 
-Shape suffixes: N windows, F mel bands (80), W mel columns, A audio embedding, P phones, C coarse mel cells.
+Shape suffixes: N windows, F mel bands (80), W mel columns, A audio embedding, P phones.
 """
 
 from __future__ import annotations
@@ -24,9 +23,8 @@ from train.data.synthetic_speech import SyntheticSpeech
 from train.data.windows import SILENCE
 from train.tasks.protocol import Draw, Update
 
-__all__ = ["PhoneHeads", "PhonesConfig", "PhonesTask"]
+__all__ = ["PhonesConfig", "PhonesTask"]
 
-_COARSE = 4
 _SILENT = PHONES.index("pau")
 
 
@@ -38,18 +36,16 @@ class PhonesConfig:
         rows: windows of a batch.
         lookahead_ms: how far a window reaches past the frame whose phone is asked for.
         dropout: of the embedding, in training only.
-        mel: weight of the coarse mel's squared error.
         rarity: phones weigh as their frequency to the power of minus this, so that pauses and vowels do not rule.
         held_out: last utterances, kept for evaluation.
     """
 
     network: AudioEncoderConfig
-    rows: int = 160
+    rows: int = 192
     lookahead_ms: int = 80
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    dropout: float = 0.2
-    mel: float = 0.5
+    dropout: float = 0.3
     rarity: float = 0.4
     held_out: int = 40
     stretch: MelStretch = field(
@@ -57,23 +53,10 @@ class PhonesConfig:
     )
 
 
-class PhoneHeads(nn.Module):
-    """Linear readings of the embedding: scores of phones, and the mel in cells of 4 bands x 4 columns."""
-
-    def __init__(self, size: int, columns: int) -> None:
-        super().__init__()
-        self.phone = nn.Linear(size, len(PHONES))
-        self.mel = nn.Linear(size, (80 // _COARSE) * (columns // _COARSE))
-
-    def forward(self, audio_NA: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,P) and (N,C)."""
-        return self.phone(audio_NA), self.mel(audio_NA)
-
-
 class PhonesTask:
     """Training and evaluation of the audio encoder on made-up speech."""
 
-    averaged = ("audio_encoder", "heads")
+    averaged = ("audio_encoder", "phone")
 
     def __init__(self, config: PhonesConfig, speech: SyntheticSpeech, seed: int = 0) -> None:
         """Lay the utterances end to end with silence between.
@@ -86,8 +69,9 @@ class PhonesTask:
         torch.manual_seed(seed)
         self.config = config
         net = config.network
-        encoder, heads = AudioEncoder(net), PhoneHeads(net.size, net.columns)
-        self.modules = nn.ModuleDict({"audio_encoder": encoder, "heads": heads})
+        self.modules = nn.ModuleDict(
+            {"audio_encoder": AudioEncoder(net), "phone": nn.Linear(net.size, len(PHONES))}
+        )
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "phones": torch.optim.AdamW(
                 self.modules.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -119,10 +103,9 @@ class PhonesTask:
             tensor.to(draw.device) for tensor in (mel_NFW, kept_NA, phone_N, self._weight_P)
         )
         audio_NA = self.modules["audio_encoder"].train()(mel_NFW) * kept_NA / (1 - cfg.dropout)
-        score_NP, coarse_NC = self.modules["heads"](audio_NA)
-        phone = nn.functional.cross_entropy(score_NP.float(), phone_N, weight_P, reduction="none").mean()
-        mel = (coarse_NC.float() - _coarse(mel_NFW)).square().mean()
-        yield Update("phones", phone + cfg.mel * mel, {"phone": phone.detach(), "mel": mel.detach()})
+        score_NP = self.modules["phone"](audio_NA).float()
+        loss = nn.functional.cross_entropy(score_NP, phone_N, weight_P, reduction="none").mean()
+        yield Update("phones", loss)
 
     def describe_batch(self) -> str:
         """Where the rows come from."""
@@ -130,27 +113,21 @@ class PhonesTask:
 
     @torch.no_grad()
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Share of held-out columns whose phone is named: of all, and of those with speech; the coarse mel's error."""
+        """Share of held-out columns whose phone is named: of all, and of those with speech."""
         start_N = torch.arange(0, len(self._held_mel_MF) - self.config.network.columns, 5)
-        device = next(modules["heads"].parameters()).device
-        right, spoken, errors = [], [], []
+        device = next(modules["phone"].parameters()).device
+        right, spoken = [], []
         for part_N in torch.split(start_N, 512):
             mel_NFW = self._windows(self._held_mel_MF, part_N).to(device)
-            score_NP, coarse_NC = modules["heads"](modules["audio_encoder"](mel_NFW))
+            score_NP = modules["phone"](modules["audio_encoder"](mel_NFW))
             phone_N = self._held_phone_M[part_N + self._asked]
             right.append(score_NP.argmax(1).cpu() == phone_N)
             spoken.append(phone_N != _SILENT)
-            errors.append((coarse_NC - _coarse(mel_NFW)).square().mean(1).cpu())
         right_N, spoken_N = torch.cat(right), torch.cat(spoken)
         return {
             "phone_accuracy": float(right_N.float().mean()),
             "phone_accuracy_in_speech": float(right_N[spoken_N].float().mean()),
-            "coarse_mel_error": float(torch.cat(errors).mean()),
         }
-
-
-def _coarse(mel_NFW: Tensor) -> Tensor:
-    return nn.functional.avg_pool2d(mel_NFW[:, None], _COARSE).flatten(1)
 
 
 def _spaced(speech: SyntheticSpeech, bounds: list[int], space: int) -> tuple[Tensor, Tensor]:
