@@ -35,14 +35,8 @@ from rich.console import Console
 
 from engine.assets import PORTRAIT
 from engine.timebase import SAMPLE_RATE_HZ
-from server import ServerConfig
-from server.clock import MonotonicClock
+from server import LiveSession, Lobby, ServerConfig, engine_loader
 from server.codecs import configure_codecs
-from server.engine_host import EngineHost
-from server.live_session import LiveSession
-from server.lobby import Lobby
-from server.metrics import Metrics
-from server.run import engine_loader
 from server.tracks import Outlet
 
 _SETTLE_S = 1.0
@@ -129,8 +123,8 @@ async def _lobby() -> tuple[Lobby, Any]:
         return engines[0]
 
     configure_codecs()
-    lobby = Lobby(config, MonotonicClock(), Metrics())
-    lobby.start(EngineHost(load, PORTRAIT))
+    lobby = Lobby(config)
+    lobby.start(load, PORTRAIT)
     await lobby.wait_loaded()
     lobby.sessions.core_count = 1000
     return lobby, engines[0]

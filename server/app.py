@@ -8,13 +8,13 @@ from collections.abc import Callable
 from aiohttp import web
 
 from server.assets import Assets
-from server.clock import Clock, MonotonicClock
+from server.clock import Clock
 from server.codecs import configure_codecs
 from server.config import ServerConfig
 from server.consent import ConsentRecord
 from server.decoder import PictureDecoder
 from server.demo_voice import DemoVoice
-from server.engine_host import EngineHost, EngineLike
+from server.engine_host import EngineLike
 from server.guard import Guard, add_security_headers
 from server.ice import describe_ice_servers, limit_gathering
 from server.ingest import IngestEndpoint
@@ -48,7 +48,7 @@ class AvatarServer:
         self.config = config
         self.port = config.port
         self.metrics = Metrics()
-        self.lobby = Lobby(config, clock or MonotonicClock(), self.metrics)
+        self.lobby = Lobby(config, clock, self.metrics)
         self._load = load
         self._assets = Assets(config.portrait)
         self._portrait_rate = AddressLimits(per_second=0.5, burst=10)
@@ -97,7 +97,7 @@ class AvatarServer:
         configure_codecs()
         limit_gathering(self.config.gather_timeout_s)
         self.listening_on(self.port)
-        self.lobby.start(EngineHost(self._load, self._assets.portrait_path))
+        self.lobby.start(self._load, self._assets.portrait_path)
 
     async def _stop(self, app: web.Application) -> None:
         await self.lobby.close()

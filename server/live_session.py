@@ -201,6 +201,8 @@ class LiveSession:
             await asyncio.gather(*(close(reason) for close in list(self._guests)), return_exceptions=True)
             for outlet in list(self.outlets):
                 self.close_outlet(outlet)
+            if self._voice is not None:
+                self._voice.close()
             if self.worker.alive:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._worker_done.wait(), _WORKER_TIMEOUT_S)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from server.clock import Clock
+from server.clock import Clock, MonotonicClock
 from server.config import ServerConfig
-from server.engine_host import EngineHost
+from server.engine_host import EngineHost, EngineLike
 from server.live_session import LiveSession
 from server.metrics import Metrics
 from server.portraits import PortraitStore
@@ -26,18 +27,26 @@ log = logging.getLogger(__name__)
 
 
 class Lobby:
-    """One engine, its portraits and its sessions. Belongs to one event loop; ``start`` gives it the engine."""
+    """One engine, its portraits and its sessions. Belongs to one event loop.
 
-    def __init__(self, config: ServerConfig, clock: Clock, metrics: Metrics) -> None:
+    lobby = Lobby(ServerConfig())
+    lobby.start(engine_loader(lobby.config), portrait)      # loads on a thread of its own
+    session = await lobby.open()                            # waits for that
+    """
+
+    def __init__(
+        self, config: ServerConfig, clock: Clock | None = None, metrics: Metrics | None = None
+    ) -> None:
         self.config = config
-        self.clock = clock
-        self.metrics = metrics
+        self.clock = clock or MonotonicClock()
+        self.metrics = metrics or Metrics()
         self.sessions = SessionRegister(config.max_sessions)
         self._portraits = PortraitStore(config.max_portraits)
         self._host: EngineHost | None = None
 
-    def start(self, host: EngineHost) -> None:
-        self._host = host
+    def start(self, load: Callable[[], EngineLike], demo_portrait: Path) -> None:
+        """Begin to load the engine and the demo face."""
+        self._host = EngineHost(load, demo_portrait)
 
     @property
     def ready(self) -> bool:

@@ -56,3 +56,4 @@ class VoiceInput:
     def close(self) -> None:
         """Push no more; what was taken is still said."""
         self._inbox = None
+        self._resampler = None  # it owns threads, which must not wait for the garbage collector

@@ -150,6 +150,7 @@ class EngineWorker:
                 self._session.close()
             except Exception:
                 log.exception("%s: while closing the engine session", self._thread.name)
+            del self._session  # its buffers must not wait for the garbage collector
             self._on_ended(error)
 
     def _next(self) -> Block | _Interrupt | Command | None:
