@@ -1,6 +1,6 @@
 """How fast one live session is on this machine: every stage, frames a second, sound in to picture out.
 
-    python benchmarks/latency.py [--device cpu|cuda] [--seconds 20] [--json OUT]
+    python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--seconds 20] [--json OUT]
 
 The demo voice is pushed in chunks of 20 ms as a microphone would give them. Nothing sleeps: compute time is measured,
 arrival times are those of the chunks, and a frame that is late delays the frames after it. So ``latency_ms`` is the
@@ -74,11 +74,13 @@ def demo_voice(seconds: float) -> np.ndarray:
     return np.resize(voice, int(seconds * SAMPLE_RATE_HZ)).astype(np.float32)
 
 
-def measure(device: str, seconds: float, weights: str, threads: int) -> dict[str, object]:
+def measure(
+    device: str, seconds: float, weights: str, threads: int, backend: str = "auto"
+) -> dict[str, object]:
     """Run the session and return the report that ``--json`` writes."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
-    engine = load_engine(weights=weights, device=device)
+    engine = load_engine(weights=weights, device=device, backend=backend)
     started = time.perf_counter()
     avatar = engine.enroll(PORTRAIT)
     enroll_ms = (time.perf_counter() - started) * 1000
@@ -121,10 +123,12 @@ def measure(device: str, seconds: float, weights: str, threads: int) -> dict[str
         "frames": frames,
         "config": {
             "device": device,
+            "backend": getattr(engine.animator, "backend", "geometric"),
             "weights": weights,
             "chunk_ms": 20,
             "frame_px": list(session.frame_size),
         },
+        "memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if device == "cuda" else None,
         "hardware": hardware(device),
         "versions": versions(),
     }
@@ -177,10 +181,13 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--weights", default="default")
+    parser.add_argument(
+        "--backend", default="auto", help="of a neural animator: eager, graph, tensorrt, onnx, ..."
+    )
     parser.add_argument("--threads", type=int, default=1, help="of torch; the server takes one")
     parser.add_argument("--json", type=Path, help="where to write the report")
     args = parser.parse_args()
-    report = measure(args.device, args.seconds, args.weights, args.threads)
+    report = measure(args.device, args.seconds, args.weights, args.threads, args.backend)
     show(report)
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

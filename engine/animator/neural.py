@@ -46,7 +46,7 @@ class NeuralAnimator:
     Attributes:
         past_frames, future_frames: descriptors needed before and after the shown one.
         network: the frozen network.
-        backend: what runs the per-frame step.
+        step, backend: what runs for every frame, and the name of where it comes from.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class NeuralAnimator:
         self.past_frames = network.config.past_frames
         self.future_frames = network.config.future_frames
         self._device, self._dtype = torch.device(device), dtype
-        self._step = step or eager_step(self.network)
+        self.step = step or eager_step(self.network)
         self.backend = backend
 
     @classmethod
@@ -147,7 +147,7 @@ class NeuralAnimator:
             raise CommandInvalid(f"intensity must be within 0..1 for each of {rows} rows, not {intensity}")
         intensity_B = torch.tensor(lambdas, dtype=self._dtype, device=self._device)
         window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)
-        rgb_BHW3 = self._step(
+        rgb_BHW3 = self.step(
             _stacked([portrait.identity_code for portrait in prepared]),
             window,
             intensity_B,

@@ -1,0 +1,390 @@
+"""Everything that is measured on a graphics card, in one run of under ten minutes.
+
+    python -m benchmarks.gpu_suite [--device cuda] [--out benchmarks/results]
+    python -m benchmarks.gpu_suite --device cpu --quick        a small network, to see that it runs
+
+    ceilings    matrix product and copy: what the card does at best
+    engines     TensorRT engines of both presets for this card: seconds, MiB
+    steps       the per-frame step by every backend at batch 1, and at batch 16: ms, fps, share of the ceiling, memory,
+                error against eager float32
+    stages      where the eager step's time goes
+    naive       the yardstick of benchmarks/naive_animator.py, in the same run
+    poses       a hop of the pose denoiser with guidance, eager and captured
+    live        one session by benchmarks/latency.py, both presets with drawn weights
+
+What is not on this machine is listed with its reason. Weights are drawn: times do not depend on them. Pictures are RGB
+before the label and the watermark, which engine/finish adds; ``live`` has them in its stages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.gpu_report import markdown
+from benchmarks.latency import hardware, measure, versions
+from benchmarks.naive_animator import naive_network
+from benchmarks.timing import matrix_ceiling_tflops, memory_ceiling_gbs, percentiles, timed_ms
+from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
+from engine.animator.step import eager_step, to_bytes
+from engine.checkpoint import resolve_weights, save_tensors, write_checksums
+from engine.errors import BackendUnavailable, MissingDependency
+from engine.motion.coefficients import DESCRIPTOR_SIZE
+from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.pose_window import PoseWindow, PoseWindowConfig
+from engine.runtime import EngineCache, FrameCompiler, captured_pose_window, neural_animator
+from engine.runtime.tensorrt_package import present_target
+
+CHECKSUM = "drawn for benchmarks"
+BATCH = 16
+Row = dict[str, Any]
+
+
+class Suite:
+    """One run: gathers rows, and reasons for what could not run."""
+
+    def __init__(self, device: torch.device, quick: bool, minutes: float, cache: EngineCache) -> None:
+        self.device, self.quick, self.minutes, self.cache = device, quick, minutes, cache
+        self.started = time.perf_counter()
+        self.calls, self.budget_s = (3, 1.0) if quick else (500, 6.0)
+        small = dataclasses.replace(
+            FaceAnimatorConfig.lite(), widths=(24, 16, 12, 8), style_size=32, directions=8
+        )
+        self.presets = (
+            {"small": small}
+            if quick
+            else {"lite": FaceAnimatorConfig.lite(), "paper": FaceAnimatorConfig.paper()}
+        )
+        self.backends = (
+            ("eager", "graph", "tensorrt", "compiled") if device.type == "cuda" else ("eager", "onnx")
+        )
+        self.skipped: list[Row] = []
+        self.tflops = 0.0
+
+    def run(self) -> Row:
+        report: Row = {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "quick": self.quick,
+            "hardware": hardware(self.device.type),
+            "versions": versions(),
+            "ceilings": self.ceilings(),
+        }
+        for name, section in (
+            ("engines", self.engines),
+            ("naive", self.naive),
+            ("stages", self.stages),
+            ("poses", self.poses),
+            ("steps", self.steps),
+            ("live", self.live),
+        ):
+            report[name] = section()
+        report["skipped"] = self.skipped
+        report["seconds"] = round(time.perf_counter() - self.started, 1)
+        return report
+
+    def ceilings(self) -> Row:
+        dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        size, size_mib = (256, 16) if self.quick or self.device.type == "cpu" else (8192, 1024)
+        self.tflops = matrix_ceiling_tflops(self.device, dtype, size)
+        return {
+            "matrix_tflops": round(self.tflops, 3),
+            "matrix": f"{size} x {size} {str(dtype).removeprefix('torch.')}",
+            "copy_gbs": round(memory_ceiling_gbs(self.device, size_mib), 1),
+        }
+
+    def engines(self) -> list[Row]:
+        rows: list[Row] = []
+        target = present_target() or "sm86"  # without a card tensorrt-rtx builds for that of the README
+        for preset, config in self.presets.items():
+            compiler = FrameCompiler(drawn(config), CHECKSUM, cache=self.cache)
+
+            def build(compiler: FrameCompiler = compiler, preset: str = preset) -> None:
+                begin = time.perf_counter()
+                network = compiler.onnx(dynamic_rows=False)
+                exported = time.perf_counter()
+                package, frame = compiler.tensorrt(target)
+                rows.append(
+                    {
+                        "preset": preset,
+                        "target": target,
+                        "package": f"{package.via} {package.version}",
+                        "export_s": round(exported - begin, 2),
+                        "build_s": round(time.perf_counter() - exported, 2),
+                        "onnx_mib": round(len(network.payload) / 2**20, 1),
+                        "engine_mib": round(len(frame.payload) / 2**20, 1),
+                    }
+                )
+
+            self._attempt(f"engine of {preset}", build)
+        return rows
+
+    def steps(self) -> list[Row]:
+        rows: list[Row] = []
+        for preset, config in self.presets.items():
+            for backend in self.backends:
+                for count in (1, BATCH):
+                    self._attempt(
+                        f"{preset}, {backend}, batch {count}",
+                        lambda c=config, b=backend, n=count, p=preset: rows.append(self._step(p, c, b, n)),
+                    )
+        return rows
+
+    def _step(self, preset: str, config: FaceAnimatorConfig, backend: str, rows: int) -> Row:
+        before_mib = self._used_mib()
+        animator = neural_animator(
+            drawn(config), CHECKSUM, backend=backend, device=self.device, cache=self.cache
+        )
+        portraits, window_BTD = self._inputs(animator, rows)
+        picture = animator.render_batch(portraits, window_BTD)
+        expected = self._expected(config, rows)
+        error = np.abs(picture.astype(int) - expected.astype(int))
+        samples = timed_ms(
+            lambda: animator.render_batch(portraits, window_BTD),
+            self.device,
+            calls=self.calls,
+            budget_s=self.budget_s,
+        )
+        figures = percentiles(samples)
+        like = portraits[0].identity_code
+        with torch.inference_mode():
+            given = (
+                like.repeat(rows, 1),
+                torch.from_numpy(window_BTD).to(like),
+                like.new_ones(rows),
+                tuple(maps.repeat(rows, 1, 1, 1) for maps in portraits[0].features),
+            )
+            samples = timed_ms(
+                lambda: animator.step(*given), self.device, calls=self.calls, budget_s=self.budget_s
+            )
+        step_ms = percentiles(samples)
+        tflops = rows * frame_flop(config) / step_ms["p50"] / 1e9
+        return {
+            "preset": preset,
+            "backend": backend,
+            "batch": rows,
+            "frame_ms": figures,
+            "fps": round(rows * 1000 / figures["p50"], 1),
+            "step_ms": step_ms,
+            "tflops": round(tflops, 3),
+            "share_of_matrix_ceiling": round(tflops / self.tflops, 4),
+            "memory_mib": round(self._used_mib() - before_mib),
+            "error_levels": {"largest": int(error.max()), "mean": round(float(error.mean()), 4)},
+        }
+
+    def stages(self) -> list[Row]:
+        rows = []
+        for preset, config in self.presets.items():
+            half = self.device.type == "cuda"
+            animator = NeuralAnimator(
+                drawn(config), device=self.device, dtype=torch.float16 if half else torch.float32
+            )
+            network = animator.network
+            (portrait,), window_BTD = self._inputs(animator, 1)
+            window = torch.from_numpy(window_BTD).to(self.device, next(network.parameters()).dtype)
+            with torch.inference_mode():
+                latent = network.navigate(portrait.identity_code, window)
+                picture = network.decoder(latent, portrait.features)
+                rgb = to_bytes(picture)
+                parts: dict[str, Callable[[], object]] = {
+                    "window to latent": lambda n=network, p=portrait, w=window: n.navigate(
+                        p.identity_code, w
+                    ),
+                    "decoder": lambda n=network, x=latent, p=portrait: n.decoder(x, p.features),
+                    "bytes": lambda x=picture: to_bytes(x),
+                    "to the host": lambda x=rgb: x.cpu(),
+                }
+                for stage, call in parts.items():
+                    samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s / 4)
+                    rows.append({"preset": preset, "stage": stage, "ms": percentiles(samples)})
+        return rows
+
+    def naive(self) -> list[Row]:
+        rows: list[Row] = []
+        for preset, config in self.presets.items():
+            network = naive_network(config, drawn(config).state_dict()).to(self.device)
+            step = eager_step(network)
+            animator = NeuralAnimator(drawn(config), device=self.device)
+            (portrait,), window_BTD = self._inputs(animator, 1)
+            window = torch.from_numpy(window_BTD).to(self.device)
+            one = torch.ones(1, device=self.device)
+            with torch.inference_mode():
+
+                def call(
+                    step: Callable[..., Tensor] = step,
+                    portrait: NeuralPortrait = portrait,
+                    window: Tensor = window,
+                    one: Tensor = one,
+                ) -> Tensor:
+                    return step(portrait.identity_code, window, one, portrait.features).cpu()
+
+                error = (call().int() - torch.from_numpy(self._expected(config, 1)).int()).abs()
+                samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s, warm_ups=2)
+            rows.append(
+                {"preset": preset, "frame_ms": percentiles(samples), "largest_error": int(error.max())}
+            )
+        return rows
+
+    def poses(self) -> list[Row]:
+        rows: list[Row] = []
+        layout = DenoiserConfig.lite() if self.quick else DenoiserConfig.paper()
+        with _seed():
+            denoiser = PoseDenoiser(dataclasses.replace(layout, initial_flag=True))
+        denoiser = denoiser.eval().requires_grad_(False).to(self.device)
+        for hop in (3, 5):
+            window = PoseWindow(denoiser, PoseWindowConfig(hop=hop))
+            state = window.init_state(torch.zeros(1, layout.channels, device=self.device), seeds=[0])
+            prosody_BHM = torch.zeros(1, hop, layout.prosody_size, device=self.device)
+            captured = captured_pose_window(window, state)
+            for form, call in (
+                ("eager", lambda w=window, p=prosody_BHM, s=state: w.step(p, s)),
+                ("captured", lambda c=captured, p=prosody_BHM: c(p)),
+            ):
+                samples = timed_ms(
+                    call, self.device, calls=self.calls, budget_s=self.budget_s / 2, warm_ups=3
+                )
+                name = f"{window.config.steps} steps, guidance, window {window.config.window}"
+                rows.append(
+                    {"form": form, "hop_frames": hop, "sampler": name, "hop_ms": percentiles(samples)}
+                )
+        return rows
+
+    def live(self) -> list[Row]:
+        rows: list[Row] = []
+        for preset, config in self.presets.items() if not self.quick else ():
+            for backend in self.backends:
+
+                def session(
+                    preset: str = preset, config: FaceAnimatorConfig = config, backend: str = backend
+                ) -> None:
+                    with tempfile.TemporaryDirectory(prefix="gohd-bench-") as folder:
+                        weights = neural_weights(config, Path(folder) / "weights")
+                        figures = measure(self.device.type, 5.0, str(weights), 1, backend)
+                    kept = ("fps", "animator_fps", "latency_ms", "lookahead_ms", "stages_ms")
+                    rows.append({"preset": preset, "backend": backend} | {key: figures[key] for key in kept})
+
+                if backend != "compiled":  # it would compile twice for the same figures
+                    self._attempt(f"live session, {preset}, {backend}", session)
+        return rows
+
+    def _inputs(self, animator: NeuralAnimator, rows: int) -> tuple[list[NeuralPortrait], np.ndarray]:
+        """Portraits as the encoder leaves them, and windows; the same for every backend."""
+        config = animator.network.config
+        drawn_numbers = np.random.RandomState(0)
+        rgb = drawn_numbers.randint(0, 256, (8, 8, 3)).astype(np.uint8)
+        rgb = rgb.repeat(config.picture_size // 8, 0).repeat(config.picture_size // 8, 1)
+        like = next(animator.network.parameters())
+        with torch.inference_mode():
+            x = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
+            code, features = animator.network.encode(x.to(like.dtype))
+        window = drawn_numbers.randn(rows, config.window_frames, DESCRIPTOR_SIZE).astype(np.float32) / 4
+        return [NeuralPortrait(identity_code=code, features=features)] * rows, window
+
+    def _expected(self, config: FaceAnimatorConfig, rows: int) -> np.ndarray:
+        animator = NeuralAnimator(drawn(config), device=self.device)
+        return animator.render_batch(*self._inputs(animator, rows))
+
+    def _used_mib(self) -> float:
+        if self.device.type != "cuda":
+            return 0.0
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        free, total = torch.cuda.mem_get_info()
+        return (total - free) / 2**20
+
+    def _attempt(self, what: str, call: Callable[[], object]) -> None:
+        if time.perf_counter() - self.started > self.minutes * 60:
+            self.skipped.append({"what": what, "reason": f"{self.minutes:g} minutes were spent"})
+            return
+        try:
+            call()
+        except (BackendUnavailable, MissingDependency, torch.cuda.OutOfMemoryError) as error:
+            self.skipped.append({"what": what, "reason": str(error)})
+
+
+def drawn(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
+    """A network of drawn weights, whose flow is small enough to leave rounding errors what they are."""
+    with _seed():
+        network = FaceAnimatorNetwork(config)
+    for name, parameter in network.named_parameters():
+        if "to_flow" in name:
+            parameter.data *= 0.1
+    return network
+
+
+def frame_flop(config: FaceAnimatorConfig) -> int:
+    """Operations of one frame, two for a multiply-add."""
+    with torch.device("meta"), torch.no_grad():
+        network = FaceAnimatorNetwork(config).eval().requires_grad_(False)
+        rgb = torch.zeros(1, 3, config.picture_size, config.picture_size)
+        code, features = network.encode(rgb)
+        counter = FlopCounterMode(display=False)
+        with counter:
+            network.decoder(code, features)
+    return int(counter.get_total_flops())
+
+
+def neural_weights(config: FaceAnimatorConfig, folder: Path) -> Path:
+    """The bundled motion networks beside an animator of drawn weights."""
+    shutil.copytree(resolve_weights("default"), folder)
+    text = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text |= {"animator": "neural", "neural_animator": dataclasses.asdict(config)}
+    (folder / "config.json").write_text(json.dumps(text), encoding="utf-8")
+    save_tensors(folder / "animator.safetensors", drawn(config).state_dict())
+    write_checksums(folder)
+    return folder
+
+
+def _seed() -> Any:
+    fork = torch.random.fork_rng(devices=[])
+
+    class _Seeded:
+        def __enter__(self) -> None:
+            fork.__enter__()
+            torch.manual_seed(0)
+
+        def __exit__(self, *error: object) -> None:
+            fork.__exit__(*error)
+
+    return _Seeded()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--quick", action="store_true", help="a small network and few calls")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing further is begun")
+    parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
+    parser.add_argument("--out", type=Path, help="folder for gpu-NAME-DATE.json and .md")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch can use no CUDA device here; --device cpu --quick shows that the suite runs")
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory(prefix="gohd-engines-") as folder:
+        report = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder))).run()
+    text = markdown(report)
+    print(text)
+    if args.out:
+        card = str(report["hardware"].get("gpu", "cpu")).lower().replace(" ", "-")
+        path = args.out / f"gpu-{card}-{report['date'][:10]}.json"
+        args.out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        path.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
