@@ -153,8 +153,7 @@ class NeuralAnimator:
             intensity_B,
             tuple(_stacked(maps) for maps in zip(*(portrait.features for portrait in prepared), strict=True)),
         )
-        # A backend may hand out its own buffer, which the next frame overwrites.
-        pictures: npt.NDArray[np.uint8] = rgb_BHW3.cpu().numpy().copy()
+        pictures: npt.NDArray[np.uint8] = rgb_BHW3.cpu().numpy()
         return pictures
 
 

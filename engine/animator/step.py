@@ -19,8 +19,7 @@ __all__ = ["FrameStep", "eager_step", "to_bytes"]
 FrameStep = Callable[[Tensor, Tensor, Tensor, tuple[Tensor, ...]], Tensor]
 """(identity_code_BS, window_BTD, intensity_B, features) -> rgb_BHW3 uint8.
 
-All on the animator's device and of its dtype. What comes back may be overwritten by the next call, so whoever keeps
-it copies it.
+Inputs are on the animator's device and of its dtype; the picture is the caller's own. Any thread may call it.
 """
 
 

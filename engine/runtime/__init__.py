@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.runtime.backends import BACKENDS, Backend, neural_animator
+from engine.runtime.captured_frame import CapturedFrameStep
 from engine.runtime.compilation import CompiledFrame, FrameCompiler
 from engine.runtime.cuda_graph import CapturedStep, cuda_graphs_enabled
 from engine.runtime.engine_cache import CachedEngine, EngineCache, EngineKey
@@ -14,6 +15,7 @@ __all__ = [
     "BACKENDS",
     "Backend",
     "CachedEngine",
+    "CapturedFrameStep",
     "CapturedStep",
     "CompiledFrame",
     "EngineCache",

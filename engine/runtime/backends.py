@@ -22,8 +22,9 @@ from engine.animator.face_animator import FaceAnimatorNetwork
 from engine.animator.neural import NeuralAnimator
 from engine.animator.step import FrameStep, eager_step
 from engine.errors import BackendUnavailable, MissingDependency
+from engine.runtime.captured_frame import CapturedFrameStep
 from engine.runtime.compilation import FrameCompiler
-from engine.runtime.cuda_graph import CapturedStep, cuda_graphs_enabled
+from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.runtime.engine_cache import EngineCache
 from engine.runtime.onnx_step import onnx_step, onnx_version
 from engine.runtime.tensorrt_package import choose_package, present_target
@@ -138,7 +139,7 @@ def _graph(network: FaceAnimatorNetwork) -> FrameStep:
     def flat(code: Tensor, window: Tensor, intensity: Tensor, *features: Tensor) -> tuple[Tensor]:
         return (eager(code, window, intensity, features),)
 
-    return _Captured(lambda rows: flat)
+    return CapturedFrameStep(lambda rows: flat)
 
 
 def _tensorrt(compiler: FrameCompiler) -> FrameStep:
@@ -150,38 +151,6 @@ def _tensorrt(compiler: FrameCompiler) -> FrameStep:
         built = TensorRTEngine(package, frame.payload)
         return lambda *inputs: built(*(tensor.contiguous() for tensor in inputs))
 
-    captured = _Captured(engine)
+    captured = CapturedFrameStep(engine)
     captured.prepare(1)
     return captured
-
-
-class _Captured:
-    """A captured step for every number of rows that comes, with a pinned picture to hand out."""
-
-    def __init__(self, step_of: Callable[[int], Callable[..., tuple[Tensor, ...]]]) -> None:
-        self._step_of = step_of
-        self._steps: dict[int, Callable[..., tuple[Tensor, ...]]] = {}
-        self._captured: dict[int, tuple[CapturedStep, Tensor]] = {}
-
-    def prepare(self, rows: int) -> None:
-        """Build what batches of ``rows`` need, before the first frame asks for it."""
-        self._steps[rows] = self._step_of(rows)
-
-    def __call__(
-        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, features: tuple[Tensor, ...]
-    ) -> Tensor:
-        inputs = (identity_code_BS, window_BTD, intensity_B, *features)
-        rows = len(window_BTD)
-        if rows not in self._captured:
-            if rows not in self._steps:
-                self.prepare(rows)
-            held = {0, *range(3, len(inputs))}
-            captured = CapturedStep(self._steps[rows], inputs, held=held)
-            (rgb_BHW3,) = captured(*inputs)
-            pinned = torch.empty(rgb_BHW3.shape, dtype=torch.uint8, pin_memory=True)
-            self._captured[rows] = captured, pinned
-        captured, pinned = self._captured[rows]
-        (rgb_BHW3,) = captured(*inputs)
-        pinned.copy_(rgb_BHW3, non_blocking=True)
-        torch.cuda.current_stream().synchronize()
-        return pinned

@@ -47,7 +47,8 @@ def cuda_capture(run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None
             run()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    # Other threads may go on using the device meanwhile.
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         outputs = run()
     return outputs, graph.replay
 

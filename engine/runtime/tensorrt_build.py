@@ -60,7 +60,7 @@ def build_from_torch(graph: Graph) -> bytes:
         program = torch.export.export(module, inputs)
         try:
             plan = dynamo.convert_exported_program_to_serialized_trt_engine(
-                program, arg_inputs=inputs, use_explicit_typing=True, require_full_compilation=True
+                program, arg_inputs=inputs, use_explicit_typing=True
             )
         except RuntimeError as error:
             raise BackendUnavailable(f"torch-tensorrt cannot convert {graph.name}: {error}") from error

@@ -1,0 +1,63 @@
+"""The per-frame step captured once for every number of rows, with pinned memory for pictures on their way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import torch
+from torch import Tensor
+
+from engine.runtime.cuda_graph import Capture, CapturedStep
+
+__all__ = ["CapturedFrameStep"]
+
+FlatStep = Callable[..., tuple[Tensor, ...]]
+"""(identity_code_BS, window_BTD, intensity_B, *features) -> (rgb_BHW3,)."""
+
+
+class CapturedFrameStep:
+    """A `FrameStep` for any thread: there is one set of buffers, and whoever makes a frame borrows it.
+
+    A portrait's code and features are copied to the device's static buffers when another portrait comes; the graph
+    reads them there. So sessions may join and leave, and nothing is captured anew.
+    """
+
+    def __init__(self, step_of: Callable[[int], FlatStep], *, capture: Capture | None = None) -> None:
+        """``step_of`` gives the step for a number of rows; ``capture`` is as `CapturedStep` takes it."""
+        self._step_of = step_of
+        self._capture = capture
+        self._steps: dict[int, FlatStep] = {}
+        self._free: SimpleQueue[dict[int, tuple[CapturedStep, Tensor]]] = SimpleQueue()
+        self._free.put({})
+
+    def prepare(self, rows: int) -> None:
+        """Make the step for batches of ``rows``, which may take seconds, before the first frame asks for it."""
+        self._steps[rows] = self._step_of(rows)
+
+    def __call__(
+        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, features: tuple[Tensor, ...]
+    ) -> Tensor:
+        """As `FrameStep`."""
+        inputs = (identity_code_BS, window_BTD, intensity_B, *features)
+        rows = len(window_BTD)
+        buffers = self._free.get()
+        try:
+            if rows not in buffers:
+                buffers[rows] = self._new(rows, inputs)
+            captured, picture_BHW3 = buffers[rows]
+            (rgb_BHW3,) = captured(*inputs)
+            picture_BHW3.copy_(rgb_BHW3, non_blocking=True)
+            if rgb_BHW3.is_cuda:
+                torch.cuda.current_stream().synchronize()
+            return picture_BHW3.clone()
+        finally:
+            self._free.put(buffers)
+
+    def _new(self, rows: int, inputs: tuple[Tensor, ...]) -> tuple[CapturedStep, Tensor]:
+        if rows not in self._steps:
+            self.prepare(rows)
+        portrait = {0, *range(3, len(inputs))}
+        captured = CapturedStep(self._steps[rows], inputs, held=portrait, capture=self._capture)
+        (rgb_BHW3,) = captured(*inputs)
+        return captured, torch.empty(rgb_BHW3.shape, dtype=rgb_BHW3.dtype, pin_memory=rgb_BHW3.is_cuda)
