@@ -27,6 +27,7 @@
     |   |-- DeviceBusy              somebody else holds it
     |   |-- DeviceUnsuitable        it cannot do the sample rate, size or format that is needed
     |   `-- DeviceLost              it was there, and gives or takes nothing any more
+    |-- AgentUnreachable            a service that a voice agent needs cannot be reached, or broke off
     |-- NonFiniteLoss               a loss or gradient of a training became NaN or infinite
     |-- CapacityExceeded            no room for another session now
     `-- SessionClosed               the session has ended
@@ -37,6 +38,7 @@ Messages say what is wrong and what to do about it.
 from __future__ import annotations
 
 __all__ = [
+    "AgentUnreachable",
     "AudioError",
     "AudioInvalid",
     "AudioUnreadable",
@@ -176,6 +178,10 @@ class DeviceUnsuitable(DeviceError):
 
 class DeviceLost(DeviceError):
     """The device was there, and gives or takes nothing any more."""
+
+
+class AgentUnreachable(GohdError, ConnectionError):
+    """A service that a voice agent needs cannot be reached, or broke off."""
 
 
 class NonFiniteLoss(GohdError, ArithmeticError):
