@@ -3,8 +3,8 @@
     one session   25 frames a second, each  render + encode  on one core
     capacity      cores * share / that
 
-Measured once at start, in the quiet; and again from the sessions that run, whose frames cost what they cost under the
-real load. Whichever is more counts. The first session is always let in: it may run late, but it runs.
+Measured once at start; and again from the sessions that run, whose frames cost what they cost under the real load: that
+counts as soon as there is one. The first session is always let in: it may run late, but it runs.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from server.protocol import Refusal
 __all__ = ["SessionRegister"]
 
 _RETRY_S = 5
+_SURE_FRAMES = 50
 
 
 class SessionRegister:
@@ -35,9 +36,11 @@ class SessionRegister:
         """Sessions that fit at what frames cost now."""
         if self.cost is None:
             return 1
-        measured = [s.worker.render_ms for s in self._places.values() if s is not None and s.worker.render_ms]
-        live_ms = sum(measured) / len(measured) if measured else 0.0
-        cost = FrameCost(render_ms=max(self.cost.render_ms, live_ms), encode_ms=self.cost.encode_ms)
+        running = [s for s in self._places.values() if s is not None and s.frames_made >= _SURE_FRAMES]
+        render_ms = self.cost.render_ms
+        if running:
+            render_ms = sum(session.worker.render_ms for session in running) / len(running)
+        cost = FrameCost(render_ms=render_ms, encode_ms=self.cost.encode_ms)
         return capacity(cost, self.core_count, self._limit)
 
     @property
