@@ -30,7 +30,7 @@ class Canvas:
         self, width_px: int, height_px: int, marking: Marking, ground: tuple[int, int, int] = (0, 0, 0)
     ) -> None:
         self._size = (width_px, height_px)
-        self._ground = ground
+        self._empty = np.full((height_px, width_px, 3), ground, np.uint8)
         try:
             self._mark = Watermark(height_px, width_px, marking.tag, marking.key)
         except ValueError as error:
@@ -38,8 +38,7 @@ class Canvas:
 
     def empty(self) -> Rgb:
         """The ground alone, uint8 (height, width, 3)."""
-        width, height = self._size
-        return np.full((height, width, 3), self._ground, np.uint8)
+        return self._empty.copy()
 
     def compose(self, rgb: Rgb) -> Rgb:
         """``rgb``, uint8 (h, w, 3), fitted without changing its proportions: uint8 (height, width, 3)."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import typer
@@ -26,6 +23,7 @@ from clients.camera import (
     open_camera,
     read_commands,
 )
+from clients.cli.stopping import stop_request
 from engine.errors import MissingDependency
 from engine.finish import Marking
 
@@ -116,7 +114,7 @@ def run_camera(
             session, camera, canvas, MonotonicClock(), rate_hz=rate_hz, speaks=speaker is not None
         )
         block = rate_hz * BLOCK_MS // 1000
-        stop = stack.enter_context(_stop_request())
+        stop = stack.enter_context(stop_request())
         heard = sound.open_microphone(microphone, rate_hz, block, live.hear)
         stack.callback(heard.close)
         live.watch(microphone=heard)
@@ -179,21 +177,3 @@ def list_devices(backend: str = "auto", root: Path = Path("/")) -> None:
             if sys.platform.startswith("linux")
             else "  that of OBS, if OBS is installed"
         )
-
-
-@contextmanager
-def _stop_request() -> Iterator[threading.Event]:
-    """An event that a first Ctrl-C or SIGTERM sets; a second one breaks off."""
-    stop = threading.Event()
-
-    def note(number: int, _: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

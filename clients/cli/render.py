@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain
 from math import ceil
 from pathlib import Path
-from types import FrameType
+from threading import Event
 
 import cv2
 import numpy as np
@@ -24,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from clients.cli.marking import signing_key
+from clients.cli.stopping import stop_request
 from engine import Engine, Frame, Session, load_engine
 from engine.audio import to_mono_float
 from engine.checkpoint import CHECKSUMS
@@ -116,7 +115,7 @@ def render_film(request: RenderRequest) -> bool:
         session.set_gaze(*request.gaze)
     voice = _Voice(sound)
     seconds = audio_duration_s(request.audio)
-    with _stop_requests() as stopped, _progress() as progress:
+    with stop_request() as stopped, _progress() as progress:
         task = progress.add_task(
             "frames", total=None if seconds is None else max(1, ceil(seconds * FRAME_RATE_HZ))
         )
@@ -125,8 +124,10 @@ def render_film(request: RenderRequest) -> bool:
                 film.write(frame.rgb, frame.pts_samples)
                 progress.advance(task)
     _sign(request, engine)
-    _log.info("%s %s", "stopped early; what was made by then is in" if stopped else "wrote", request.output)
-    return not stopped
+    _log.info(
+        "%s %s", "stopped early; what was made by then is in" if stopped.is_set() else "wrote", request.output
+    )
+    return not stopped.is_set()
 
 
 def _sign(request: RenderRequest, engine: Engine) -> None:
@@ -172,36 +173,18 @@ class _Voice:
             )
 
 
-def _frames(session: Session, voice: _Voice, film: Mp4Writer, stopped: list[int]) -> Iterator[Frame]:
+def _frames(session: Session, voice: _Voice, film: Mp4Writer, stopped: Event) -> Iterator[Frame]:
     """Frames of the whole voice, its sound written to the film on the way, until ``stopped``."""
     for chunk in voice:
         film.write_audio(chunk)
         for frame in session.stream_pcm(chunk, voice.rate_hz):
             yield frame
-            if stopped:
+            if stopped.is_set():
                 return
     for frame in session.stream_flush():
         yield frame
-        if stopped:
+        if stopped.is_set():
             return
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """A list that a first Ctrl-C or SIGTERM fills, so that the film can be closed; a second one breaks off."""
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _progress() -> Progress:

@@ -90,12 +90,12 @@ class Bench:
     jitter_s: float = 0.004
     silent_between_s: tuple[float, float] = (0.0, 0.0)
     voice: npt.NDArray[np.int16] | None = None
+    session: Any = field(default_factory=lambda: FakeSession(avatar=None, render_s=0.0))
     played: list[tuple[float, npt.NDArray[np.int16]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = SimulatedClock()
         self.camera = FakeCamera(self.clock.now_s)
-        self.session = FakeSession(avatar=None, render_s=0.0)
         self.live = LiveCamera(
             self.session,
             self.camera,

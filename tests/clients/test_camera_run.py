@@ -18,10 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from clients.audio import open_backend
 from clients.camera import Canvas, parse_colour, parse_command, parse_size, read_commands
 from clients.cli.camera import CameraRequest, run_camera
 from clients.cli.main import app
-from engine.errors import CommandInvalid, DeviceBusy, DeviceError, DeviceNotFound, NoFaceFound
+from engine.errors import (
+    CommandInvalid,
+    DeviceBusy,
+    DeviceError,
+    DeviceNotFound,
+    MissingDependency,
+    NoFaceFound,
+)
 from engine.finish import Marking, WatermarkDetector
 from engine.portrait import load_image
 
@@ -145,7 +153,10 @@ def test_the_command_needs_a_portrait_and_lists_devices_without_one() -> None:
     refused = CliRunner().invoke(app, ["camera"])
     assert refused.exit_code == 2
     assert "--portrait" in refused.output
-    pytest.importorskip("sounddevice", reason="sounddevice is not installed (extra 'mic')", exc_type=OSError)
+    try:
+        open_backend("sounddevice").close()
+    except MissingDependency as error:
+        pytest.skip(str(error))
     listed = CliRunner().invoke(app, ["camera", "--list", "--backend", "sounddevice"])
     assert listed.exit_code == 0, listed.output
     for title in ("microphones (--mic)", "audio outputs (--audio-out)", "cameras (--device)"):

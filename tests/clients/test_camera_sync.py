@@ -39,6 +39,12 @@ def test_the_voice_is_held_back_no_longer_than_the_pictures_need() -> None:
     assert max(held_back_ms) < bench.session.lookahead_ms + 20 + 35 + 25
 
 
+def test_a_card_that_holds_much_leaves_enough_here_for_its_blocks() -> None:
+    bench = Bench(seconds=45, speaker_latency_s=0.3).run()
+    assert bench.live.counters.delay_ms == 60
+    assert bench.live.counters.starved_ms == 0
+
+
 @pytest.mark.parametrize(("microphone", "speaker"), [(1.006, 0.998), (0.994, 1.002)])
 def test_clocks_that_disagree_do_not_pull_voice_and_picture_apart(microphone: float, speaker: float) -> None:
     bench = Bench(seconds=15, microphone_speed=microphone, speaker_speed=speaker).run()
