@@ -79,7 +79,7 @@ class GohdVideoService(AIService):
         await self._close()
 
     async def cleanup(self) -> None:
-        await super().cleanup()
+        await super().cleanup()  # type: ignore[no-untyped-call]
         await self._close()
 
     async def _interrupt(self, frame: InterruptionFrame) -> None:

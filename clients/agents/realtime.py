@@ -4,8 +4,8 @@
                             ^                                         |       `--> ServerMouth: /ws of a gohd server
                             '--- conversation.item.truncate ----------'
 
-Nothing waits here without a bound: a mouth takes sound at once (it keeps up to ten minutes, a server two), and the user's
-voice is read no faster than the service takes it.
+Nothing waits here without a bound: a mouth takes sound at once (it keeps up to ten minutes, a server two), and the
+user's voice is read no faster than the service takes it.
 """
 
 from __future__ import annotations

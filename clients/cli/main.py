@@ -253,6 +253,53 @@ def camera(
 
 
 @app.command()
+def bridge(
+    url: Annotated[str, typer.Argument(help="The service's WebSocket: wss://.../realtime?model=...")],
+    server: Annotated[
+        str, typer.Option(help="The gohd server that shows the face.")
+    ] = "http://127.0.0.1:8080",
+    key: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(envvar=["GOHD_REALTIME_KEY", "OPENAI_API_KEY"], help="Bearer key of the service."),
+    ] = None,
+    token: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(envvar="GOHD_TOKEN", help="Bearer token of the gohd server."),
+    ] = None,
+    session: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Speak in this session, as that of an open page; else in a new one."),
+    ] = None,
+    portrait: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Id of a portrait that was uploaded to the server."),
+    ] = None,
+    settings: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="JSON file, sent to the service as session.update."),
+    ] = None,
+    hear: Annotated[
+        bool, typer.Option("--hear", help="The user's voice from standard input: PCM16, 24 kHz, mono.")
+    ] = False,
+) -> None:
+    """Let a service that speaks the OpenAI Realtime protocol speak through a session of a gohd server."""
+    from clients.cli.bridge import BridgeRequest, run_bridge
+
+    run_bridge(
+        BridgeRequest(
+            url=url,
+            server=server,
+            key=key,
+            token=token,
+            session=session,
+            portrait=portrait,
+            settings=settings,
+            hear=hear,
+        )
+    )
+
+
+@app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="A film or a picture.")],
     key_file: KeyFile = None,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -102,7 +105,7 @@ def test_sound_may_be_cut_anywhere_even_within_a_sample(cuts: list[int]) -> None
     edges = [0, *sorted(cuts), len(pcm)]
     conversation = Conversation()
     said: list[int] = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         for action in conversation.receive(_delta(pcm[begin:end]), 0.0):
             assert isinstance(action, Say)
             said.extend(action.samples.tolist())
@@ -170,9 +173,9 @@ class _Service:
         self._sockets: asyncio.Queue[Any] = asyncio.Queue()
         self._socket: Any = None
 
-    async def send(self, *messages: str) -> None:
+    async def send(self, *messages: str, wait_s: float = 10.0) -> None:
         if self._socket is None:
-            self._socket = await asyncio.wait_for(self._sockets.get(), 10)
+            self._socket = await asyncio.wait_for(self._sockets.get(), wait_s)
         for message in messages:
             await self._socket.send(message)
 
@@ -246,6 +249,31 @@ async def test_a_server_says_what_the_service_sends(service: _Service) -> None:
             assert avatar.loud_samples <= loud_before + 640
             await service.hang_up()
             await asyncio.wait_for(running, 10)
+
+
+async def test_the_command_bridges_until_the_service_hangs_up(service: _Service) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        served = await start_server(stack, FakeEngine())
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from clients.cli import main; main()"),
+            *("bridge", service.url, "--server", served.url, "--hear"),
+            env=os.environ | {"GOHD_REALTIME_KEY": "secret"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert command.stdin is not None
+        command.stdin.write(b"\x02\x00" * 2400)
+        await service.send(_delta(tone(0.5, 24_000)), wait_s=60)
+        avatar = served.engine.sessions[-1]
+        await _true(lambda: avatar.loud_samples > 7_000 and len(service.heard) > 0)
+        assert service.key == "Bearer secret"
+        assert base64.b64decode(service.heard[0]["audio"])[:4] == b"\x02\x00\x02\x00"
+        await service.hang_up()
+        told, _ = await asyncio.wait_for(command.communicate(), 60)
+        assert command.returncode == 0, told
+        assert b"/whep/" in told
+        assert b"secret" not in told
 
 
 async def test_who_cannot_be_reached_is_named(service: _Service) -> None:
