@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +134,72 @@ def test_the_real_libraries_refuse_a_device_that_is_gone(real_backend: AudioBack
         real_backend.open_microphone(ghost, 48_000, 960, lambda samples: None)
     with pytest.raises((DeviceLost, DeviceUnsuitable, DeviceBusy), match="unplugged"):
         real_backend.open_speaker(ghost, 48_000, 960, lambda count, _: np.zeros(count, np.int16))
+
+
+_THROUGH_ALSA = """
+import json, sys, time
+import numpy as np
+from clients.audio import choose_device, choose_rate, open_backend
+from engine.errors import MissingDependency
+
+for name in ("sounddevice", "pyaudio"):
+    try:
+        backend = open_backend(name)
+    except MissingDependency:
+        continue
+    device = choose_device(backend.devices(), "output", "gohd")
+    rate_hz = choose_rate(backend, choose_device(backend.devices(), "input", None), device)
+    heard, asked = [], []
+
+    def fill(count, leaves_in_s):
+        asked.append(leaves_in_s)
+        return np.zeros(count, np.int16)
+
+    streams = [
+        backend.open_microphone(device, rate_hz, 960, heard.append),
+        backend.open_speaker(device, rate_hz, 960, fill),
+    ]
+    time.sleep(0.3)
+    active = [stream.active for stream in streams]
+    for stream in streams:
+        stream.close()
+    count = len(heard)
+    time.sleep(0.1)
+    backend.close()
+    print(json.dumps({
+        "name": name, "device": device.name, "rate_hz": rate_hz, "active": active, "asked": len(asked),
+        "block": [str(heard[0].dtype), list(heard[0].shape)], "least_s": min(asked), "after": len(heard) - count,
+    }))
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/usr/share/alsa/alsa.conf").exists(), reason="ALSA is not installed: libasound2-data"
+)
+def test_both_libraries_really_open_call_back_and_close(tmp_path: Path) -> None:
+    """ALSA has a device that takes everything and gives silence, at any pace; no sound card is needed for it."""
+    (tmp_path / ".asoundrc").write_text(
+        'pcm.gohd_cable {\n type null\n hint { show on description "cable" }\n}\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", _THROUGH_ALSA],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    if not done.stdout:
+        pytest.skip("neither sounddevice nor PyAudio can be loaded (extra 'mic')")
+    for line in done.stdout.splitlines():
+        said = json.loads(line)
+        assert (said["device"], said["rate_hz"]) == ("gohd_cable", 48_000)
+        assert said["active"] == [True, True]
+        assert said["block"] == ["int16", [960]]
+        assert said["asked"] > 0
+        assert said["least_s"] >= 0.0
+        assert said["after"] == 0
 
 
 def _video_device(root: Path, number: int, name: str, virtual: bool) -> None:
