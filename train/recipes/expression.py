@@ -255,8 +255,8 @@ def open_expression_stage1() -> ExpressionStage1Recipe:
         trainer=TrainerConfig(out=Path("runs/open_expression_stage1"), steps=800, threads=1),
         audio_checkpoint=Path("runs/open_phones/checkpoint.safetensors"),
         even_mouths=1.0,
-        mouth_gain=1.35,
-        mouth_pivot=0.1,
+        mouth_gain=1.2,
+        mouth_pivot=0.13,
         needs=("open_phones",),
     )
 
