@@ -7,7 +7,7 @@ OUT    ?= out
 PORT   ?= 8080
 
 RUN_PACKAGES  := python3-venv libgl1 libglib2.0-0 libegl1 libgles2
-TEST_PACKAGES := $(RUN_PACKAGES) chromium espeak-ng flite libportaudio2
+TEST_PACKAGES := $(RUN_PACKAGES) chromium espeak-ng flite libasound2-data libportaudio2
 
 .PHONY: help setup setup-test system-run system-test run demo test lint bench clean
 

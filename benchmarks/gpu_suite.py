@@ -19,6 +19,7 @@ before the label and the watermark, which engine/finish adds; ``live`` has them 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -26,6 +27,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,7 @@ class Suite:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "quick": self.quick,
             "hardware": hardware(self.device.type),
-            "versions": versions(),
+            "versions": versions() | gpu_versions(),
             "ceilings": self.ceilings(),
         }
         for name, section in (
@@ -322,6 +324,15 @@ def drawn(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
         if "to_flow" in name:
             parameter.data *= 0.1
     return network
+
+
+def gpu_versions() -> dict[str, str]:
+    """Of what runs networks, where it is installed."""
+    found = {"cuda": torch.version.cuda or "", "cudnn": str(torch.backends.cudnn.version() or "")}
+    for name in ("onnxruntime", "tensorrt-rtx-cu13", "tensorrt", "torch-tensorrt", "triton"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return {name: text for name, text in found.items() if text}
 
 
 def frame_flop(config: FaceAnimatorConfig) -> int:

@@ -3,8 +3,8 @@
     python benchmarks/watermark.py --portraits FOLDER [--unmarked FOLDER ...] [--json OUT]
 
 Each portrait speaks the demo voice for eight seconds; its raw frames are marked, encoded at the rates of the server and
-below, decoded and read. ``--unmarked`` names folders of ordinary films and pictures: every one of their frames is read
-alone, and none may be called marked.
+below, decoded and read. ``--unmarked`` names folders of ordinary films and pictures: every one of their frames, and its
+mirror image, is read alone, and none may be called marked.
 """
 
 from __future__ import annotations
@@ -84,14 +84,22 @@ def through(pictures: list[Rgb], codec: str, rate: int, scale: float) -> list[Rg
 
 
 def ordinary(folder: Path) -> Iterator[Rgb]:
+    """Every frame of a folder's films and pictures that is large enough, and its mirror image."""
     for path in sorted(folder.iterdir()):
+        for rgb in pictures_of(path):
+            if min(rgb.shape[:2]) >= SMALLEST_SIDE_PX:
+                yield rgb
+                yield np.ascontiguousarray(rgb[:, ::-1])
+
+
+def pictures_of(path: Path) -> Iterator[Rgb]:
+    try:
+        yield load_image(path)
+    except GohdError:
         try:
-            yield load_image(path)
+            yield from read_video(path)
         except GohdError:
-            try:
-                yield from read_video(path)
-            except GohdError:
-                continue
+            return
 
 
 def main() -> None:
