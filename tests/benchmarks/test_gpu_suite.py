@@ -61,5 +61,6 @@ def test_the_suite_runs_without_a_card(tmp_path: Path) -> None:
     assert report["naive"][0]["largest_error"] <= 1
     assert {row["form"] for row in report["poses"]} == {"eager", "captured"}
     assert report["hardware"]["cores"] >= 1
+    assert "onnxruntime" in report["versions"]
     assert path.with_suffix(".md").read_text() in done.stdout
     assert bool(report["engines"]) != bool(report["skipped"])
