@@ -10,7 +10,10 @@ timeline. Whoever takes moments too slowly makes the line wait, so sound is neve
 Drop policies. Of pictures: the newest that is due leaves, those it overtakes are dropped; one that is not ready is left
 out (``rgb`` None: keep showing the last). Of sound for the engine: past 12 waiting steps a step is left out of the
 pictures, never of what is heard. An interrupt drops all of both: everything carries a generation, and what is older
-than the newest never leaves; the silence that takes its place is fed to the engine at once.
+than the newest never leaves; the silence that takes its place is fed to the engine at once, and its first picture
+leaves as soon as it is made.
+
+Pictures that keep coming too late lengthen the way by a step, in the next pause, up to eight steps.
 """
 
 from __future__ import annotations
@@ -45,6 +48,8 @@ _RENDER_ALLOWANCE_S = 0.035
 _MAX_WAITING_STEPS = 12
 _MAX_PICTURES = 16
 _FORGIVEN_S = 0.1
+_MAX_DELAY_STEPS = 8
+_WINDOW_MOMENTS, _TOLERATED_MISSES = 125, 4
 _CLOSE_TIMEOUT_S = 2.0
 
 
@@ -101,6 +106,9 @@ class Speaker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next_step = 0
         self._due_s: float | None = None
+        self._misses = 0
+        self._fresh = asyncio.Event()
+        self._fresh.set()
         self._error: BaseException | None = None
         self._closed = False
         self.generation = 0
@@ -166,6 +174,7 @@ class Speaker:
         dropped += self._line.clear()
         self._resampler = _Resampler()
         self._pictures.clear()
+        self._fresh.clear()
         steps = [each.step for each in self._leaving]
         self._leaving = deque(_Leaving(step, _SILENT) for step in steps)
         self._submit(self._begin_generation, self.generation, steps)
@@ -185,9 +194,16 @@ class Speaker:
         if self._due_s is None:
             self._due_s = self._clock.now_s()
         await self._clock.sleep_until(self._due_s)
+        if not self._fresh.is_set():
+            await self._wait_for_fresh(self._due_s + STEP_S)
         self._check_open()
         now_s = self._clock.now_s()
         self._due_s = (now_s if now_s - self._due_s > _FORGIVEN_S else self._due_s) + STEP_S
+        if self._next_step % _WINDOW_MOMENTS == 0:
+            self._misses = 0
+        elif self._misses > _TOLERATED_MISSES and self.quiet and self._delay_steps < _MAX_DELAY_STEPS:
+            self._delay_steps += 1
+            self._misses = 0
         while len(self._leaving) < self._delay_steps:
             self._enter(_SILENT)
         said = self._line.take()
@@ -246,8 +262,19 @@ class Speaker:
         while self._pictures and self._pictures[0][0] <= step:
             self.pictures_overtaken += rgb is not None
             rgb = self._pictures.popleft()[1]
-        self.pictures_missing += rgb is None
+        if rgb is None:
+            self.pictures_missing += 1
+            self._misses += self._fresh.is_set()
         return rgb
+
+    async def _wait_for_fresh(self, until_s: float) -> None:
+        fresh = asyncio.ensure_future(self._fresh.wait())
+        late = asyncio.ensure_future(self._clock.sleep_until(until_s))
+        try:
+            await asyncio.wait({fresh, late}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            fresh.cancel()
+            late.cancel()
 
     def _check_open(self) -> None:
         if self._error is not None:
@@ -272,6 +299,7 @@ class Speaker:
         generation, step, rgb = made
         if generation != self.generation:
             return
+        self._fresh.set()
         self._pictures.append((step, rgb))
         if len(self._pictures) > _MAX_PICTURES:
             self._pictures.popleft()

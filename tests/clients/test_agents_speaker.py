@@ -119,6 +119,9 @@ async def test_a_slow_engine_costs_pictures_and_no_sound() -> None:
     assert sum(len(moment.sound) for moment in heard if moment.sound is not None) == 4 * 48_000
     assert speaker.pictures_missing > 0
     assert speaker.steps_unseen > 0
+    delay_ms = speaker.delay_ms
+    await moments(speaker, 10)
+    assert delay_ms < speaker.delay_ms <= 320, "the way grows in the pause, and not before"
     await speaker.close()
 
 
