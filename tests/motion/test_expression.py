@@ -56,7 +56,7 @@ def test_folding_needs_evaluation_mode() -> None:
 
 def test_cover_is_the_map_that_the_stages_leave() -> None:
     assert AudioEncoderConfig().cover() == (3, 3)
-    assert LipConfig.lite().audio_encoder().cover() == (7, 2)
+    assert LipConfig.lite().audio_encoder().cover() == (5, 2)
 
 
 def test_lite_fits_two_megabytes() -> None:
