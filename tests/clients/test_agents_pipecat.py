@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -19,13 +20,18 @@ with warnings.catch_warnings():
         EndFrame,
         Frame,
         InterruptionFrame,
+        OutputAudioRawFrame,
         OutputImageRawFrame,
+        StartFrame,
         TTSAudioRawFrame,
         TTSStartedFrame,
         TTSStoppedFrame,
         TTSTextFrame,
     )
+    from pipecat.pipeline.pipeline import Pipeline
     from pipecat.tests.utils import SleepFrame, run_test
+    from pipecat.transports.base_output import BaseOutputTransport
+    from pipecat.transports.base_transport import TransportParams
 
     from clients.agents.pipecat import GohdVideoService
 
@@ -97,3 +103,51 @@ async def test_the_end_waits_for_the_speech_before_it() -> None:
     came = await asyncio.wait_for(_run(speaker, _speech(1.2)), 60)
     sound = [frame for frame in came if isinstance(frame, TTSAudioRawFrame)]
     assert sum(frame.num_frames for frame in sound) / 48_000 == pytest.approx(1.2, abs=0.002)
+
+
+class _Screen(BaseOutputTransport):
+    """Pipecat's own output transport in front of a loudspeaker and a screen that keep what they were given."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        width, height = size
+        super().__init__(
+            TransportParams(
+                audio_out_enabled=True,
+                audio_out_sample_rate=48_000,
+                audio_out_end_silence_secs=0,
+                video_out_enabled=True,
+                video_out_width=width,
+                video_out_height=height,
+                video_out_framerate=50,
+            )
+        )
+        self.sounds: list[tuple[float, bool]] = []
+        self.pictures: list[tuple[float, bool]] = []
+
+    async def start(self, frame: StartFrame) -> None:
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        loud = bool(np.abs(np.frombuffer(frame.audio, np.int16).astype(int)).max() > 10_000)
+        self.sounds.append((time.monotonic(), loud))
+        await asyncio.sleep(frame.num_frames / frame.sample_rate)
+        return True
+
+    async def write_video_frame(self, frame: OutputImageRawFrame) -> bool:
+        self.pictures.append((time.monotonic(), _white(frame)))
+        return True
+
+
+async def test_pipecats_own_transport_shows_pictures_with_their_sound() -> None:
+    """In real time."""
+    service = GohdVideoService(Speaker(FakeSession(object(), 0.0)))
+    screen = _Screen(service.frame_size)
+    sent = [SleepFrame(sleep=0.5), *_speech(1.2), TTSStoppedFrame(), SleepFrame(sleep=2.0)]
+    await run_test(Pipeline([service, screen]), frames_to_send=sent, start_timeout=30.0)
+    spoken = [when_s for when_s, loud in screen.sounds if loud]
+    shown = [when_s for when_s, white in screen.pictures if white]
+    assert len(spoken) >= 29
+    assert len(shown) >= 30
+    assert abs(shown[0] - spoken[0]) < 0.15
+    assert abs(shown[-1] - spoken[-1]) < 0.15
