@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +15,7 @@ from fake_engine import FakeSession
 pytest.importorskip("livekit.agents", reason="livekit-agents is not there: pip install 'gohd-live[livekit]'")
 
 from livekit import rtc
-from livekit.agents.voice.avatar import AudioSegmentEnd, QueueAudioOutput
+from livekit.agents.voice.avatar import AudioSegmentEnd, DataStreamAudioOutput, QueueAudioOutput
 
 from clients.agents.livekit import AvatarVideo, AvatarWorker, avatar_options
 from clients.agents.speaker import Speaker
@@ -114,27 +112,42 @@ async def test_runner_publishes_and_tells_what_was_played() -> None:
 
 
 async def test_worker_hears_an_agent_over_data_streams() -> None:
-    """DataStreamAudioReceiver with its three RPCs; the room hands on what an agent's output would send."""
-    room, speaker = _Room(), Speaker(FakeSession(object(), 0.0))
+    """Both ends are LiveKit's: DataStreamAudioOutput of an agent, DataStreamAudioReceiver of the avatar, their RPCs."""
+    room, agent_room = _connected_rooms()
+    speaker = Speaker(FakeSession(object(), 0.0))
     worker = AvatarWorker(room, speaker, sender_identity="agent")  # type: ignore[arg-type]
+    output = DataStreamAudioOutput(
+        agent_room,  # type: ignore[arg-type]
+        destination_identity="avatar",
+        sample_rate=24_000,
+        wait_playback_start=True,
+    )
+    started: list[Any] = []
+    finished: list[Any] = []
+    output.on("playback_started", started.append)
+    output.on("playback_finished", finished.append)
     running = asyncio.create_task(worker.run())
     await asyncio.wait_for(_true(lambda: "lk.audio_stream" in room.byte_handlers), 10)
-    room.send_stream([frame.data.tobytes() for frame in _sound(0.4)])
-    calls = room.local_participant.calls
-    await asyncio.wait_for(_true(lambda: len(calls) == 2), 10)
-    assert [method for method, _ in calls] == ["lk.playback_started", "lk.playback_finished"]
-    finished = json.loads(calls[1][1])
-    assert not finished["interrupted"]
-    assert finished["playback_position"] == pytest.approx(0.4, abs=0.002)
+    for frame in _sound(0.4):
+        await output.capture_frame(frame)
+    output.flush()
+    await asyncio.wait_for(_true(lambda: finished), 10)
+    assert len(started) == 1
+    assert not finished[0].interrupted
+    assert finished[0].playback_position == pytest.approx(0.4, abs=0.002)
 
-    room.send_stream([frame.data.tobytes() for frame in _sound(5.0)])
-    await asyncio.wait_for(_true(lambda: len(calls) == 3), 10)
+    for frame in _sound(5.0):
+        await output.capture_frame(frame)
+    output.flush()
+    await asyncio.wait_for(_true(lambda: len(started) == 2), 10)
     await asyncio.sleep(0.2)
     clear = room.local_participant._rpc_handlers["lk.clear_buffer"]
     assert clear(SimpleNamespace(caller_identity="stranger", payload="")) == "reject"
-    assert clear(SimpleNamespace(caller_identity="agent", payload="")) == "ok"
-    await asyncio.wait_for(_true(lambda: len(calls) == 4), 10)
-    assert json.loads(calls[3][1])["interrupted"]
+    assert speaker.generation == 0
+    output.clear_buffer()
+    await asyncio.wait_for(_true(lambda: len(finished) == 2), 10)
+    assert finished[1].interrupted
+    assert 0 < finished[1].playback_position < 3.0
     assert speaker.generation == 1
     running.cancel()
     await asyncio.wait({running})
@@ -171,29 +184,37 @@ class _Participant:
         self.kind = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
         self.state = rtc.ParticipantState.PARTICIPANT_STATE_ACTIVE
         self.published: list[rtc.Track] = []
-        self.calls: list[tuple[str, str]] = []
+        self.other: _Room | None = None
         self._rpc_handlers: dict[str, Any] = {}
 
     def register_rpc_method(self, name: str, handler: Any) -> None:
         self._rpc_handlers[name] = handler
 
     async def perform_rpc(self, *, destination_identity: str, method: str, payload: str) -> str:
-        assert destination_identity == "agent"
-        self.calls.append((method, payload))
-        return "ok"
+        assert self.other is not None
+        assert destination_identity == self.other.local_participant.identity
+        call = SimpleNamespace(caller_identity=self.identity, payload=payload)
+        answer: str = self.other.local_participant._rpc_handlers[method](call)
+        return answer
 
     async def publish_track(self, track: rtc.Track, options: Any) -> Any:
         self.published.append(track)
         return SimpleNamespace(wait_for_subscription=lambda: asyncio.sleep(0))
 
+    async def stream_bytes(self, *, attributes: dict[str, str], topic: str, **_: Any) -> _Stream:
+        assert self.other is not None
+        stream = _Stream(attributes)
+        self.other.byte_handlers[topic](stream, self.identity)
+        return stream
+
 
 class _Room(rtc.EventEmitter[str]):
     """What the avatar classes need of ``rtc.Room``, without a server behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: str = "avatar", other: str = "agent") -> None:
         super().__init__()
-        self.local_participant = _Participant("avatar")
-        self.remote_participants = {"agent": _Participant("agent")}
+        self.local_participant = _Participant(identity)
+        self.remote_participants = {other: _Participant(other)}
         self.byte_handlers: dict[str, Any] = {}
 
     def isconnected(self) -> bool:
@@ -202,24 +223,31 @@ class _Room(rtc.EventEmitter[str]):
     def register_byte_stream_handler(self, topic: str, handler: Any) -> None:
         self.byte_handlers[topic] = handler
 
-    def send_stream(self, pieces: list[bytes]) -> None:
-        self.byte_handlers["lk.audio_stream"](_Reader(pieces), "agent")
+
+def _connected_rooms() -> tuple[_Room, _Room]:
+    avatar, agent = _Room(), _Room("agent", "avatar")
+    avatar.local_participant.other, agent.local_participant.other = agent, avatar
+    return avatar, agent
 
 
-class _Reader:
-    def __init__(self, pieces: list[bytes]) -> None:
-        self.info = SimpleNamespace(
-            attributes={"sample_rate": "24000", "num_channels": "1"}, stream_id="stream"
-        )
-        self._pieces = _each(pieces)
+class _Stream:
+    """Both ends of a byte stream."""
 
-    def __aiter__(self) -> _Reader:
+    def __init__(self, attributes: dict[str, str]) -> None:
+        self.info = SimpleNamespace(attributes=attributes, stream_id="stream")
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def write(self, data: bytes) -> None:
+        self._pieces.put_nowait(data)
+
+    async def aclose(self) -> None:
+        self._pieces.put_nowait(None)
+
+    def __aiter__(self) -> _Stream:
         return self
 
     async def __anext__(self) -> bytes:
-        return await self._pieces.__anext__()
-
-
-async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+        piece = await self._pieces.get()
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
