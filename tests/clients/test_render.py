@@ -114,7 +114,7 @@ def test_a_film_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> No
         (None, None, "out.mp4", ["--gaze", "0,9"], "radians"),
         (None, None, "out.mp4", ["--drive-video", "notes.txt"], "notes.txt"),
         (None, None, "out.mp4", ["--drive-video", "x.mp4", "--drive", "hair"], "hair"),
-        (None, None, "out.mp4", ["--gaze", "generated"], "gaze"),
+        (None, None, "out.mp4", ["--frame", "round"], "crop"),
         (None, None, "out.mp4", ["--intensity", "2"], "intensity"),
         (None, None, "out.mp4", ["--weights", "no-such-weights"], "no-such-weights"),
     ],
