@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before numpy and torch are loaded, and for the processes that tests start: networks and pictures are small, and
@@ -19,6 +20,17 @@ _ROOT = Path(__file__).resolve().parent.parent
 def _own_configuration_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Programs that tests start make their signing key here, not in the home of whoever runs the tests."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))
+
+
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    """For networks of the paper's size, which are large enough for threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _optional_folder(variable: str, default: str) -> Path:

@@ -181,6 +181,7 @@ def large_folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.usefixtures("all_cores")
 @pytest.mark.slow
 def test_a_session_of_the_papers_size(large_folder: Path, portrait_path: Path, voice: Wave) -> None:
     stage = _stage(large_folder, ReleaseConfig(), portrait_path)

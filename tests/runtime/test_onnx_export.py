@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator import FaceAnimatorNetwork
 from engine.errors import MissingDependency
 from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.expression import LipConfig, LipNetwork
@@ -60,13 +60,6 @@ def test_exported_graph_of_one_row_has_fixed_shapes(tmp_path: Path) -> None:
     _check(_graphs()["lip"], tmp_path, dynamic_batch=False)
     shapes = [tensor.type.tensor_type.shape for tensor in onnx.load(tmp_path / "graph.onnx").graph.input]
     assert all(size.dim_value > 0 for shape in shapes for size in shape.dim)
-
-
-@pytest.mark.slow
-def test_exported_lite_animator_computes_what_eager_computes(tmp_path: Path) -> None:
-    network = FaceAnimatorNetwork(FaceAnimatorConfig.lite())
-    draw_weights(network)
-    _check(animator_graph(network), tmp_path, dynamic_batch=True)
 
 
 def test_half_precision_is_exported_as_such(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def _check_numbers(config: FaceAnimatorConfig, onnx: bytes, precision: str) -> N
     assert error.mean() <= mean
 
 
+@pytest.mark.usefixtures("all_cores")
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["lite", "paper"])
 def test_the_engine_for_a_3090_is_built_and_its_network_computes_what_eager_computes(
