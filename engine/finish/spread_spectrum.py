@@ -109,8 +109,6 @@ class SpreadSpectrum:
         self._order_N, self._starts_S = order, starts[:-1]
         self._counts_S = np.diff(starts)
         coins = np.frombuffer(stream, np.uint8, count, 8 * count) & 1
-        self._weight_N = _FREQUENCY
-        self._signed_N = np.where(coins, self._weight_N, -self._weight_N).astype(np.float32)
         self._sign_N = np.where(coins, 1, -1).astype(np.float32)
         sync = np.frombuffer(stream, np.uint8, SYNC_SLOTS, 9 * count) & 1
         self.sync_S = np.where(sync, 1, -1).astype(np.float32)
@@ -143,7 +141,7 @@ class SpreadSpectrum:
         """
         limited_N, slope_N = self._limited(band_N)
         direction_N = self._sign_N * np.sqrt(_FREQUENCY) * slope_N
-        gain_S = self._sums(self._signed_N * slope_N * direction_N)
+        gain_S = self._sums(self._sign_N * _FREQUENCY * slope_N * direction_N)
         margin_S = wanted_S * self._sums(self._sign_N * limited_N) / gain_S
         steps_S = _water_level(margin_S, self._sums(direction_N * direction_N), energy)
         change_N = np.empty_like(band_N)
@@ -153,7 +151,7 @@ class SpreadSpectrum:
 
     def _limited(self, band_N: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weighted band through a smooth limiter at 1.2 times its median size, and the limiter's slope."""
-        weighted_N = band_N * self._weight_N
+        weighted_N = band_N * _FREQUENCY
         limit = max(_LIMIT * float(np.median(np.abs(weighted_N))), 1e-12)
         bounded_N = np.tanh(weighted_N / limit)
         return limit * bounded_N, 1 - bounded_N * bounded_N
