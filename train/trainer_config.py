@@ -61,6 +61,25 @@ class TrainerConfig:
             threads=1,
         )
 
+    @classmethod
+    def paper(cls, name: str, steps: int, *, ema_decay: float = 0.0) -> TrainerConfig:
+        """A long run in ``runs/NAME`` with nothing the paper does not have: no warm-up, no decay of rates, no clipping.
+
+        ``ema_decay``: the paper names no averaged weights; adversarial and diffusion networks are shown by them.
+        """
+        return cls(
+            out=Path("runs") / name,
+            steps=steps,
+            schedule="constant",
+            warmup_steps=0,
+            clip_norm=0.0,
+            ema_decay=ema_decay,
+            evaluate_every=5000,
+            checkpoint_every=1000,
+            log_every=100,
+            tensorboard=True,
+        )
+
     def __post_init__(self) -> None:
         for name in ("steps", "accumulation", "checkpoint_every", "log_every"):
             if getattr(self, name) < 1:

@@ -245,18 +245,7 @@ def paper_animator() -> AnimatorRecipe:
             readers=8,
             cache_mib=4096,
         ),
-        trainer=TrainerConfig(
-            out=Path("runs/paper_animator"),
-            steps=300_000,
-            schedule="constant",
-            warmup_steps=0,
-            clip_norm=0.0,
-            ema_decay=0.999,
-            evaluate_every=10_000,
-            checkpoint_every=2_000,
-            log_every=100,
-            tensorboard=True,
-        ),
+        trainer=TrainerConfig.paper("paper_animator", 300_000, ema_decay=0.999),
         experts=Path("experts"),
     )
 

@@ -20,27 +20,11 @@ from train.tasks.eye_sequences import EyeSequencesConfig
 from train.tasks.speech_runs import SpeechRunsConfig
 from train.trainer_config import TrainerConfig
 
-__all__ = ["HDTF", "HDTF_RESYNCED", "paper_expression_stage1", "paper_expression_stage2", "paper_trainer"]
+__all__ = ["HDTF", "HDTF_RESYNCED", "paper_expression_stage1", "paper_expression_stage2"]
 
 HDTF = Path("runs/hdtf")
 HDTF_RESYNCED = Path("runs/hdtf_resynced")
 """Where `prepare` puts the films as they are, and resynchronised (train/README.md)."""
-
-
-def paper_trainer(name: str, steps: int) -> TrainerConfig:
-    """A loop without what the paper does not have: no warm-up, no decay, no clipping, no averaged weights."""
-    return TrainerConfig(
-        out=Path("runs") / name,
-        steps=steps,
-        schedule="constant",
-        warmup_steps=0,
-        clip_norm=0.0,
-        ema_decay=0.0,
-        evaluate_every=5000,
-        checkpoint_every=1000,
-        log_every=50,
-        tensorboard=True,
-    )
 
 
 @recipe
@@ -54,7 +38,7 @@ def paper_expression_stage1() -> ExpressionStage1Recipe:
         task=ExpressionStage1Config(
             network=LipConfig.paper(eye_feature=True), data=SpeechRunsConfig.plain(runs=16)
         ),
-        trainer=paper_trainer("paper_expression_stage1", 100_000),
+        trainer=TrainerConfig.paper("paper_expression_stage1", 100_000),
         prepared=HDTF_RESYNCED,
         resynced=True,
     )
@@ -68,7 +52,7 @@ def paper_expression_stage2() -> ExpressionStage2Recipe:
     """
     return ExpressionStage2Recipe(
         task=ExpressionStage2Config(network=EyeConfig.paper(), data=EyeSequencesConfig.plain(rows=4)),
-        trainer=paper_trainer("paper_expression_stage2", 50_000),
+        trainer=TrainerConfig.paper("paper_expression_stage2", 50_000),
         lip=LipConfig.paper(eye_feature=True),
         lip_checkpoint=Path("runs/paper_expression_stage1/checkpoint.safetensors"),
         prepared=HDTF_RESYNCED,

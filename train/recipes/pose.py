@@ -87,17 +87,7 @@ def paper_pose() -> PoseRecipe:
             stretched=False,
             tame=1.0,
         ),
-        trainer=TrainerConfig(
-            out=Path("runs/paper_pose"),
-            steps=100_000,
-            schedule="constant",
-            warmup_steps=0,
-            clip_norm=0.0,
-            evaluate_every=5000,
-            checkpoint_every=5000,
-            log_every=100,
-            tensorboard=True,
-        ),
+        trainer=TrainerConfig.paper("paper_pose", 100_000, ema_decay=0.998),
     )
 
 
