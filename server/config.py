@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from engine.finish import Marking
 
 __all__ = ["ServerConfig", "is_loopback"]
 
@@ -37,13 +39,14 @@ class ServerConfig:
     with ``relay_only`` media go through it alone. ``max_sessions`` bounds what the start-up measurement allows; None
     leaves it at that. ``drain_timeout_s`` is how long sessions may go on after SIGTERM. ``engine_threads`` is how many
     cores one frame may use: with one, a frame never waits for a core that something else holds (measured on two busy
-    cores: 9 ms a frame, against 41 with two).
+    cores: 9 ms a frame, against 41 with two). ``marking`` is what the invisible mark in every frame
+    says. Secrets stay out of the text form.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
-    token: str | None = None
-    jwt_secret: str | None = None
+    token: str | None = field(default=None, repr=False)
+    jwt_secret: str | None = field(default=None, repr=False)
     jwt_audience: str = "gohd-live"
     insecure: bool = False
     allowed_hosts: tuple[str, ...] = ()
@@ -55,10 +58,11 @@ class ServerConfig:
     device: str = "auto"
     backend: str = "auto"
     seed: int = 0
+    marking: Marking = field(default_factory=Marking, repr=False)
     engine_threads: int = 1
     stun_urls: tuple[str, ...] = ()
     turn_urls: tuple[str, ...] = ()
-    turn_secret: str | None = None
+    turn_secret: str | None = field(default=None, repr=False)
     turn_ttl_s: int = 3600
     relay_only: bool = False
     gather_timeout_s: float = 3.0

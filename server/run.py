@@ -106,7 +106,9 @@ def engine_loader(config: ServerConfig) -> Callable[[], EngineLike]:
         # Threads that start later, the sessions' among them, take this number over.
         torch.set_num_threads(config.engine_threads)
         cv2.setNumThreads(config.engine_threads)
-        engine: EngineLike = load_engine(weights=config.weights, device=config.device, backend=config.backend)
+        engine: EngineLike = load_engine(
+            weights=config.weights, device=config.device, backend=config.backend, marking=config.marking
+        )
         return engine
 
     return load

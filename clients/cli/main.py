@@ -157,9 +157,12 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(min=0, help="How long sessions may go on after SIGTERM.")
     ] = 10.0,
+    tag: Tag = 0,
+    key_file: KeyFile = None,
     weights: Weights = "default",
 ) -> None:
     """Serve the page, WebRTC, WHEP and the WebSocket on one port."""
+    from clients.cli.marking import marking
     from clients.cli.serve import run_server
 
     run_server(
@@ -180,6 +183,7 @@ def serve(
         turn_secret=turn_secret,
         relay_only=relay_only,
         drain_timeout_s=drain_seconds,
+        marking=marking(tag, key_file),
         weights=weights,
     )
 

@@ -10,7 +10,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from clients.cli.main import app
+from engine.finish import PUBLIC_KEY, Marking
 from server import ServerConfig, serve
 
 _TESTS = Path(__file__).parents[1]
@@ -69,3 +72,37 @@ def test_what_keeps_the_engine_from_loading_is_raised() -> None:
 
     with pytest.raises(FileNotFoundError, match="no weights"):
         serve(ServerConfig(port=0), load=load)  # type: ignore[arg-type]
+
+
+def _asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ServerConfig:
+    """What the command would serve."""
+    asked: list[ServerConfig] = []
+    monkeypatch.setattr("clients.cli.serve.serve", lambda config, **_: asked.append(config))
+    done = CliRunner().invoke(app, ["serve", *arguments])
+    assert done.exit_code == 0, done.output
+    return asked[0]
+
+
+def test_the_operators_mark_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert _asked(monkeypatch).marking == Marking(tag=0, key=PUBLIC_KEY)
+    (tmp_path / "key").write_bytes(b"0123456789abcdef\n")
+    config = _asked(monkeypatch, "--tag", "4660", "--key-file", str(tmp_path / "key"))
+    assert config.marking == Marking(tag=4660, key=b"0123456789abcdef")
+
+
+def test_secrets_are_no_part_of_the_settings_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"mark-secret-0123456789")
+    secrets = {"GOHD_TOKEN": "token-0123456789abcdef", "GOHD_JWT_SECRET": "jwt-" + "x" * 32}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    config = _asked(monkeypatch, "--key-file", str(tmp_path / "key"))
+    assert (config.token, config.jwt_secret) == tuple(secrets.values())
+    assert not any(secret in repr(config) for secret in (*secrets.values(), "mark-secret"))
+
+
+def test_a_key_that_cannot_be_used_is_told_before_anything_is_served(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"x")
+    for name in ("short", "missing"):
+        done = CliRunner().invoke(app, ["serve", "--key-file", str(tmp_path / name)])
+        assert done.exit_code == 2
+        assert name in done.output

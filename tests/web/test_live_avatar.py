@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
 import subprocess
@@ -16,9 +17,13 @@ import numpy as np
 import pytest
 from serving_helper import CHROMIUM_FLAGS
 
+from engine.finish import WatermarkDetector
+from engine.portrait import load_image
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 _SILENCE_S, _CYCLE_S = 2.0, 5.0
+_TAG, _KEY = 4660, b"a key that only the operator has"
 
 # Runs in the page: for each shown frame its time, the state that the server told, and the green values of the mouth
 # region in a small copy.
@@ -41,6 +46,21 @@ _WATCH = """(seconds) => new Promise((resolve) => {
   video.requestVideoFrameCallback(look);
 })"""
 
+# Shown frames in their own size, as data URLs.
+_PICTURES = """(count) => new Promise((resolve) => {
+  const video = document.querySelector('#avatar');
+  const canvas = document.createElement('canvas');
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  const pictures = [];
+  const take = () => {
+    canvas.getContext('2d').drawImage(video, 0, 0);
+    pictures.push(canvas.toDataURL('image/png'));
+    if (pictures.length < count) video.requestVideoFrameCallback(take); else resolve(pictures);
+  };
+  video.requestVideoFrameCallback(take);
+})"""
+
 
 @pytest.fixture(scope="module")
 def talking_microphone(voice_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -60,8 +80,11 @@ def talking_microphone(voice_path: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def served_url() -> Iterator[str]:
+def served_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    key_file = tmp_path_factory.mktemp("key") / "key"
+    key_file.write_bytes(_KEY)
     command = [sys.executable, "-u", "-c", "from clients.cli import main; main()", "serve", "--port", "0"]
+    command += ["--tag", str(_TAG), "--key-file", str(key_file)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
@@ -113,5 +136,17 @@ def test_a_newcomer_speaks_and_the_face_speaks_in_time(page: Any, tmp_path: Path
     assert fps >= 20
     assert 0.3 < speaking.mean() < 0.9
     assert change[speaking].mean() > 2 * change[~speaking].mean()
+    _check_mark([load_image(base64.b64decode(url.partition(",")[2])) for url in page.evaluate(_PICTURES, 12)])
     page.click("#start")
     page.wait_for_selector("#connection[data-state=off]")
+
+
+def _check_mark(pictures: list[Any]) -> None:
+    """The operator's mark came through the encoder to the viewer, and is nobody else's to read."""
+    found = {}
+    for key in (_KEY, b"another key of some length"):
+        detector = WatermarkDetector(key)
+        for rgb in pictures:
+            detector.push(rgb)
+        found[key] = detector.read()
+    assert [reading.tag for reading in found.values()] == [_TAG, None], found
