@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.face_animator import MEASURES_SIZE, FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.expression import LipConfig, LipNetwork
@@ -75,10 +75,12 @@ def _animator_costs(network: FaceAnimatorNetwork) -> tuple[NetworkCost, ...]:
     network.eval()
     rgb = torch.zeros(1, 3, config.picture_size, config.picture_size)
     window = torch.zeros(1, config.window_frames, DESCRIPTOR_SIZE)
-    code, features = network.encode(rgb)
+    measures = torch.zeros(1, MEASURES_SIZE) if config.measured else None
+    code, features = network.encode(rgb, measures)
+    encoder = nn.ModuleList([network.encoder, *([] if network.measures is None else [network.measures])])
     motion = nn.ModuleList([network.mapping, network.head, network.basis])
     return (
-        _cost("animator encoder", network.encoder, "portrait", lambda: network.encode(rgb)),
+        _cost("animator encoder", encoder, "portrait", lambda: network.encode(rgb, measures)),
         _cost("animator motion", motion, "frame", lambda: network.navigate(code, window)),
         _cost("animator decoder", network.decoder, "frame", lambda: network.decoder(code, features)),
     )

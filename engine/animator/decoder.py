@@ -84,10 +84,18 @@ class _Level(nn.Module):
     """One size of the decoder; ``first`` is the one that has no flow and no colours below it."""
 
     def __init__(
-        self, channels: int, width: int, style_size: int, *, first: bool, transform: bool, mask_mode: MaskMode
+        self,
+        channels: int,
+        width: int,
+        style_size: int,
+        *,
+        first: bool,
+        transform: bool,
+        mask_mode: MaskMode,
+        exact_grid: bool,
     ) -> None:
         super().__init__()
-        self.mask_mode = mask_mode
+        self.mask_mode, self.exact_grid = mask_mode, exact_grid
         self.up = StyledConv2d(channels, width, style_size, upsample=True)
         self.conv = StyledConv2d(width, width, style_size)
         self.to_flow = _FlowHead(width, style_size, first=first)
@@ -101,7 +109,7 @@ class _Level(nn.Module):
         x_BCHW = self.conv(self.up(x_BCHW, style_BS), style_BS)
         raw = self.to_flow(x_BCHW, style_BS, raw)
         mask_B1HW = torch.sigmoid(raw[:, 2:])
-        warped_BCHW = _warp(feature_BCHW, raw[:, :2]) * mask_B1HW
+        warped_BCHW = _warp(feature_BCHW, raw[:, :2], exact_grid=self.exact_grid) * mask_B1HW
         kept_BCHW = x_BCHW * (1 - mask_B1HW)
         if self.transform is None:
             return warped_BCHW + kept_BCHW, raw, self.to_rgb(warped_BCHW, rgb)
@@ -122,11 +130,14 @@ class Decoder(nn.Module):
         *,
         transform_sizes: tuple[int, ...] = (),
         mask_mode: MaskMode = "paper",
+        exact_grid: bool = False,
     ) -> None:
         """``widths``: channels at 4, 8, 16, ... pixels; ``transform_sizes``: sizes that have an SFT block.
 
         ``mask_mode``: how a level with SFT keeps what was not warped: by 1 - mask ("paper"), or as the
         released weights were trained ("released").
+        ``exact_grid``: a flow of zero fetches each pixel from itself. The released weights were trained with a
+        grid that spans the picture's edges, half a pixel outside at its border.
         """
         super().__init__()
         self.constant_CHW = nn.Parameter(torch.randn(widths[0], _FIRST_SIZE, _FIRST_SIZE))
@@ -139,6 +150,7 @@ class Decoder(nn.Module):
                 first=index == 0,
                 transform=_FIRST_SIZE << index + 1 in transform_sizes,
                 mask_mode=mask_mode,
+                exact_grid=exact_grid,
             )
             for index, (channels, width) in enumerate(itertools.pairwise(widths))
         )
@@ -172,7 +184,7 @@ class Decoder(nn.Module):
         return outputs
 
 
-def _warp(feature_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
+def _warp(feature_BCHW: Tensor, flow_B2HW: Tensor, *, exact_grid: bool = False) -> Tensor:
     """Fetch features from the identity grid plus tanh(flow) (x, y in [-1, 1] of the picture), zeros outside.
 
     In float32 at least: half precision would place samples up to 1/16 px off.
@@ -180,8 +192,11 @@ def _warp(feature_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
     height, width = flow_B2HW.shape[2:]
     exact = torch.promote_types(flow_B2HW.dtype, torch.float32)
     flow_B2HW = torch.tanh(flow_B2HW.to(exact))
-    x_BHW = flow_B2HW[:, 0] + torch.linspace(-1, 1, width, dtype=exact, device=flow_B2HW.device)
-    y_BHW = flow_B2HW[:, 1] + torch.linspace(-1, 1, height, dtype=exact, device=flow_B2HW.device)[:, None]
+    across, down = (1 - 1 / size if exact_grid else 1.0 for size in (width, height))
+    x_BHW = flow_B2HW[:, 0] + torch.linspace(-across, across, width, dtype=exact, device=flow_B2HW.device)
+    y_BHW = (
+        flow_B2HW[:, 1] + torch.linspace(-down, down, height, dtype=exact, device=flow_B2HW.device)[:, None]
+    )
     grid_BHW2 = torch.stack([x_BHW, y_BHW], dim=-1)
     warped_BCHW = F.grid_sample(feature_BCHW.to(exact), grid_BHW2, align_corners=False)
     return warped_BCHW.to(feature_BCHW.dtype)

@@ -107,6 +107,33 @@ class EyeLayer:
         if shut > 0.01:
             self._draw_lash_line(frame, seen, box, shut)
 
+    def turn(
+        self,
+        source_map: Float32Array,
+        points_px: Float64Array,
+        head: HeadMotion,
+        gaze: tuple[float, float],
+    ) -> None:
+        """Let a map (H, W, 2) of source places, px, show the turned iris between the lids; in place."""
+        upper, lower = points_px[self.eye.upper], points_px[self.eye.lower]
+        box = box_around(np.concatenate([upper, lower]), 1.0, *source_map.shape[:2])
+        if box.empty:
+            return
+        to_rest = self._to_rest(upper[-1] - upper[0], head)
+        shift = head.scale * head.target_rotation[:2, :2] @ self.iris_shift(gaze)
+        away = np.array([box.left, box.top]) - (0.5 * (upper[0] + upper[-1]) + shift)
+        start = to_rest @ away + self.corners_px.mean(axis=0)[:2]
+        size = (box.right - box.left, box.bottom - box.top)
+        x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+        places = np.stack([x, y], -1) @ to_rest.T + start
+        matrix = np.concatenate([to_rest, (start - [self.box.left, self.box.top])[:, None]], axis=1)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        iris = np.ascontiguousarray(self.iris[..., 3])
+        share = np.clip(cv2.warpAffine(iris, matrix, size, flags=flags) / 255.0, 0.0, 1.0)
+        share = (share * opening(upper, lower, box, _EDGE_SOFTNESS_PX).coverage)[..., None]
+        part = source_map[box.slices]
+        part[...] += ((places - part) * share).astype(np.float32)
+
     def _draw_ball(
         self,
         frame: ImageArray,

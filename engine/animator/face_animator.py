@@ -7,8 +7,9 @@ S style, M directions.
 from __future__ import annotations
 
 import dataclasses
-from typing import Self, get_args
+from typing import Final, Self, get_args
 
+import torch
 from torch import Tensor, nn
 
 from engine.animator.decoder import Decoder, MaskMode
@@ -16,9 +17,12 @@ from engine.animator.descriptor_mapping import DescriptorMapping, MotionHead
 from engine.animator.encoder import AppearanceEncoder
 from engine.animator.equalised import freeze
 from engine.animator.motion_basis import MotionBasis
-from engine.motion.coefficients import DESCRIPTOR_SIZE
+from engine.motion.coefficients import DESCRIPTOR_SIZE, IDENTITY_SIZE, Coefficients
+from engine.motion.landmark_table import LANDMARK_COUNT
 
-__all__ = ["FaceAnimatorConfig", "FaceAnimatorNetwork"]
+__all__ = ["MEASURES_SIZE", "FaceAnimatorConfig", "FaceAnimatorNetwork", "portrait_measures"]
+
+MEASURES_SIZE: Final = DESCRIPTOR_SIZE + IDENTITY_SIZE + 3 * LANDMARK_COUNT
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,9 @@ class FaceAnimatorConfig:
 
     ``widths``: channels at 4, 8, 16, ... pixels, in the encoder and in the decoder; their number sets the size
     of the picture. ``past_frames`` and ``future_frames``: descriptors seen before and after the shown one.
-    ``transform_sizes``: sizes in pixels that have an SFT block. ``mask_mode``: see `Decoder`.
+    ``transform_sizes``: sizes in pixels that have an SFT block. ``mask_mode``, ``exact_grid``: see `Decoder`.
+    ``measured``: the identity code is that of the picture plus a linear map of `portrait_measures`, so that the
+    network need not guess what the landmark fit knows of the portrait.
     """
 
     widths: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64)
@@ -41,6 +47,8 @@ class FaceAnimatorConfig:
     head_layers: int = 5
     transform_sizes: tuple[int, ...] = (64, 128, 256)
     mask_mode: MaskMode = "released"
+    exact_grid: bool = False
+    measured: bool = False
 
     def __post_init__(self) -> None:
         if self.mask_mode not in get_args(MaskMode):
@@ -66,18 +74,25 @@ class FaceAnimatorConfig:
 
     @classmethod
     def lite(cls) -> FaceAnimatorConfig:
-        """Our own weights' layout: narrow, no SFT, no descriptor from the future, the mask as the paper says."""
+        """Our own weights' layout: narrow, no SFT, no descriptor from the future, the mask as the paper says.
+
+        Beside the paper: the window is mapped by one linear convolution, there are more directions, and the
+        identity code takes the portrait's measures.
+        """
         return cls(
-            widths=(192, 160, 128, 96, 48, 24, 12),
+            widths=(128, 128, 96, 64, 32, 24, 12),
             style_size=256,
+            directions=64,
             past_frames=6,
             future_frames=0,
             mapping_width=256,
-            mapping_kernel=3,
-            mapping_dilations=(1, 1),
-            head_layers=3,
+            mapping_kernel=7,
+            mapping_dilations=(),
+            head_layers=2,
             transform_sizes=(),
             mask_mode="paper",
+            exact_grid=True,
+            measured=True,
         )
 
     @property
@@ -103,16 +118,27 @@ class FaceAnimatorNetwork(nn.Module):
         )
         self.head = MotionHead(config.style_size, config.mapping_width, config.directions, config.head_layers)
         self.basis = MotionBasis(config.style_size, config.directions)
+        self.measures = nn.Linear(MEASURES_SIZE, config.style_size) if config.measured else None
         self.decoder = Decoder(
             config.widths,
             config.style_size,
             transform_sizes=config.transform_sizes,
             mask_mode=config.mask_mode,
+            exact_grid=config.exact_grid,
         )
 
-    def encode(self, rgb_B3HW: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Identity code z_R (B, S) and feature maps of portraits (B, 3, size, size) in [-1, 1]."""
+    def encode(
+        self, rgb_B3HW: Tensor, measures_BG: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Identity code z_R (B, S) and feature maps of portraits (B, 3, size, size) in [-1, 1].
+
+        Args:
+            measures_BG: `portrait_measures` of each; None leaves them out. Without effect where the layout does
+                not take them.
+        """
         identity_code_BS, features = self.encoder(rgb_B3HW)
+        if self.measures is not None and measures_BG is not None:
+            identity_code_BS = identity_code_BS + self.measures(measures_BG)
         return identity_code_BS, features
 
     def navigate(
@@ -143,12 +169,24 @@ class FaceAnimatorNetwork(nn.Module):
         )
         return picture_B3HW
 
-    def forward(self, rgb_B3HW: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        rgb_B3HW: Tensor,
+        window_BTD: Tensor,
+        intensity_B: Tensor | None = None,
+        measures_BG: Tensor | None = None,
+    ) -> Tensor:
         """`encode` and `animate` in one call, as training wants it."""
-        identity_code_BS, features = self.encode(rgb_B3HW)
+        identity_code_BS, features = self.encode(rgb_B3HW, measures_BG)
         return self.animate(identity_code_BS, features, window_BTD, intensity_B)
 
     def freeze(self) -> Self:
         """Turn into constants, in place and for inference only, what depends on the weights alone."""
         freeze(self)
         return self.eval().requires_grad_(False)
+
+
+def portrait_measures(coefficients: Coefficients) -> Tensor:
+    """What the landmark fit knows of a portrait, float32 (1, 1586): descriptor, identity, residual."""
+    parts = (coefficients.descriptor, coefficients.identity, coefficients.residual)
+    return torch.cat([torch.from_numpy(part).float().flatten() for part in parts])[None]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from engine.animator.head_motion import HeadMotion, HeadPlace
-from engine.animator.layered import LayeredPortrait, build_layers, draw
+from engine.animator.layered import LayeredPortrait, build_layers, draw, source_map
 from engine.errors import CommandInvalid
 from engine.motion.coefficients import DESCRIPTOR_SIZE, EXPRESSION, GAZE, POSE, Coefficients
 from engine.motion.gaze import camera_gaze_to_eye_in_head
@@ -116,6 +116,21 @@ class GeometricAnimator:
             descriptor = neutral + np.float32(intensity) * (descriptor - neutral)
         place = HeadPlace.of(descriptor[POSE], prepared.layers.skin.shape[0])
         return draw(
+            prepared.layers,
+            self._landmarks(prepared.neutral_shape, descriptor, place),
+            HeadMotion.between(prepared.rest_place, place),
+            _eye_in_head(descriptor),
+        )
+
+    def source_map(
+        self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float32]:
+        """Where in the crop each pixel of the picture of a descriptor (72,) comes from: x, y px (S, S, 2).
+
+        Pixel centres are at integers. Of what the crop does not show, see `engine.animator.layered.source_map`.
+        """
+        place = HeadPlace.of(descriptor[POSE], prepared.layers.skin.shape[0])
+        return source_map(
             prepared.layers,
             self._landmarks(prepared.neutral_shape, descriptor, place),
             HeadMotion.between(prepared.rest_place, place),

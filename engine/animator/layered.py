@@ -17,7 +17,7 @@ from engine.animator.rims import box_around, opening
 from engine.animator.topology import EYES, MOUTH_LOWER, MOUTH_UPPER
 from kernels.backward_warp import backward_warp
 
-__all__ = ["LayeredPortrait", "build_layers", "draw"]
+__all__ = ["LayeredPortrait", "build_layers", "draw", "source_map"]
 
 Float64Array = npt.NDArray[np.float64]
 ImageArray = npt.NDArray[np.uint8]
@@ -75,12 +75,8 @@ def draw(
     eye_in_head: tuple[float, float],
 ) -> ImageArray:
     """Picture (H, W, 3) uint8 of the portrait with its landmarks moved to (478, 3) px."""
-    points, depth = portrait.mesh.deform(landmarks_px, head)
-    portrait.mouth.close_rims(points, head)
-    for eye in portrait.eyes:
-        eye.close_lids(points, head, eye_in_head)
-    portrait.mesh.settle_lids(points, head)
-    grid = torch.from_numpy(portrait.mesh.source_map(points, depth))[None]
+    points, source_map = _moved_skin(portrait, landmarks_px, head, eye_in_head)
+    grid = torch.from_numpy(source_map)[None]
     image = torch.from_numpy(portrait.skin).permute(2, 0, 1)[None]
     warped = backward_warp(image, grid, impl="opencv", mode="bicubic")
     frame = np.ascontiguousarray(warped[0].permute(1, 2, 0).numpy())
@@ -89,6 +85,37 @@ def draw(
         eye.draw(frame, points, head, eye_in_head)
     portrait.mouth.draw(frame, points, np.asarray(landmarks_px, dtype=np.float64), head)
     return frame
+
+
+def source_map(
+    portrait: LayeredPortrait,
+    landmarks_px: npt.NDArray[np.floating],
+    head: HeadMotion,
+    eye_in_head: tuple[float, float],
+) -> npt.NDArray[np.float32]:
+    """Where in the portrait each pixel of `draw`'s picture comes from, (H, W, 2) px; irises where they look.
+
+    What the portrait does not show (the inside of the mouth, the white behind an iris) points to what lies near it.
+    """
+    points, places = _moved_skin(portrait, landmarks_px, head, eye_in_head)
+    for eye in portrait.eyes:
+        eye.turn(places, points, head, eye_in_head)
+    return places
+
+
+def _moved_skin(
+    portrait: LayeredPortrait,
+    landmarks_px: npt.NDArray[np.floating],
+    head: HeadMotion,
+    eye_in_head: tuple[float, float],
+) -> tuple[Float64Array, npt.NDArray[np.float32]]:
+    """Moved vertices (V, 2) px, and the map of the mesh (H, W, 2) px."""
+    points, depth = portrait.mesh.deform(landmarks_px, head)
+    portrait.mouth.close_rims(points, head)
+    for eye in portrait.eyes:
+        eye.close_lids(points, head, eye_in_head)
+    portrait.mesh.settle_lids(points, head)
+    return points, portrait.mesh.source_map(points, depth)
 
 
 def _soften_folds(frame: ImageArray, source_map: npt.NDArray[np.float32]) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork, portrait_measures
 from engine.animator.step import FrameStep, eager_step
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
@@ -94,7 +94,7 @@ class NeuralAnimator:
 
         Args:
             crop: square picture (size, size, 3) uint8.
-            coefficients: not needed here; a part of the interface that the animators share.
+            coefficients: of the portrait; layouts that are not ``measured`` leave them aside.
 
         Raises:
             ValueError: the picture has another size than the network's.
@@ -104,7 +104,10 @@ class NeuralAnimator:
             raise ValueError(f"the animator takes pictures of ({size}, {size}, 3), not {crop.rgb.shape}")
         rgb_HW3 = torch.from_numpy(np.ascontiguousarray(crop.rgb)).to(self._device)
         rgb_13HW = (rgb_HW3.float() / 127.5 - 1.0).permute(2, 0, 1)[None].contiguous()
-        identity_code, features = self.network.encode(rgb_13HW.to(self._dtype))
+        measures = portrait_measures(coefficients) if self.network.config.measured else None
+        identity_code, features = self.network.encode(
+            rgb_13HW.to(self._dtype), None if measures is None else measures.to(self._device, self._dtype)
+        )
         return NeuralPortrait(identity_code=identity_code, features=features)
 
     def render(

@@ -18,10 +18,15 @@ SMALL = dataclasses.replace(
     widths=(24, 20, 16, 12, 8),
     style_size=32,
     directions=8,
+    head_layers=3,
     past_frames=4,
     future_frames=2,
     mapping_width=24,
+    mapping_kernel=3,
+    mapping_dilations=(1, 1),
     transform_sizes=(32, 64),
+    exact_grid=False,
+    measured=False,
 )
 """64x64 pixels, with the transforms that the lite layout leaves out and with frames to come."""
 

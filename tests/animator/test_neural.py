@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
+from engine.animator.face_animator import MEASURES_SIZE
 from engine.checkpoint import WeightsFolder, save_tensors, write_checksums
 from engine.errors import CommandInvalid, WeightsCorrupt
 from engine.motion.coefficients import Coefficients
@@ -168,7 +169,8 @@ def test_a_weights_folder_holds_layout_and_weights(
 def test_every_weight_of_the_lite_animator_learns() -> None:
     network = _network(FaceAnimatorConfig.lite())
     rgb, window = inputs(network.config, rows=1)
-    network(rgb, window).square().mean().backward()
+    measures = torch.randn(1, MEASURES_SIZE)
+    network(rgb, window, measures_BG=measures).square().mean().backward()
     idle = [name for name, parameter in network.named_parameters() if not parameter.grad.abs().sum() > 0]
     assert idle == []
 

@@ -91,7 +91,7 @@ class Definition:
             flow = flow + self.state[f"{level}.to_flow.bias"][:, None, None]
             raw = flow if raw is None else flow + _fir(_zeros_between(raw), 4, 2, 1)
             mask = 1 / (1 + torch.exp(-raw[:, 2:]))
-            warped = _sample(feature, raw[:, :2].tanh()) * mask
+            warped = _sample(feature, raw[:, :2].tanh(), self.config.exact_grid) * mask
             blended = warped + x * (1 - mask)
             shown = warped
             if feature.shape[-1] in self.config.transform_sizes:
@@ -148,10 +148,15 @@ class Definition:
         return torch.cat(rows)
 
 
-def _sample(feature: Tensor, flow: Tensor) -> Tensor:
-    """Bilinear samples at the identity grid plus flow; the grid spans the centres, the picture the edges."""
+def _sample(feature: Tensor, flow: Tensor, exact: bool) -> Tensor:
+    """Bilinear samples at the grid plus flow; it spans the picture's edges, or (exact) the pixels' centres."""
     rows, _, height, width = feature.shape
-    across, down = (torch.linspace(-1, 1, size, dtype=torch.float64) for size in (width, height))
+    across, down = (
+        (2 * torch.arange(size, dtype=torch.float64) + 1) / size - 1
+        if exact
+        else torch.linspace(-1, 1, size, dtype=torch.float64)
+        for size in (width, height)
+    )
     x = ((flow[:, 0] + across + 1) * width - 1) / 2
     y = ((flow[:, 1] + down[:, None] + 1) * height - 1) / 2
     total = torch.zeros_like(feature)
