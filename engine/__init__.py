@@ -7,11 +7,38 @@
     frames += session.flush()
 
 No asyncio, sockets, clocks or threads in here: time is counted in samples and frames.
+
+The names below are imported when they are first asked for: who only needs ``engine.errors``, as the command's help
+and the decoder of strangers' pictures do, does not wait for torch.
 """
 
-from engine.avatar import Avatar
-from engine.drive import Drive
-from engine.engine import Engine, load_engine
-from engine.session import Frame, Session
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.avatar import Avatar
+    from engine.drive import Drive
+    from engine.engine import Engine, load_engine
+    from engine.session import Frame, Session
 
 __all__ = ["Avatar", "Drive", "Engine", "Frame", "Session", "load_engine"]
+
+_HOMES = {
+    "Avatar": "engine.avatar",
+    "Drive": "engine.drive",
+    "Engine": "engine.engine",
+    "Frame": "engine.session",
+    "Session": "engine.session",
+    "load_engine": "engine.engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
