@@ -9,12 +9,17 @@ used.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import logging
+import os
+import stat
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from engine.errors import OutputUnwritable
 
 __all__ = ["STATEMENT", "Consent", "ConsentRecord"]
 
@@ -49,16 +54,30 @@ class ConsentRecord:
         """Record that consent for ``picture`` was given now.
 
         Raises:
-            OSError: the file cannot be written; the picture must not be used then.
+            OutputUnwritable: the file cannot be written; the picture must not be used then.
         """
         consent = Consent.given_for(picture, datetime.now(UTC))
         line = json.dumps(asdict(consent), separators=(",", ":"))
         if self._path is not None:
-            await asyncio.to_thread(_append, self._path, line)
+            try:
+                await asyncio.to_thread(_append, self._path, f"{line}\n".encode())
+            except OSError as error:
+                raise OutputUnwritable(
+                    f"the consent log '{self._path}' cannot be written: {error.strerror or error}"
+                ) from error
         log.info("consent %s", line)
         return consent
 
 
-def _append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+def _append(path: Path, line: bytes) -> None:
+    """All of ``line`` and on the disk, or nothing: half a line would spoil the next one, too."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if os.write(descriptor, line) < len(line):
+            os.ftruncate(descriptor, status.st_size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if stat.S_ISREG(status.st_mode):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -17,6 +17,7 @@ from engine.errors import (
     InputError,
     MissingDependency,
     NoFaceFound,
+    OutputUnwritable,
 )
 from server.auth import Doorkeeper, bearer_token
 from server.clock import Clock
@@ -141,6 +142,11 @@ def _refusal(request: web.Request, error: Exception) -> Refusal:
             return Refusal("unsupported_media_type", str(error))
         case CapacityExceeded():
             return Refusal("busy", str(error), retry_after_s=5)
+        case OutputUnwritable():
+            log.error("%s %s: %s", request.method, request.path, error)
+            return Refusal(
+                "unwritable", "This server cannot keep its records: its operator has to make room."
+            )
         case GohdError():
             log.error("%s %s: %s", request.method, request.path, error)
             return Refusal("not_ready", str(error))

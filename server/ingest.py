@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 _SUBPROTOCOL = "gohd"
 _START_TIMEOUT_S = 10.0
 _HEARTBEAT_S = 20.0
+_GOODBYE_S = 1.0
 _MAX_WAITING_EVENTS = 64
 _MAX_SOCKETS = 128
 _AGAIN = ("busy", "draining", "not_ready")
@@ -77,7 +78,7 @@ class IngestEndpoint:
             code = WSCloseCode.TRY_AGAIN_LATER if refusal.code in _AGAIN else WSCloseCode.POLICY_VIOLATION
             await socket.close(code=code, message=refusal.code.encode())
             return socket
-        await _Ingest(socket, session, start, self._lobby, owns).run()
+        await _Ingest(request, socket, session, start, self._lobby, owns).run()
         return socket
 
     async def _session(self, start: Start) -> tuple[LiveSession, bool]:
@@ -90,8 +91,15 @@ class _Ingest:
     """One connection after its beginning."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, session: LiveSession, start: Start, lobby: Lobby, owns: bool
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        session: LiveSession,
+        start: Start,
+        lobby: Lobby,
+        owns: bool,
     ) -> None:
+        self._request = request
         self._socket = socket
         self._session = session
         self._rate_hz = start.rate_hz
@@ -147,10 +155,17 @@ class _Ingest:
                     await self._socket.send_str(encode_event(self._events.popleft()))
 
     async def _session_ends(self, reason: str) -> None:
-        with contextlib.suppress(ConnectionError):
-            while self._events:
-                await self._socket.send_str(encode_event(self._events.popleft()))
-            await asyncio.wait_for(self._socket.close(code=WSCloseCode.OK, message=b"ended"), 1.0)
+        """Say what is left to say. Who does not read it is cut off: nobody else waits for that."""
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                while self._events:
+                    await self._socket.send_str(encode_event(self._events.popleft()))
+                await self._socket.close(code=WSCloseCode.OK, message=b"ended")
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+        except ConnectionError:
+            log.debug("session %s: its socket was gone already", self._session.label)
 
 
 async def _read_start(socket: web.WebSocketResponse) -> Start:

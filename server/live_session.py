@@ -56,6 +56,8 @@ _RENDER_ALLOWANCE_S = 0.035
 _WORKER_TIMEOUT_S = 2.0
 _STATS_BLOCKS = 50
 _LATE_S = 0.020
+# An engine that makes no frame in so many seconds' blocks hangs: frames are made of silence, too.
+_HANGING_S = 10
 
 
 class LiveSession:
@@ -92,6 +94,8 @@ class LiveSession:
         self._conduct = Conduct()
         self._told_state: str | None = None
         self._told_gaze: tuple[float, float] | None = None
+        self._seconds_without_frame = 0
+        self._frames_before = 0
         self._voice: VoiceInput | None = None
         self._subscribers: dict[Subscriber, Outlet | None] = {}
         self._guests: list[Callable[[str], Awaitable[None]]] = []
@@ -227,12 +231,22 @@ class LiveSession:
                 self._conduct.hear(leaving is not None and leaving.voiced)
                 self._tell_conduct()
                 if ticks % _STATS_BLOCKS == 0:
+                    self._check_engine()
                     now_s = self._clock.now_s()
                     sent_before = self._tell_stats(sent_before, max(now_s - told_s, 1e-3))
                     told_s = now_s
         except Exception:
             log.exception("session %s: the clock's task failed", self.label)
-            self.end("internal error")
+            self._fail("The session failed inside the server.", "internal error")
+
+    def _check_engine(self) -> None:
+        """Called about once a second."""
+        made = self.frames_made > self._frames_before
+        self._frames_before = self.frames_made
+        self._seconds_without_frame = 0 if made else self._seconds_without_frame + 1
+        if self._seconds_without_frame == _HANGING_S:
+            log.error("session %s: no frame in %d s", self.label, _HANGING_S)
+            self._fail("The avatar engine hangs; this session has ended.", "the engine hangs")
 
     def _ticks_due(self) -> int:
         return int((self._clock.now_s() - self.timeline.start_s) / BLOCK_S) + 1
@@ -285,10 +299,15 @@ class LiveSession:
     def _worker_ended(self, error: BaseException | None) -> None:
         self._worker_done.set()
         if error is not None:
-            self._send(
-                ErrorEvent(code="internal", message="The avatar engine failed; this session has ended.")
-            )
-            self.end("the engine failed")
+            self._fail("The avatar engine failed; this session has ended.", "the engine failed")
+
+    def _fail(self, message: str, reason: str) -> None:
+        """End by a fault: what is told is the viewers' part of it, the log has the rest."""
+        if self.ending:
+            return
+        self._metrics.session_failed()
+        self._send(ErrorEvent(code="internal", message=message))
+        self.end(reason)
 
     def _from_thread(self, call: Callable[[_T], None]) -> Callable[[_T], None]:
         def on_loop(value: _T) -> None:

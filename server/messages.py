@@ -55,6 +55,7 @@ HTTP_STATUS: dict[str, int] = {
     "precondition_required": 428,
     "rate_limited": 429,
     "internal": 500,
+    "unwritable": 507,
     "busy": 503,
     "draining": 503,
     "not_ready": 503,

@@ -9,8 +9,11 @@ block leaves again ``delay_blocks`` later, in step with the frames made from it:
     frame of n                                     made    |slack|
     goes out                                                     sound and frame of block n
 
-Sound is the master: it never waits for a picture. The delay follows the measured slack of the frames, one
-block at a time and in pauses, so that late frames are rare and the way through is short.
+Sound is the master: it never waits for a picture. The delay follows the measured slack of the frames, one block at a
+time and in pauses, so that late frames are rare and the way through is short.
+
+While the whole process stands still for more than five seconds (stopped, or its machine paused) that time does not
+count: the clock goes on where it stopped, and nothing leaves in a burst.
 """
 
 from __future__ import annotations
@@ -76,7 +79,8 @@ class MediaTimeline:
         blocks = []
         due = int((now_s - self.start_s) / BLOCK_S)
         if due - self._next_index > _MAX_CATCH_UP_BLOCKS:
-            self._next_index = due
+            self.start_s += (due - self._next_index) * BLOCK_S
+            due = self._next_index
         while self._next_index < due:
             samples = self._inbox.take()
             block = Block(

@@ -42,6 +42,7 @@ _REPEAT_S = 0.100
 _LOST_AFTER_S = 3.0
 _MUTED_AFTER_S = 5.0
 _END_S = 0.7
+_STOOD_STILL_S = 1.0
 BLOCK_MS = 20
 """What microphone and speaker are asked to hand over at a time."""
 
@@ -91,6 +92,7 @@ class LiveCamera:
         self._counted_s = now_s
         self._alive_s = {"microphone": now_s, "audio output": now_s}
         self._sound_s: float | None = now_s
+        self._turned_s = now_s
         self._sent = self._repeated = self._overtaken = 0
 
     @property
@@ -136,6 +138,7 @@ class LiveCamera:
         now_s = self._clock.now_s()
         self._counted_s = now_s
         self._alive_s = dict.fromkeys(self._alive_s, now_s)
+        self._turned_s = now_s
         self.feed.start()
         try:
             while not self._clock.wait(stop, self.turn()):
@@ -148,6 +151,7 @@ class LiveCamera:
         now_s = self._clock.now_s()
         if self.feed.error is not None:
             raise self.feed.error
+        self._forgive_standstill(now_s)
         if not self._speaks:
             self._count_voice(now_s)
         self._check_devices(now_s)
@@ -209,6 +213,14 @@ class LiveCamera:
             self.playout.pull(block, self._counted_s)
             self._counted_s += BLOCK_MS / 1e3
             self._alive_s["audio output"] = now_s
+
+    def _forgive_standstill(self, now_s: float) -> None:
+        """While the program itself stood still (stopped, or its machine asleep) no device could give anything."""
+        if now_s - self._turned_s > _STOOD_STILL_S:
+            self._alive_s = dict.fromkeys(self._alive_s, now_s)
+            if self._sound_s is not None:
+                self._sound_s = now_s
+        self._turned_s = now_s
 
     def _check_devices(self, now_s: float) -> None:
         for name, stream in self._streams.items():

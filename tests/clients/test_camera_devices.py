@@ -136,6 +136,79 @@ def test_the_real_libraries_refuse_a_device_that_is_gone(real_backend: AudioBack
         real_backend.open_speaker(ghost, 48_000, 960, lambda count, _: np.zeros(count, np.int16))
 
 
+class _MadeUpPyAudio:
+    """The package and its one class in one: a microphone and a speaker whose callbacks the test calls itself."""
+
+    paInt16, paContinue, paInputOverflow, paOutputUnderflow = 8, 0, 2, 4
+
+    def __init__(self) -> None:
+        self.callbacks: list[Any] = []
+        self.active = True
+        self.fault: Exception | None = None
+
+    def PyAudio(self) -> _MadeUpPyAudio:
+        return self
+
+    def get_device_count(self) -> int:
+        return 1
+
+    def get_default_input_device_info(self) -> dict[str, Any]:
+        return {"index": 0}
+
+    def get_default_output_device_info(self) -> dict[str, Any]:
+        raise OSError("no default output")
+
+    def get_device_info_by_index(self, index: int) -> dict[str, Any]:
+        return {"name": "card", "maxInputChannels": 1, "maxOutputChannels": 2, "defaultSampleRate": 48_000.0}
+
+    def is_format_supported(self, rate_hz: int, **asked: Any) -> bool:
+        if rate_hz != 48_000:
+            raise ValueError("sample rate")
+        return True
+
+    def open(self, **asked: Any) -> _MadeUpPyAudio:
+        if self.fault is not None:
+            raise self.fault
+        self.callbacks.append(asked["stream_callback"])
+        return self
+
+    def is_active(self) -> bool:
+        return self.active
+
+    def close(self) -> None:
+        self.active = False
+
+    def terminate(self) -> None:
+        self.callbacks.clear()
+
+
+def test_the_pyaudio_adapter_hears_speaks_counts_what_is_missed_and_names_faults(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = _MadeUpPyAudio()
+    monkeypatch.setitem(sys.modules, "pyaudio", library)
+    backend = open_backend("pyaudio")
+    (card,) = backend.devices()
+    assert (card.name, card.rate_hz, card.default_for) == ("card", 48_000, ("input",))
+    assert backend.supports(card, "input", 48_000)
+    assert not backend.supports(card, "output", 44_100)
+    heard: list[Any] = []
+    microphone = backend.open_microphone(card, 48_000, 4, heard.append)
+    speaker = backend.open_speaker(card, 48_000, 4, lambda count, _: np.full(count, 7, np.int16))
+    hear, speak = library.callbacks
+    assert hear(np.arange(4, dtype=np.int16).tobytes(), 4, {}, library.paInputOverflow) == (None, 0)
+    said, _ = speak(None, 4, {"output_buffer_dac_time": 1.0, "current_time": 2.0}, 0)
+    np.testing.assert_array_equal(heard[0], np.arange(4))
+    np.testing.assert_array_equal(np.frombuffer(said, np.int16), 7)
+    assert (microphone.missed, speaker.missed) == (1, 0)
+    library.fault = OSError("Device unavailable", -9985)
+    with pytest.raises(DeviceBusy, match="card"):
+        backend.open_microphone(card, 48_000, 4, heard.append)
+    microphone.close()
+    assert not microphone.active
+    backend.close()
+
+
 _THROUGH_ALSA = """
 import json, sys, time
 import numpy as np

@@ -26,6 +26,7 @@ from engine.errors import (
     CommandInvalid,
     DeviceBusy,
     DeviceError,
+    DeviceLost,
     DeviceNotFound,
     MissingDependency,
     NoFaceFound,
@@ -135,6 +136,38 @@ def test_a_microphone_that_is_unplugged_ends_it_with_its_name() -> None:
     with pytest.raises(DeviceError, match="microphone went silent"):
         parts.run(press=None)
     assert parts.camera.closed
+
+
+def test_a_camera_that_vanishes_ends_it_by_name_and_gives_the_sound_back() -> None:
+    parts = _Parts()
+    send = parts.camera.send
+
+    def vanish(rgb: Any) -> None:
+        if len(parts.camera.sent) > 10:
+            raise DeviceLost("the camera /dev/video9 takes no more pictures")
+        send(rgb)
+
+    parts.camera.send = vanish  # type: ignore[method-assign]
+    with pytest.raises(DeviceLost, match="video9"):
+        parts.run(press=None, speaker="cable")
+    assert parts.sound.closed
+    assert all(not stream.active for stream in parts.sound.streams)
+    assert parts.engine.sessions[0].closed
+
+
+def test_an_engine_that_fails_while_live_gives_the_devices_back() -> None:
+    parts = _Parts()
+
+    def fail() -> None:
+        while len(parts.camera.sent) < 10:
+            time.sleep(0.02)
+        parts.engine.sessions[0].fail = True
+
+    threading.Thread(target=fail, daemon=True).start()
+    with pytest.raises(RuntimeError, match="told to fail"):
+        parts.run(press=None)
+    assert parts.camera.closed
+    assert parts.sound.closed
 
 
 def test_a_portrait_without_a_face_gives_the_devices_back() -> None:

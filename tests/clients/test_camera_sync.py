@@ -150,6 +150,24 @@ def test_a_stream_that_ends_ends_the_run() -> None:
         bench.live.turn()
 
 
+def test_a_program_that_stood_still_does_not_take_its_devices_for_lost() -> None:
+    bench = Bench(seconds=2).run()
+    shown = bench.live.counters.sent
+    bench.clock.time_s += 60.0
+    bench.live.turn()
+    for _ in range(10):
+        bench.clock.time_s += 0.1
+        bench.live.hear(np.ones(BLOCK, np.int16))
+        bench.live.speak(BLOCK, 0.03)
+        bench.live.turn()
+    assert bench.live.counters.sent >= shown
+    with pytest.raises(DeviceLost, match="microphone"):
+        for _ in range(5):
+            bench.clock.time_s += 0.8
+            bench.live.speak(BLOCK, 0.03)
+            bench.live.turn()
+
+
 def test_a_muted_microphone_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     Bench(seconds=12, voice=_silence(14)).run()
     told = [record for record in caplog.records if "nothing but zeros" in record.message]

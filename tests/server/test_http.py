@@ -229,7 +229,7 @@ async def test_a_picture_whose_consent_cannot_be_recorded_is_not_used(
     async with served.http.post(
         f"{served.url}/portraits?consent=true", data=JPEG, headers=headers
     ) as response:
-        assert await _error(response) == (500, "internal")
+        assert await _error(response) == (507, "unwritable")
     assert len(served.server.lobby._portraits._avatars) == 0
 
 

@@ -130,10 +130,15 @@ def test_frames_asked_for_in_the_last_moment_do_not_lengthen_the_delay() -> None
     assert timeline.delay_blocks == 8
 
 
-def test_a_machine_that_slept_does_not_catch_up_for_ever() -> None:
-    timeline, _ = _timeline()
-    assert len(timeline.advance(100.0 + 3600.0)) < 2
-    assert len(timeline.advance(100.0 + 3600.0 + 10 * BLOCK_S)) == 10
+def test_a_machine_that_slept_goes_on_where_it_stopped() -> None:
+    timeline, inbox = _timeline(delay_blocks=5)
+    inbox.push(LOUD)
+    assert [block.index for block in timeline.advance(100.0 + 3.5 * BLOCK_S)] == [0, 1, 2]
+    assert timeline.advance(100.0 + 3600.0) == []
+    assert [block.index for block in timeline.advance(100.0 + 3600.0 + 10.5 * BLOCK_S)] == [*range(3, 13)]
+    sound = [timeline.outgoing_sound(index) for index in range(12)]
+    assert [index for index, block in enumerate(sound) if block is not None and block.voiced] == [5]
+    assert abs(timeline.outgoing_due_s(3) - (100.0 + 3600.0)) <= BLOCK_S
 
 
 def test_no_drift_in_an_hour() -> None:
