@@ -14,13 +14,13 @@ Shape suffixes: B rows, C channels, H and W pixels, S style.
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.animator.equalised import SLOPE, EqualisedConv2d, fused_leaky_relu
+from engine.animator.equalised import SLOPE, EqualisedConv2d, Freezable, fused_leaky_relu
 from engine.animator.fir import FirUpsample
 from engine.animator.modulated_conv import ModulatedConv2d, StyledConv2d
 
@@ -58,7 +58,11 @@ class _RgbHead(nn.Module):
         self.upsample = None if first else FirUpsample(3)
 
     def forward(self, x_BCHW: Tensor, below: Tensor | None) -> Tensor:
-        rgb_B3HW = fused_leaky_relu(self.conv(x_BCHW), self.activation_bias) + self.bias[:, None, None]
+        return self.activate(self.conv(x_BCHW), below)
+
+    def activate(self, colours_B3HW: Tensor, below: Tensor | None) -> Tensor:
+        """The head after its convolution."""
+        rgb_B3HW = fused_leaky_relu(colours_B3HW, self.activation_bias) + self.bias[:, None, None]
         if self.upsample is not None:
             rgb_B3HW = rgb_B3HW + self.upsample(below)
         return rgb_B3HW
@@ -91,6 +95,7 @@ class _Level(nn.Module):
         *,
         first: bool,
         transform: bool,
+        paint: bool,
         mask_mode: MaskMode,
         exact_grid: bool,
     ) -> None:
@@ -101,6 +106,14 @@ class _Level(nn.Module):
         self.to_flow = _FlowHead(width, style_size, first=first)
         self.to_rgb = _RgbHead(width, first=first)
         self.transform = _FeatureTransform(width, style_size) if transform else None
+        self.paint = EqualisedConv2d(width, 3, 1) if paint else None
+        self.fetches_colours = False
+
+    def unwarped(self, x_BCHW: Tensor, style_BS: Tensor, raw: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features and raw flow as `forward` gives them for a portrait whose features are zero."""
+        x_BCHW = self.conv(self.up(x_BCHW, style_BS), style_BS)
+        raw_B3HW: Tensor = self.to_flow(x_BCHW, style_BS, raw)
+        return x_BCHW * torch.sigmoid(-raw_B3HW[:, 2:]), raw_B3HW
 
     def forward(
         self, x_BCHW: Tensor, style_BS: Tensor, feature_BCHW: Tensor, raw: Tensor | None, rgb: Tensor | None
@@ -110,18 +123,26 @@ class _Level(nn.Module):
         raw = self.to_flow(x_BCHW, style_BS, raw)
         mask_B1HW = torch.sigmoid(raw[:, 2:])
         warped_BCHW = _warp(feature_BCHW, raw[:, :2], exact_grid=self.exact_grid) * mask_B1HW
+        if self.fetches_colours:
+            painted = None if self.paint is None else self.paint(x_BCHW) * (1 - mask_B1HW)
+            return x_BCHW, raw, _sum(self.to_rgb.activate(warped_BCHW, rgb), painted)
         kept_BCHW = x_BCHW * (1 - mask_B1HW)
+        painted = None if self.paint is None else self.paint(kept_BCHW)
         if self.transform is None:
-            return warped_BCHW + kept_BCHW, raw, self.to_rgb(warped_BCHW, rgb)
+            return warped_BCHW + kept_BCHW, raw, _sum(self.to_rgb(warped_BCHW, rgb), painted)
         shown_BCHW = self.transform(warped_BCHW, style_BS)
         if self.mask_mode == "released":
             # The release takes the blended features for the mask here, and its weights are trained so.
             kept_BCHW = x_BCHW * (1 - (warped_BCHW + kept_BCHW))
-        return shown_BCHW + kept_BCHW, raw, self.to_rgb(shown_BCHW, rgb)
+        return shown_BCHW + kept_BCHW, raw, _sum(self.to_rgb(shown_BCHW, rgb), painted)
 
 
-class Decoder(nn.Module):
-    """The picture of a latent code and a portrait (Fig. 2)."""
+class Decoder(Freezable):
+    """The picture of a latent code and a portrait (Fig. 2).
+
+    Nothing but the colours needs what the last level fetches, and warp and mask commute with the 1x1 convolution
+    to colours. So a frozen decoder convolves first, once per portrait (`fetched`), and fetches three channels.
+    """
 
     def __init__(
         self,
@@ -129,10 +150,14 @@ class Decoder(nn.Module):
         style_size: int,
         *,
         transform_sizes: tuple[int, ...] = (),
+        paint_sizes: tuple[int, ...] = (),
         mask_mode: MaskMode = "paper",
         exact_grid: bool = False,
     ) -> None:
         """``widths``: channels at 4, 8, 16, ... pixels; ``transform_sizes``: sizes that have an SFT block.
+
+        ``paint_sizes``: sizes whose colours are also taken from what the mask keeps of the decoder's own features,
+        and not only from the portrait's: what no portrait shows can then be painted.
 
         ``mask_mode``: how a level with SFT keeps what was not warped: by 1 - mask ("paper"), or as the
         released weights were trained ("released").
@@ -149,18 +174,32 @@ class Decoder(nn.Module):
                 style_size,
                 first=index == 0,
                 transform=_FIRST_SIZE << index + 1 in transform_sizes,
+                paint=_FIRST_SIZE << index + 1 in paint_sizes,
                 mask_mode=mask_mode,
                 exact_grid=exact_grid,
             )
             for index, (channels, width) in enumerate(itertools.pairwise(widths))
         )
 
+    @property
+    def _last(self) -> _Level:
+        return cast(_Level, self.levels[-1])
+
+    def _freeze(self) -> None:
+        self._last.fetches_colours = self._last.transform is None
+
+    def fetched(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The encoder's feature maps as the levels take them: frozen, the last may be colours (B, 3, size, size)."""
+        if not self._last.fetches_colours:
+            return features
+        return (*features[:-1], self._last.to_rgb.conv(features[-1]))
+
     def forward(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> Tensor:
         """Picture (B, 3, size, size), in [-1, 1] up to what the network overshoots.
 
         Args:
             latent_BS: z_R + lambda eta.
-            features: the encoder's feature maps from 8x8 up.
+            features: `fetched` feature maps from 8x8 up.
         """
         return self.pyramid(latent_BS, features)[-1]
 
@@ -184,6 +223,10 @@ class Decoder(nn.Module):
         return outputs
 
 
+def _sum(rgb_B3HW: Tensor, painted: Tensor | None) -> Tensor:
+    return rgb_B3HW if painted is None else rgb_B3HW + painted
+
+
 def _warp(feature_BCHW: Tensor, flow_B2HW: Tensor, *, exact_grid: bool = False) -> Tensor:
     """Fetch features from the identity grid plus tanh(flow) (x, y in [-1, 1] of the picture), zeros outside.
 
@@ -191,12 +234,10 @@ def _warp(feature_BCHW: Tensor, flow_B2HW: Tensor, *, exact_grid: bool = False) 
     """
     height, width = flow_B2HW.shape[2:]
     exact = torch.promote_types(flow_B2HW.dtype, torch.float32)
-    flow_B2HW = torch.tanh(flow_B2HW.to(exact))
     across, down = (1 - 1 / size if exact_grid else 1.0 for size in (width, height))
-    x_BHW = flow_B2HW[:, 0] + torch.linspace(-across, across, width, dtype=exact, device=flow_B2HW.device)
-    y_BHW = (
-        flow_B2HW[:, 1] + torch.linspace(-down, down, height, dtype=exact, device=flow_B2HW.device)[:, None]
-    )
-    grid_BHW2 = torch.stack([x_BHW, y_BHW], dim=-1)
+    x_W = torch.linspace(-across, across, width, dtype=exact, device=flow_B2HW.device)
+    y_H = torch.linspace(-down, down, height, dtype=exact, device=flow_B2HW.device)
+    identity_HW2 = torch.stack(torch.meshgrid(x_W, y_H, indexing="xy"), dim=-1)
+    grid_BHW2 = torch.tanh(flow_B2HW.to(exact)).permute(0, 2, 3, 1) + identity_HW2
     warped_BCHW = F.grid_sample(feature_BCHW.to(exact), grid_BHW2, align_corners=False)
     return warped_BCHW.to(feature_BCHW.dtype)

@@ -31,7 +31,8 @@ class FaceAnimatorConfig:
 
     ``widths``: channels at 4, 8, 16, ... pixels, in the encoder and in the decoder; their number sets the size
     of the picture. ``past_frames`` and ``future_frames``: descriptors seen before and after the shown one.
-    ``transform_sizes``: sizes in pixels that have an SFT block. ``mask_mode``, ``exact_grid``: see `Decoder`.
+    ``transform_sizes``: sizes in pixels that have an SFT block. ``paint_sizes``, ``mask_mode``, ``exact_grid``: see
+    `Decoder`.
     ``measured``: the identity code is that of the picture plus a linear map of `portrait_measures`, so that the
     network need not guess what the landmark fit knows of the portrait.
     """
@@ -47,6 +48,7 @@ class FaceAnimatorConfig:
     head_layers: int = 5
     transform_sizes: tuple[int, ...] = (64, 128, 256)
     mask_mode: MaskMode = "released"
+    paint_sizes: tuple[int, ...] = ()
     exact_grid: bool = False
     measured: bool = False
 
@@ -63,9 +65,13 @@ class FaceAnimatorConfig:
         needed = self.mapping_kernel + 2 * sum(self.mapping_dilations)
         if self.window_frames < needed:
             raise ValueError(f"the mapping needs a window of {needed} frames, not {self.window_frames}")
-        unknown = set(self.transform_sizes) - {8 << index for index in range(len(self.widths) - 1)}
+        unknown = {*self.transform_sizes, *self.paint_sizes} - {
+            8 << index for index in range(len(self.widths) - 1)
+        }
         if unknown:
-            raise ValueError(f"the decoder has no levels of the transform_sizes {sorted(unknown)}")
+            raise ValueError(
+                f"the decoder has no levels of the transform_sizes or paint_sizes {sorted(unknown)}"
+            )
 
     @classmethod
     def paper(cls) -> FaceAnimatorConfig:
@@ -77,7 +83,7 @@ class FaceAnimatorConfig:
         """Our own weights' layout: narrow, no SFT, no descriptor from the future, the mask as the paper says.
 
         Beside the paper: the window is mapped by one linear convolution, there are more directions, and the
-        identity code takes the portrait's measures.
+        identity code takes the portrait's measures, and what the portrait does not show can be painted.
         """
         return cls(
             widths=(128, 128, 96, 64, 32, 24, 12),
@@ -91,6 +97,7 @@ class FaceAnimatorConfig:
             head_layers=2,
             transform_sizes=(),
             mask_mode="paper",
+            paint_sizes=(64, 128, 256),
             exact_grid=True,
             measured=True,
         )
@@ -123,6 +130,7 @@ class FaceAnimatorNetwork(nn.Module):
             config.widths,
             config.style_size,
             transform_sizes=config.transform_sizes,
+            paint_sizes=config.paint_sizes,
             mask_mode=config.mask_mode,
             exact_grid=config.exact_grid,
         )
@@ -132,6 +140,8 @@ class FaceAnimatorNetwork(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Identity code z_R (B, S) and feature maps of portraits (B, 3, size, size) in [-1, 1].
 
+        The maps are those that `animate` takes; once frozen, the last may be colours (`Decoder.fetched`).
+
         Args:
             measures_BG: `portrait_measures` of each; None leaves them out. Without effect where the layout does
                 not take them.
@@ -139,7 +149,7 @@ class FaceAnimatorNetwork(nn.Module):
         identity_code_BS, features = self.encoder(rgb_B3HW)
         if self.measures is not None and measures_BG is not None:
             identity_code_BS = identity_code_BS + self.measures(measures_BG)
-        return identity_code_BS, features
+        return identity_code_BS, self.decoder.fetched(features)
 
     def navigate(
         self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None

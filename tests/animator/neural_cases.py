@@ -25,6 +25,7 @@ SMALL = dataclasses.replace(
     mapping_kernel=3,
     mapping_dilations=(1, 1),
     transform_sizes=(32, 64),
+    paint_sizes=(),
     exact_grid=False,
     measured=False,
 )

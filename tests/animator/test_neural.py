@@ -180,7 +180,7 @@ def test_every_weight_of_the_lite_animator_learns() -> None:
     [
         ({"past_frames": 0}, "window of 7"),
         ({"past_frames": -1}, "negative"),
-        ({"transform_sizes": (48,)}, r"transform_sizes \[48\]"),
+        ({"transform_sizes": (48,)}, r"transform_sizes or paint_sizes \[48\]"),
         ({"directions": 33}, "directions"),
         ({"widths": (8, 0)}, "positive"),
         ({"mask_mode": "none"}, "mask_mode"),

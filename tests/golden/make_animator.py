@@ -92,7 +92,8 @@ class Definition:
             raw = flow if raw is None else flow + _fir(_zeros_between(raw), 4, 2, 1)
             mask = 1 / (1 + torch.exp(-raw[:, 2:]))
             warped = _sample(feature, raw[:, :2].tanh(), self.config.exact_grid) * mask
-            blended = warped + x * (1 - mask)
+            own = x * (1 - mask)
+            blended = warped + own
             shown = warped
             if feature.shape[-1] in self.config.transform_sizes:
                 shown = self.transform(warped, latent, f"{level}.transform")
@@ -102,6 +103,8 @@ class Definition:
                 self.equalised(shown, f"{level}.to_rgb.conv"), self.state[f"{level}.to_rgb.activation_bias"]
             )
             colour = colour + self.state[f"{level}.to_rgb.bias"][:, None, None]
+            if feature.shape[-1] in self.config.paint_sizes:
+                colour = colour + self.equalised(own, f"{level}.paint")
             rgb = colour if rgb is None else colour + _fir(_zeros_between(rgb), 4, 2, 1)
         assert rgb is not None
         return rgb
