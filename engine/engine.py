@@ -11,21 +11,24 @@ import numpy.typing as npt
 import torch
 
 from engine.animator.interface import load_animator
+from engine.animator.neural import NeuralAnimator
 from engine.avatar import Avatar
 from engine.checkpoint import WeightsFolder
 from engine.drive import Drive
 from engine.errors import BackendUnavailable, CommandInvalid, NoFaceFound, VideoUnreadable
 from engine.finish import Finish, Marking, PasteBack
+from engine.frame_maker import FrameMaker
 from engine.motion.coefficients import Coefficients
 from engine.motion.driver import MotionNetworks
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.space import load_space
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face, load_image
 from engine.runtime.backends import BACKENDS
+from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.session import Session
 
 if TYPE_CHECKING:
-    from engine.session import Probe
+    from engine.frame_maker import Probe
 
 __all__ = ["Engine", "load_engine"]
 
@@ -125,6 +128,7 @@ class Engine:
         intensity: float = 1.0,
         frame: str = "crop",
         probe: Probe | None = None,
+        maker: FrameMaker | None = None,
     ) -> Session:
         """Start a voice on an avatar.
 
@@ -136,6 +140,7 @@ class Engine:
                 whole motion (1).
             frame: "crop" gives the 256x256 head, "full" the whole portrait with the head moving in it.
             probe: called with the name of each stage as it ends (for benchmarks).
+            maker: from `open_maker`, where sessions' frames are made together; None makes this one's alone.
 
         Raises:
             CommandInvalid: the intensity or ``frame`` is out of range, or these weights generate no gaze.
@@ -149,7 +154,21 @@ class Engine:
             intensity=intensity,
             frame=frame,
             probe=probe,
+            maker=maker,
         )
+
+    @property
+    def batches(self) -> bool:
+        """Whether sessions are better made together, by one maker on one thread: a GPU runs the animator.
+
+        On a CPU sessions that are made alone, each on a thread of its own, use the cores better.
+        """
+        return self.networks.device.type == "cuda" and isinstance(self.animator, NeuralAnimator)
+
+    def open_maker(self, capacity: int) -> FrameMaker:
+        """What makes frames for up to ``capacity`` sessions together; its steps are captured on a GPU."""
+        captured = self.networks.device.type == "cuda" and cuda_graphs_enabled()
+        return FrameMaker(self.networks, self.animator, capacity, captured=captured)
 
     def read_motion(self, frames: Iterable[npt.NDArray[np.uint8]]) -> Drive:
         """Motion of the one face in a film: expression, pose and gaze of every frame.

@@ -30,6 +30,7 @@
     |-- AgentUnreachable            a service that a voice agent needs cannot be reached, or broke off
     |-- NonFiniteLoss               a loss or gradient of a training became NaN or infinite
     |-- CapacityExceeded            no room for another session now
+    |   `-- DeviceMemoryExceeded    the device ran out of memory, and this session was dropped
     `-- SessionClosed               the session has ended
 
 Messages say what is wrong and what to do about it.
@@ -49,6 +50,7 @@ __all__ = [
     "DeviceBusy",
     "DeviceError",
     "DeviceLost",
+    "DeviceMemoryExceeded",
     "DeviceNotFound",
     "DeviceUnsuitable",
     "ExpertNotFound",
@@ -190,6 +192,10 @@ class NonFiniteLoss(GohdError, ArithmeticError):
 
 class CapacityExceeded(GohdError):
     """No room for another session now."""
+
+
+class DeviceMemoryExceeded(CapacityExceeded):
+    """The device ran out of memory while it made a frame, and this session was dropped for the others."""
 
 
 class SessionClosed(GohdError):

@@ -13,12 +13,17 @@ Those are the default weights. An animator that sees motion after the shown fram
 that were waited for, each with a look-ahead of its own, and the newest of them held for the rest.
 
 How the sound is cut into chunks never changes a frame: streamed equals offline.
+
+A frame is made in three steps, of which the middle one serves many sessions at once (`engine.frame_maker`):
+
+    listen(chunk) -> requests     FrameMaker.make(requests of many sessions) -> made frames     finish(made) -> Frame
+
+`push_pcm` and `flush` do all of it for one session. Listening and finishing may run on another thread than making.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,9 +31,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.audio.listener import Listener
-from engine.errors import CommandInvalid, SessionClosed
+from engine.errors import CommandInvalid, GohdError, SessionClosed
+from engine.frame_maker import FrameMaker, FrameRequest, MadeFrame, Performer, Probe
 from engine.motion.descriptor_window import DescriptorWindow
-from engine.motion.driver import MotionDriver
+from engine.motion.driver import MotionDriver, MotionInput
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, samples_to_ms
 
 if TYPE_CHECKING:
@@ -37,9 +43,6 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 __all__ = ["Frame", "Session"]
-
-Probe = Callable[[str], None]
-"""Called with the name of each stage as it ends; benchmarks read a clock in it."""
 
 _SAMPLES_PER_FLAG = SAMPLE_RATE_HZ // 100
 
@@ -78,24 +81,34 @@ class Session:
         intensity: float = 1.0,
         frame: str = "crop",
         probe: Probe | None = None,
+        maker: FrameMaker | None = None,
     ) -> None:
+        """``maker``: of many sessions; None gives this one its own."""
         self._engine = engine
-        self._avatar = avatar
         self._probe = probe or _no_probe
         self._finish = engine.finish(avatar, frame)
         self.set_intensity(intensity)
         networks, animator = engine.networks, engine.animator
-        self._driver = MotionDriver(
-            networks, avatar, seed=seed, drive=drive, generate_gaze=generate_gaze, probe=self._probe
-        )
-        self._listener = Listener()
+        if generate_gaze and networks.gaze is None:
+            raise CommandInvalid("these weights generate no gaze; set one with set_gaze, or import --gaze")
         self._awaited = min(networks.stream.future_frames, animator.future_frames)
-        self._window = DescriptorWindow(animator.past_frames, animator.future_frames, self._awaited)
-        self._speaking: deque[bool] = deque()
+        self.performer = Performer(
+            avatar,
+            MotionDriver(networks, avatar, drive=drive, generate_gaze=generate_gaze),
+            DescriptorWindow(animator.past_frames, animator.future_frames, self._awaited),
+            seed=seed,
+            generate_gaze=generate_gaze,
+            finished=frame == "crop",
+        )
+        self._maker = maker or FrameMaker(networks, animator, probe=probe)
+        self._listener = Listener()
+        self._gaze_command: npt.NDArray[np.float32] | None = None
+        self._pose_moves = True
         self._lookahead_samples = (
             networks.stream.lookahead_samples(networks.hop_frames) + self._awaited * SAMPLES_PER_FRAME
         )
         self._next = 0
+        self._next_descriptor = 0
         self._first_heard = 0
         self._generation = 0
         self._closed = False
@@ -142,6 +155,28 @@ class Session:
             while self._ready(self._next):
                 yield self._make()
 
+    def listen(self, chunk: npt.ArrayLike, sample_rate_hz: int) -> list[FrameRequest]:
+        """As ``push_pcm``, but only ask for the frames: they are to be made in order, by the session's maker.
+
+        What a later ``interrupt`` makes stale need not be made. Raises as ``push_pcm`` does.
+        """
+        self._check_open()
+        requests = []
+        for block in self._listener.blocks(chunk, sample_rate_hz):
+            self._listener.hear(block)
+            while self._ready(self._next):
+                requests.append(self._request())
+        return requests
+
+    def finish(self, made: MadeFrame) -> Frame:
+        """Label and mark a made frame."""
+        rgb = made.rgb if made.finished else self._finish.apply(made.rgb)
+        self._probe("finish")
+        index = made.request.index
+        return Frame(
+            rgb, index, index * SAMPLES_PER_FRAME, made.descriptor, made.speaking, made.request.generation
+        )
+
     def flush(self) -> list[Frame]:
         """End the utterance: give the frames up to the end of the sound, as if silence followed.
 
@@ -169,11 +204,11 @@ class Session:
         gaze = np.array([pitch_rad, yaw_rad], dtype=np.float32)
         if not np.isfinite(gaze).all() or np.abs(gaze).max() > np.pi / 2:
             raise CommandInvalid(f"gaze must be two angles within +-pi/2 radians, not {pitch_rad}, {yaw_rad}")
-        self._driver.gaze_command = gaze
+        self._gaze_command = gaze
 
     def clear_gaze(self) -> None:
         """Look again where the portrait looks."""
-        self._driver.gaze_command = None
+        self._gaze_command = None
 
     def set_intensity(self, intensity: float) -> None:
         """Show this much of the motion from the next frame on: 0 a still neutral face, 1 all of it.
@@ -187,21 +222,18 @@ class Session:
 
     def set_pose(self, moving: bool) -> None:
         """Let the head move, or ease it back to the portrait's own pose and hold it there."""
-        self._driver.pose_moves = moving
+        self._pose_moves = moving
 
     def interrupt(self) -> int:
         """Stop speaking: drop sound not shown yet, ease the mouth to rest. Gives the new generation."""
         self._check_open()
         self._generation += 1
         self._listener = Listener()
-        self._first_heard = self._next
-        self._window.drop_ahead()
-        self._driver.interrupt()
-        self._speaking.clear()
+        self._first_heard = self._next_descriptor = self._next
         return self._generation
 
     def close(self) -> None:
-        """End the session; calling it again does nothing."""
+        """End the session; calling it again does nothing. What it has at a maker of many is left there."""
         self._closed = True
 
     def _check_open(self) -> None:
@@ -217,23 +249,37 @@ class Session:
         return columns <= self._listener.columns_end and flags <= self._listener.flags_end
 
     def _make(self) -> Frame:
-        while not self._window.complete:
-            self._make_descriptor(self._next + self._window.ahead)
-        index, speaking = self._next, self._speaking.popleft()
-        window = self._window.take()
-        descriptor = window[self._engine.animator.past_frames]
-        rgb = self._engine.animator.render(self._avatar.prepared, window, intensity=self._intensity)
-        self._probe("animator")
-        rgb = self._finish.apply(rgb)
-        self._probe("finish")
-        self._next += 1
-        return Frame(rgb, index, index * SAMPLES_PER_FRAME, descriptor, speaking, self._generation)
+        (made,) = self._maker.make([self._request()])
+        if isinstance(made, GohdError):
+            raise made
+        assert made is not None
+        return self.finish(made)
 
-    def _make_descriptor(self, index: int) -> None:
-        _, flags = self._needs(index)
-        speaking = self._listener.speaking(flags - 1)
-        self._window.push(self._driver.step(index, index - self._first_heard, self._listener, speaking))
-        self._speaking.append(speaking)
+    def _request(self) -> FrameRequest:
+        """Ask for the next frame, with the descriptors that nobody has asked for yet."""
+        last = self._next + self._awaited
+        inputs = tuple(self._input(index) for index in range(self._next_descriptor, last + 1))
+        request = FrameRequest(
+            performer=self.performer,
+            generation=self._generation,
+            index=self._next,
+            inputs=inputs,
+            intensity=self._intensity,
+        )
+        self._next_descriptor, self._next = last + 1, self._next + 1
+        return request
+
+    def _input(self, descriptor: int) -> MotionInput:
+        _, flags = self._needs(descriptor)
+        return MotionInput.heard(
+            self._engine.networks,
+            self._listener,
+            descriptor - self._first_heard,
+            index=descriptor,
+            speaking=self._listener.speaking(flags - 1),
+            gaze_command=self._gaze_command,
+            pose_moves=self._pose_moves,
+        )
 
 
 def _no_probe(stage: str) -> None:

@@ -1,8 +1,12 @@
-"""From what a session hears to the motion descriptor of each frame: lips, eyes, pose, gaze, mixer (Eq. 4-8)."""
+"""From what a session hears to the motion descriptor of each frame: lips, eyes, pose, gaze, mixer (Eq. 4-8).
+
+What the networks say is computed for several sessions at once (`engine.motion_rows`); here is what they are, what they
+are asked, and what one session makes of their answers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +17,7 @@ import torch
 from engine.audio.listener import Listener
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import MixerConfig, StreamConfig, from_mapping
-from engine.errors import CommandInvalid, WeightsCorrupt, WeightsIncomplete
+from engine.errors import WeightsCorrupt, WeightsIncomplete
 from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.expression import LipConfig, LipNetwork
 from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork
@@ -25,11 +29,9 @@ if TYPE_CHECKING:
     from engine.avatar import Avatar
     from engine.drive import Drive
 
-__all__ = ["MotionDriver", "MotionNetworks"]
+__all__ = ["MotionDriver", "MotionInput", "MotionNetworks"]
 
 _F32 = npt.NDArray[np.float32]
-_GAZE_STREAM = 0x6A2E
-"""Added to a session's seed, so that its gaze is not drawn from the numbers of its pose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,97 +107,91 @@ def _denoiser(folder: WeightsFolder, part: str, device: torch.device) -> PoseDen
     return denoiser.to(device)
 
 
-class _Hops:
-    """Residuals of one session from a window sampler, made a hop at a time and given frame by frame."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionInput:
+    """All that one descriptor is made from, beside the session's own state.
 
-    def __init__(self, window: PoseWindow, initial: _F32, seed: int, networks: MotionNetworks) -> None:
-        self._window = window
-        self._networks = networks
-        self._state = window.init_state(torch.from_numpy(initial)[None], [seed])
-        self._hop: _F32 = np.zeros((0, len(initial)), dtype=np.float32)
-        self._place = window.config.hop
+    Attributes:
+        index: number of the frame in the session.
+        mel_FW: (80, columns) float32, the lip window.
+        prosody_HM: (hop, 320) float32, of this frame and those after it in a hop of the longest kind.
+        speaking: whether the voice gate is open.
+        gaze_command: where to look, (2,) float32, or None; pose_moves: whether the head moves.
+    """
 
-    def next(self, heard_index: int, listener: Listener) -> _F32:
-        """Residual (channels,) of the next frame, which is number ``heard_index`` of ``listener``."""
-        hop = self._window.config.hop
-        if self._place == hop:
-            delay = self._networks.stream.prosody_delay_frames
-            rows = [
-                listener.columns(*prosody_columns(heard_index + ahead, delay)).reshape(-1)
-                for ahead in range(hop)
-            ]
-            prosody = torch.from_numpy(np.stack(rows)[None]).to(self._networks.device)
-            self._hop = self._window.step(prosody, self._state)[0].cpu().numpy()
-            self._place = 0
-        residual: _F32 = self._hop[self._place]
-        self._place += 1
-        return residual
+    index: int
+    mel_FW: _F32
+    prosody_HM: _F32
+    speaking: bool
+    gaze_command: _F32 | None
+    pose_moves: bool
+
+    @classmethod
+    def heard(
+        cls,
+        networks: MotionNetworks,
+        listener: Listener,
+        heard_index: int,
+        *,
+        index: int,
+        speaking: bool,
+        gaze_command: _F32 | None,
+        pose_moves: bool,
+    ) -> MotionInput:
+        """Read from ``listener`` what frame ``heard_index`` of it needs."""
+        stream = networks.stream
+        window = lip_window(heard_index, stream.lip_lookahead_ms, stream.lip_window_columns)
+        prosody = [
+            listener.columns(*prosody_columns(heard_index + ahead, stream.prosody_delay_frames)).reshape(-1)
+            for ahead in range(networks.hop_frames)
+        ]
+        return cls(
+            index=index,
+            mel_FW=listener.columns(*window).T,
+            prosody_HM=np.stack(prosody),
+            speaking=speaking,
+            gaze_command=gaze_command,
+            pose_moves=pose_moves,
+        )
 
 
 class MotionDriver:
-    """The motion state of one session. Random numbers come from its own generators, drawn frame by frame."""
+    """The motion state of one session: hops made ahead, lips, mixer."""
 
     def __init__(
-        self,
-        networks: MotionNetworks,
-        avatar: Avatar,
-        *,
-        seed: int,
-        drive: Drive | None,
-        generate_gaze: bool,
-        probe: Callable[[str], None],
+        self, networks: MotionNetworks, avatar: Avatar, *, drive: Drive | None, generate_gaze: bool
     ) -> None:
-        self.gaze_command: _F32 | None = None
-        self.pose_moves = True
-        self._networks = networks
+        self.hops: dict[str, deque[_F32]] = {
+            part: deque() for part in (("pose", "gaze") if generate_gaze else ("pose",))
+        }
+        """Residuals (channels,) of the frames to come; to be refilled, by part, when a frame needs one."""
+        self._mixer_config = networks.mixer
         self._rest = avatar.rest
         self._own = avatar.coefficients
         self._drive = drive
-        self._probe = probe
-        self._eye_noise = torch.Generator().manual_seed(seed)
-        self._eye_state = None if networks.eye is None else networks.eye.init_state(1, networks.device)
-        self._pose = _Hops(networks.pose, avatar.coefficients.pose, seed, networks)
-        self._gaze: _Hops | None = None
-        if generate_gaze:
-            if networks.gaze is None:
-                raise CommandInvalid(
-                    "these weights generate no gaze; set one with set_gaze, or import --gaze"
-                )
-            self._gaze = _Hops(networks.gaze, avatar.coefficients.gaze, seed + _GAZE_STREAM, networks)
-        self._expression0 = torch.from_numpy(avatar.coefficients.expression)[None].to(networks.device)
-        self._feature0 = torch.from_numpy(avatar.eye_feature)[None].to(networks.device)
         self._lips = avatar.rest.expression
         self._mixer = MixerState.start(avatar.coefficients.gaze, networks.mixer)
 
-    @torch.inference_mode()
-    def step(self, index: int, heard_index: int, listener: Listener, speaking: bool) -> _F32:
-        """Descriptor (72,) float32 of the next frame.
-
-        Args:
-            index: number of the frame in the session.
-            heard_index: its number since ``listener`` began.
-            speaking: whether the voice gate is open.
-        """
-        expression = self._steadied(self._expression(heard_index, listener))
-        residual = self._pose.next(heard_index, listener)
-        self._probe("pose")
+    def mixed(self, given: MotionInput, expression: _F32) -> _F32:
+        """Descriptor (72,) float32 of the next frame, whose ``expression`` (64,) the lip network has told."""
+        expression, speaking = self._steadied(expression), given.speaking
+        residual = self.hops["pose"].popleft()
+        gaze = given.gaze_command
         own_gaze = self._own.gaze
-        if self._gaze is not None:
-            own_gaze = own_gaze + self._gaze.next(heard_index, listener)
-            self._probe("gaze")
-        gaze = self.gaze_command
+        if "gaze" in self.hops:
+            own_gaze = own_gaze + self.hops["gaze"].popleft()
         if self._drive is not None:
-            driven = self._drive.expression_at(index)
+            driven = self._drive.expression_at(given.index)
             if driven is not None:
                 expression, speaking = driven, True
-            driven_residual = self._drive.pose_residual_at(index)
+            driven_residual = self._drive.pose_residual_at(given.index)
             residual = residual if driven_residual is None else driven_residual
-            gaze = gaze if gaze is not None else self._drive.gaze_at(index)
-        if not self.pose_moves:
+            gaze = gaze if gaze is not None else self._drive.gaze_at(given.index)
+        if not given.pose_moves:
             residual = np.zeros_like(residual)
-        descriptor = mix(
+        return mix(
             self._mixer,
-            self._networks.mixer,
+            self._mixer_config,
             self._rest,
             expression=expression,
             pose_0=self._own.pose,
@@ -203,34 +199,15 @@ class MotionDriver:
             gaze=own_gaze if gaze is None else gaze,
             speaking=speaking,
         )
-        self._probe("mixer")
-        return descriptor
 
     def interrupt(self) -> None:
         """Begin to close the mouth: the frame on show counts as the first of those in which it closes."""
-        step = 1.0 / self._networks.mixer.mouth_close_frames
+        step = 1.0 / self._mixer_config.mouth_close_frames
         self._mixer.opening = min(self._mixer.opening, 1.0 - step)
 
     def _steadied(self, expression: _F32) -> _F32:
         """The expression with its lips on the way from those before; lids and brows as they are."""
-        weight = np.float32(self._networks.mixer.lip_newest_weight)
+        weight = np.float32(self._mixer_config.lip_newest_weight)
         self._lips = self._lips + weight * (expression - self._lips)
         steadied: _F32 = expression + self._rest.pull @ (self._lips - expression)
         return steadied
-
-    def _expression(self, heard_index: int, listener: Listener) -> _F32:
-        networks = self._networks
-        window = lip_window(heard_index, networks.stream.lip_lookahead_ms, networks.stream.lip_window_columns)
-        mel = torch.from_numpy(listener.columns(*window).T[None].copy()).to(networks.device)
-        audio = networks.lip.encode_audio(mel)
-        self._probe("lip")
-        feature = None
-        if networks.eye is not None:
-            assert self._eye_state is not None
-            size = networks.eye.config.noise_size
-            noise = torch.randn(1, size, generator=self._eye_noise).to(networks.device)
-            feature = networks.eye.step(audio, self._expression0, self._feature0, noise, self._eye_state)
-            self._probe("eye")
-        expression: _F32 = networks.lip(audio, self._expression0, feature)[0].cpu().numpy()
-        self._probe("lip")
-        return expression

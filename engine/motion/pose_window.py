@@ -238,10 +238,14 @@ class PoseWindow:
 
     def draw(self, state: PoseWindowState) -> Tensor:
         """Noise of the next hop, (draws, B, H, C), from the sessions' own generators, which move on."""
+        draws = [self.draw_row(row, state) for row in range(state.batch)]
+        return torch.stack(draws, dim=1).to(state.noise_BWC.device)
+
+    def draw_row(self, row: int, state: PoseWindowState) -> Tensor:
+        """`draw` for one session alone, (draws, H, C) on the CPU."""
         count = self.config.steps if self.config.eta > 0 else 1
         shape = (count, self.config.hop, state.noise_BWC.shape[2])
-        draws = [torch.randn(shape, generator=generator) for generator in state.generators]
-        return torch.stack(draws, dim=1).to(state.noise_BWC.device)
+        return torch.randn(shape, generator=state.generators[row])
 
     def _denoise(self, state: PoseWindowState) -> Denoise:
         """Noise prediction for this window: one pass; with guidance a second one without the initial pose (Eq. 3),
