@@ -8,19 +8,25 @@ on one of two CPU cores, aiortc 1.16, av 18.1):
 
 H.264 with 0.4 Mbit/s beats the best that VP8 gives, so it comes first; a browser without it gets VP8. What is sent
 begins in the middle and follows the link (``adaptation.py``), down to far below aiortc's own limits.
+
+aiortc tells x264 that 30 frames a second will come, and x264 spends bits by the frame: at 25 it used 0.80 of what it
+was asked for, at 12.5 only 0.37, and receivers take the rest for want of room. ``asked_bitrate`` asks for as much more;
+0.91 to 0.99 are used then. VP8 goes by time stamps and uses 0.97 to 0.99 as it is.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.codecs import h264, vpx
 from aiortc.jitterbuffer import JitterBuffer
 
+from engine.timebase import FRAME_RATE_HZ
 from server.adaptation import MAX_BPS, MIN_BPS, START_BPS
 
-__all__ = ["configure_codecs", "prefer_video_codecs", "shorten_jitter_buffer"]
+__all__ = ["asked_bitrate", "configure_codecs", "prefer_video_codecs", "shorten_jitter_buffer"]
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +36,21 @@ _VOICE_JITTER_PACKETS = 4
 
 def configure_codecs() -> None:
     """Set bitrates (bit/s) for small talking heads; aiortc reads these constants when it makes an encoder."""
-    h264.DEFAULT_BITRATE, h264.MIN_BITRATE, h264.MAX_BITRATE = START_BPS, MIN_BPS, MAX_BPS
+    h264.DEFAULT_BITRATE, h264.MIN_BITRATE, h264.MAX_BITRATE = (
+        round(bps * _frame_share(1)) for bps in (START_BPS, MIN_BPS, MAX_BPS)
+    )
     vpx.DEFAULT_BITRATE, vpx.MIN_BITRATE, vpx.MAX_BITRATE = START_BPS, MIN_BPS, MAX_BPS
+
+
+def asked_bitrate(encoder: Any, bitrate_bps: int, frame_step: int) -> int:
+    """What to ask ``encoder`` for so that it uses ``bitrate_bps`` on every ``frame_step``-th frame of 25 a second."""
+    if isinstance(encoder, h264.H264Encoder):
+        return round(bitrate_bps * _frame_share(frame_step))
+    return bitrate_bps
+
+
+def _frame_share(frame_step: int) -> float:
+    return h264.MAX_FRAME_RATE * frame_step / FRAME_RATE_HZ
 
 
 def prefer_video_codecs(transceiver: RTCRtpTransceiver) -> None:

@@ -1,5 +1,9 @@
 """Between a sender of aiortc and the controller of its link: reports in, quality out.
 
+On a line that loses packets whatever is sent, each packet goes out again at once, as a retransmission that nobody asked
+for: waiting for the receiver to ask costs a round trip, its question may be lost as well, and for sound it never asks.
+Pictures go as RFC 4588 has it; sound as the same packet once more, of which receivers drop what they have already.
+
 aiortc gives its reports to ``RTCRtpSender._handle_rtcp_packet`` and keeps its encoder to itself; where either has
 another name, the picture is sent as it is, and a warning says so.
 """
@@ -7,6 +11,7 @@ another name, the picture is sent as it is, and a warning says so.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from aiortc import RTCRtpSender
@@ -15,7 +20,9 @@ from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, RtcpRrPacket, RtcpSrPacket
 
 from server.adaptation import LinkController, LinkReport, Quality
 from server.clock import Clock
-from server.tracks import AvatarVideoTrack
+from server.codecs import asked_bitrate
+from server.loss import LossCounter
+from server.tracks import AvatarAudioTrack, AvatarVideoTrack
 
 __all__ = ["AdaptedSender", "round_trip_s"]
 
@@ -23,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _HANDLER = "_handle_rtcp_packet"
 _ENCODER = "_RTCRtpSender__encoder"
+_HISTORY, _LAST_TIMESTAMP = "_RTCRtpSender__rtp_history", "_RTCRtpSender__rtp_timestamp"
+_RTX_TYPE = "_RTCRtpSender__rtx_payload_type"
 _MIDDLE_HZ = 65_536
 _MAX_ROUND_TRIP_S = 60.0
 
@@ -42,18 +51,30 @@ def round_trip_s(now_ntp: int, lsr: int, dlsr: int) -> float | None:
 
 
 class AdaptedSender:
-    """Keeps ``track`` and the encoder behind ``sender`` at what the link can carry."""
+    """Keeps ``track`` and the encoder behind ``sender`` at what the link can carry; ``sound`` shares the link."""
 
-    def __init__(self, sender: RTCRtpSender, track: AvatarVideoTrack, clock: Clock) -> None:
+    def __init__(
+        self,
+        sender: RTCRtpSender,
+        track: AvatarVideoTrack,
+        clock: Clock,
+        *,
+        sound: tuple[RTCRtpSender, AvatarAudioTrack] | None = None,
+    ) -> None:
         self._sender = sender
         self._track = track
         self._clock = clock
         self._controller = LinkController(clock.now_s())
+        self._losses = LossCounter()
+        self._last_sender_report = 0
         self._pass_on: Any = getattr(sender, _HANDLER, None)
         if self._pass_on is None or not hasattr(sender, _ENCODER):
             log.warning("aiortc's reports were not found: the picture does not adapt to the link")
             return
         setattr(sender, _HANDLER, self._handle)
+        track.on_sent = partial(self._send_copies, sender)
+        if sound is not None:
+            sound[1].on_sent = partial(self._send_copies, sound[0])
 
     @property
     def quality(self) -> Quality:
@@ -75,11 +96,14 @@ class AdaptedSender:
         await self._pass_on(packet)
 
     def _take_report(self, report: Any) -> None:
+        now_s = self._clock.now_s()
+        # Until the receiver has got another report of ours it repeats the same measurement.
+        is_new, self._last_sender_report = report.lsr != self._last_sender_report, report.lsr
         self._controller.report(
             LinkReport(
-                now_s=self._clock.now_s(),
-                fraction_lost=report.fraction_lost / 256,
-                round_trip_s=round_trip_s(current_ntp_time(), report.lsr, report.dlsr),
+                now_s=now_s,
+                lost=self._losses.add(now_s, report.highest_sequence, report.packets_lost),
+                round_trip_s=round_trip_s(current_ntp_time(), report.lsr, report.dlsr) if is_new else None,
             )
         )
         self._apply()
@@ -93,9 +117,22 @@ class AdaptedSender:
             self._controller.limit(bitrate_bps)
             self._apply()
 
+    async def _send_copies(self, sender: RTCRtpSender) -> None:
+        """Again, what the last frame was sent in."""
+        is_picture, quality = sender is self._sender, self._controller.quality
+        copies = quality.copies if is_picture else quality.sound_copies
+        if not copies or (is_picture and getattr(sender, _RTX_TYPE, None) is None):
+            return
+        timestamp, history = getattr(sender, _LAST_TIMESTAMP, None), getattr(sender, _HISTORY, {})
+        sent = [packet.sequence_number for packet in history.values() if packet.timestamp == timestamp]
+        for _ in range(copies):
+            for sequence_number in sent:
+                await sender._retransmit(sequence_number)
+
     def _apply(self) -> None:
         quality = self._controller.quality
         self._track.quality = quality
         encoder = getattr(self._sender, _ENCODER, None)
         if encoder is not None and hasattr(encoder, "target_bitrate"):
-            encoder.target_bitrate = quality.bitrate_bps
+            picture_bps = quality.bitrate_bps // (1 + quality.copies)
+            encoder.target_bitrate = asked_bitrate(encoder, picture_bps, quality.frame_step)

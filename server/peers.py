@@ -110,7 +110,8 @@ class Peer:
             raise Refusal(
                 "bad_sdp", "The session description cannot be used: no connection fits it."
             ) from error
-        self.link = AdaptedSender(video.sender, self._outlet.video, self._clock)
+        sound = None if audio is None else (audio.sender, self._outlet.audio)
+        self.link = AdaptedSender(video.sender, self._outlet.video, self._clock, sound=sound)
         self._start(self._watch())
         return self._pc.localDescription.sdp
 

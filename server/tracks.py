@@ -2,14 +2,15 @@
 
 Neither is a queue. The sound track asks the timeline for the block whose moment has come. The picture track
 keeps the few frames that are ready before their moment and sends the newest that is due; a frame that is
-overtaken is dropped and counted. Time stamps come from the frames' sample counts, never from a clock.
+overtaken is dropped and counted. Time stamps come from the frames' sample counts, never from a clock. Whoever asks a
+track for its next frame has sent the one before: ``on_sent`` is awaited then.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -56,6 +57,7 @@ class AvatarVideoTrack(MediaStreamTrack):
         self._generation = timeline.generation
         self.on_first_of_generation: Callable[[int], None] | None = None
         self.on_first_frame: Callable[[], None] | None = None
+        self.on_sent: Callable[[], Awaitable[None]] | None = None
         self.quality: Quality | None = None
         self.sent = 0
         self.thinned = 0
@@ -91,6 +93,8 @@ class AvatarVideoTrack(MediaStreamTrack):
         self._changed.set()
 
     async def recv(self) -> av.VideoFrame:
+        if self.sent and self.on_sent is not None:
+            await self.on_sent()
         while True:
             if self.readyState != "live":
                 raise MediaStreamError
@@ -158,11 +162,14 @@ class AvatarAudioTrack(MediaStreamTrack):
         self._timeline = timeline
         self._clock = clock
         self._index: int | None = None
+        self.on_sent: Callable[[], Awaitable[None]] | None = None
         self._silence = np.zeros(BLOCK_SAMPLES, np.int16)
 
     async def recv(self) -> av.AudioFrame:
         if self.readyState != "live":
             raise MediaStreamError
+        if self._index is not None and self.on_sent is not None:
+            await self.on_sent()
         if self._index is None:
             self._index = self._timeline.outgoing_index(self._clock.now_s())
         else:

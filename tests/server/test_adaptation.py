@@ -8,22 +8,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiortc.clock import current_ntp_time
 from aiortc.rtp import RtcpPsfbPacket, RtcpReceiverInfo, RtcpRrPacket, pack_remb_fci
 from serving_helper import Served, until
 
 from server.adaptation import MAX_BPS, MIN_BPS, START_BPS, LinkController, LinkReport
 from server.link import round_trip_s
+from server.loss import LossCounter
 
 AUDIO_BPS = 110_000
 
 
 @dataclass
 class PaperLink:
-    """A bottleneck with a first-in first-out queue without end, a constant trip, and random loss."""
+    """A bottleneck with a first-in first-out queue without end, or one that throws away what is too much (``polices``);
+    a constant trip, and random loss."""
 
     capacity_bps: float
     trip_s: float = 0.04
     lost: float = 0.0
+    polices: bool = False
     controller: LinkController = field(default_factory=lambda: LinkController(0.0))
     now_s: float = 0.0
     queue_bits: float = 0.0
@@ -36,15 +40,18 @@ class PaperLink:
             quality = self.controller.quality
             video_bps = 0.0 if self.now_s < quality.hold_until_s else quality.bitrate_bps
             sent_bps = video_bps + AUDIO_BPS
-            self.queue_bits = max(0.0, self.queue_bits + 0.01 * (sent_bps - self.capacity_bps))
+            lost = self.lost
+            if self.polices:
+                lost = max(lost, 1 - self.capacity_bps / sent_bps)
+            else:
+                self.queue_bits = max(0.0, self.queue_bits + 0.01 * (sent_bps - self.capacity_bps))
             delay_s = self.queue_bits / self.capacity_bps
             self.delays_s.append(delay_s)
             self.sent_bps.append(sent_bps)
             if round(self.now_s * 100) % 100 == 0:
-                report = LinkReport(
-                    now_s=self.now_s, fraction_lost=self.lost, round_trip_s=self.trip_s + delay_s
+                self.controller.report(
+                    LinkReport(now_s=self.now_s, lost=lost, round_trip_s=self.trip_s + delay_s)
                 )
-                self.controller.report(report)
         return self
 
 
@@ -78,23 +85,46 @@ def test_a_link_that_becomes_thin_and_good_again() -> None:
     assert link.controller.quality.bitrate_bps == MAX_BPS
 
 
-@pytest.mark.parametrize(("lost", "least_bps"), [(0.01, 890e3), (0.05, 300e3)])
-def test_loss_alone_costs_little(lost: float, least_bps: float) -> None:
-    quality = PaperLink(capacity_bps=10e6, lost=lost).run(30).controller.quality
-    assert quality.bitrate_bps >= least_bps
-    assert quality.frame_step == 1
-
-
-def test_heavy_loss_gives_up_bits_then_frames_then_pixels() -> None:
-    link, seen = PaperLink(capacity_bps=10e6, lost=0.3), []
-    for _ in range(40):
-        quality = link.run(1).controller.quality
-        seen.append((quality.frame_step, quality.shrink))
-    assert list(dict.fromkeys(seen)) == [(1, 1), (2, 1), (2, 2)]
-    assert link.controller.quality.bitrate_bps == MIN_BPS
+@pytest.mark.parametrize("lost", [0.01, 0.05, 0.10, 0.30])
+def test_a_line_that_loses_whatever_is_sent_is_not_starved(lost: float) -> None:
+    link = PaperLink(capacity_bps=10e6, lost=lost).run(30)
+    assert link.controller.quality.bitrate_bps >= (890e3 if lost < 0.05 else START_BPS)
+    assert link.controller.quality.frame_step == 1
     link.lost = 0.0
     link.run(40)
+    assert link.controller.quality.bitrate_bps == MAX_BPS
+
+
+@pytest.mark.parametrize("capacity_bps", [250e3, 500e3])
+def test_loss_that_goes_with_the_bits_takes_bits(capacity_bps: float) -> None:
+    link = PaperLink(capacity_bps=10e6).run(10)
+    link.capacity_bps, link.polices = capacity_bps, True
+    link.run(60)
+    assert 0.4 * capacity_bps < np.mean(link.sent_bps[-3000:]) < 1.1 * capacity_bps
+
+
+def test_bits_go_first_then_frames_then_pixels() -> None:
+    link, seen = PaperLink(capacity_bps=10e6), []
+    for limit_bps in (900e3, 300e3, 120e3, 100e3, 80e3, 60e3):
+        link.controller.limit(limit_bps)
+        quality = link.run(10).controller.quality
+        seen.append((quality.frame_step, quality.shrink))
+    assert list(dict.fromkeys(seen)) == [(1, 1), (2, 1), (2, 2)]
+    link.controller.limit(MAX_BPS)
+    link.run(40)
     assert link.controller.quality.frame_step == link.controller.quality.shrink == 1
+
+
+def test_losses_are_counted_over_many_packets() -> None:
+    counter = LossCounter()
+    assert counter.add(0.0, 65_530, 7) is None
+    # A report with each of three losses among a hundred packets, as Chromium sends them.
+    assert [counter.add(0.2 * n, 65_530 + 15 * n, 7 + (n % 2)) for n in range(1, 4)] == [None] * 3
+    assert counter.add(1.3, 65_530 + 100, 10) == pytest.approx(0.03)
+    assert counter.add(1.4, 65_530 + 104, 12) is None
+    assert counter.add(3.0, 65_530 + 150, 8) == 0.0, "late packets make up for lost ones"
+    assert counter.add(4.5, 65_530 + 140, 8) is None, "an old report"
+    assert counter.add(6.0, 65_530 + 180, 48) == 1.0
 
 
 def test_a_longer_way_is_no_queue_for_ever() -> None:
@@ -132,8 +162,9 @@ def test_round_trips_are_read_from_reports() -> None:
     assert round_trip_s(now, (middle + 65536) & 0xFFFFFFFF, 0) is None
 
 
-def _report(ssrc: int, fraction_lost: int) -> RtcpRrPacket:
-    info = RtcpReceiverInfo(ssrc, fraction_lost, 0, 1000, 0, 0, 0)
+def _report(ssrc: int, trip_s: float) -> RtcpRrPacket:
+    last_sender_report = ((current_ntp_time() >> 16) - round(65_536 * trip_s)) & 0xFFFFFFFF
+    info = RtcpReceiverInfo(ssrc, 0, 0, 1000, 0, last_sender_report, 0)
     return RtcpRrPacket(ssrc=1, reports=[info])
 
 
@@ -143,10 +174,15 @@ async def test_a_real_sender_follows_its_reports(served: Served) -> None:
     track: Any = served.server.sessions.find(caller.session_id).outlets[0].video
     assert caller.frames[-1].width == 256
     sender = next(s for s in _server_senders(served) if s.kind == "video")
-    for _ in range(40):
-        await sender._handle_rtcp_packet(_report(sender._ssrc, 120))
+    before_bps = track.quality.bitrate_bps if track.quality else START_BPS
+    await sender._handle_rtcp_packet(_report(sender._ssrc, 0.9))
+    assert track.quality.bitrate_bps <= 0.5 * before_bps
+    estimate = pack_remb_fci(MIN_BPS, [sender._ssrc])
+    await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=estimate))
     assert (track.quality.frame_step, track.quality.shrink) == (2, 2)
-    assert sender._RTCRtpSender__encoder.target_bitrate == MIN_BPS
+    assert track.quality.bitrate_bps == MIN_BPS
+    encoder = sender._RTCRtpSender__encoder
+    assert encoder.target_bitrate == MIN_BPS * 2.4, "x264 takes 12.5 frames a second for 30"
     await until(lambda: caller.frames[-1].width == 128)
     count = len(caller.frames)
     await until(lambda: len(caller.frames) > count + 5)
@@ -156,6 +192,35 @@ async def test_a_real_sender_follows_its_reports(served: Served) -> None:
     for fci in (pack_remb_fci(80_000, [sender._ssrc]), b"REMB", b"", struct.pack("!L", 9) * 3):
         await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=fci))
     assert track.quality.bitrate_bps <= 80_000
+
+
+async def test_on_a_line_that_loses_packets_each_goes_out_more_than_once(served: Served) -> None:
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames and caller.sounds)
+    senders = _server_senders(served)
+    picture = next(s for s in senders if s.kind == "video")
+    link: Any = picture._handle_rtcp_packet.__self__
+    link._controller.report(LinkReport(now_s=link._clock.now_s(), lost=0.3, round_trip_s=None))
+    assert link.quality.copies == 2, "within the bits of the trial"
+    assert link.quality.sound_copies == 0, "more than was sent before would spoil the trial"
+    for _ in range(3):
+        link._controller.report(LinkReport(now_s=link._clock.now_s(), lost=0.3, round_trip_s=None))
+    assert (link.quality.copies, link.quality.sound_copies) == (2, 2)
+    counts = {sender.kind: 0 for sender in senders}
+    for sender in senders:
+        resend = sender._retransmit
+
+        async def count(sequence_number: int, kind: str = sender.kind, resend: Any = resend) -> None:
+            counts[kind] += 1
+            await resend(sequence_number)
+
+        sender._retransmit = count
+    frames, sounds = len(caller.frames), len(caller.sounds)
+    await until(lambda: len(caller.frames) >= frames + 20)
+    assert counts["video"] >= 2 * 18
+    assert counts["audio"] == pytest.approx(2 * (len(caller.sounds) - sounds), rel=0.3)
+    steps = np.diff([frame.pts for frame in caller.frames[frames:]])
+    assert (steps > 0).all(), "copies are not shown"
 
 
 async def test_reports_of_a_real_receiver_arrive(served: Served) -> None:
