@@ -38,7 +38,7 @@ _ORIENTATION_TAG = 0x0112
 # What Pillow's decoders raise on broken files, found by feeding them truncated and flipped bytes.
 _DECODER_ERRORS = (
     OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, ArithmeticError, RuntimeError,
-    AttributeError, struct.error, zlib.error,
+    AttributeError, AssertionError, struct.error, zlib.error,
 )  # fmt: skip
 
 

@@ -1,32 +1,42 @@
 """Hostile input at every door: a refusal in words and quickly, or an answer; never a dead server, nothing left over.
 
-What once broke something, here or in aiortc, is kept in ``tests/golden/hostile.json`` and tried first.
+What once broke something, here or in a library, is kept in ``tests/golden`` and tried first: ``hostile.json`` has
+descriptions, fragments, messages and requests, ``hostile_pictures.json`` files (base64).
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import av
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from serving_helper import Served, ServeFactory
+from serving_helper import Served, ServeFactory, VoiceTrack, picture_bytes, until
 
+from server.limits import AddressLimits
 from server.offer import check_candidates, check_offer
 from server.protocol import Refusal
 
-HOSTILE: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "golden" / "hostile.json").read_text("utf-8")
-)
+_GOLDEN = Path(__file__).parents[1] / "golden"
+HOSTILE: dict[str, Any] = json.loads((_GOLDEN / "hostile.json").read_text("utf-8"))
+PICTURES = {
+    name: base64.b64decode(text)
+    for name, text in json.loads((_GOLDEN / "hostile_pictures.json").read_text("utf-8")).items()
+}
 GOOD_SDP: str = HOSTILE["good_offer"]
 GOOD_FRAGMENT: str = HOSTILE["good_fragment"]
+
+REFUSED_WITHIN_S = 0.1
 
 some = settings(
     deadline=None,
@@ -101,33 +111,34 @@ async def patient(serve_fake: ServeFactory) -> AsyncIterator[Served]:
 
 
 async def _send(served: Served, method: str, path: str, **more: Any) -> int:
-    began = time.monotonic()
-    try:
-        async with served.http.request(method, served.url + path, **more) as response:
-            text, status = await response.text(), response.status
-    except (aiohttp.ClientError, ValueError, UnicodeError):  # refused by the client before it was sent
-        return 0
-    assert time.monotonic() - began < 2.0
-    if status >= 400 and method != "HEAD":
-        assert status in range(400, 500) or status == 503, text
-        assert set(json.loads(text)) == {"error"}
+    """The status. A refusal is one in words, and takes less than 100 ms: once in three times on a busy machine."""
+    for _ in range(3):
+        began = time.monotonic()
+        try:
+            async with served.http.request(method, served.url + path, **more) as response:
+                text, status = await response.text(), response.status
+        except (aiohttp.ClientError, ValueError, UnicodeError):  # refused by the client before it was sent
+            return 0
+        elapsed_s = time.monotonic() - began
+        if status < 400 or elapsed_s < REFUSED_WITHIN_S:
+            break
+    if status >= 400:
+        assert elapsed_s < REFUSED_WITHIN_S
+        if method != "HEAD":
+            assert status in range(400, 500) or status == 503, text
+            assert set(json.loads(text)) == {"error"}
     if status == 200 and path == "/offer":
         await served.server.sessions.find(json.loads(text)["session_id"]).close("next")
-    if status == 201 and path.startswith("/whep"):
+    if status == 201 and path == "/whep":
         await served.server.sessions.close_all("next")
     return status
 
 
-@pytest.mark.parametrize("sdp", HOSTILE["offers"])
-async def test_hostile_offers_of_old(patient: Served, sdp: str) -> None:
-    await _send(patient, "POST", "/offer", json={"type": "offer", "sdp": sdp})
-    await _send(
-        patient,
-        "POST",
-        "/whep",
-        data=sdp.encode("utf-8", "replace"),
-        headers={"Content-Type": "application/sdp"},
-    )
+async def test_hostile_offers_of_old(patient: Served) -> None:
+    headers = {"Content-Type": "application/sdp"}
+    for sdp in HOSTILE["offers"]:
+        await _send(patient, "POST", "/offer", json={"type": "offer", "sdp": sdp})
+        await _send(patient, "POST", "/whep", data=sdp.encode("utf-8", "replace"), headers=headers)
 
 
 @some
@@ -201,15 +212,15 @@ async def test_any_messages_in_a_session(patient: Served, messages: list[str | b
                 pass
 
 
-@pytest.mark.parametrize("message", HOSTILE["messages"])
-async def test_hostile_messages_of_old(patient: Served, message: str) -> None:
+async def test_hostile_messages_of_old(patient: Served) -> None:
     async with patient.http.ws_connect(f"{patient.url}/ws") as socket:
         await socket.send_str('{"type":"start","rate":16000}')
-        await _converse(socket, [message])
-        await socket.send_str('{"type":"ping","id":77}')
-        async with asyncio.timeout(5):
-            while '"id":77' not in await socket.receive_str():
-                pass
+        for number, message in enumerate(HOSTILE["messages"]):
+            await _converse(socket, [message])
+            await socket.send_str(f'{{"type":"ping","id":{number}}}')
+            async with asyncio.timeout(5):
+                while f'"id":{number}}}' not in await socket.receive_str():
+                    pass
 
 
 async def _converse(socket: aiohttp.ClientWebSocketResponse, messages: list[str | bytes]) -> None:
@@ -238,3 +249,151 @@ def test_hostile_fragments_of_old(fragment: str) -> None:
     with contextlib.suppress(Refusal):
         found = check_candidates(fragment)
         assert all(candidate.startswith("candidate:") for _, candidate in found.candidates)
+
+
+@pytest.fixture
+async def watched(serve_fake: ServeFactory) -> AsyncIterator[tuple[Served, str, str]]:
+    """A server, a viewer of it by WHEP (its path), and its ETag."""
+    served = await serve_fake(request_burst=10**6, connect_timeout_s=60.0)
+    headers = {"Content-Type": "application/sdp"}
+    offer = await served.caller().offer()
+    async with served.http.post(f"{served.url}/whep", data=offer, headers=headers) as response:
+        assert response.status == 201
+        yield served, response.headers["Location"], response.headers["ETag"]
+    assert len(served.server.sessions) == 1, "no candidate ends a viewer"
+
+
+CANDIDATES = st.builds(
+    lambda *parts: "a=candidate:" + " ".join(parts) + "\r\n",
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=8),
+    st.sampled_from(["1", "2", "0", "-1", "256", "x"]),
+    st.sampled_from(["udp", "UDP", "tcp", "sctp", ""]),
+    st.integers(-1, 2**33).map(str),
+    st.sampled_from(["127.0.0.1", "::1", "0.0.0.0", "255.255.255.255", "fe80::1%lo", "a.local", "1.2.3"]),
+    st.integers(-1, 70_000).map(str),
+    st.sampled_from(["typ host", "typ srflx raddr 1.2.3.4 rport 1", "typ x", "typ", "", "typ relay raddr"]),
+)
+
+
+@some
+@given(
+    st.lists(CANDIDATES, max_size=4),
+    st.sampled_from(["", "a=mid:0\r\n", "a=mid:9\r\n", "a=mid:\r\n"]),
+    CHANGES,
+)
+async def test_any_candidates_for_a_player(
+    watched: tuple[Served, str, str], candidates: list[str], mid: str, changes: list[tuple[str, int, str]]
+) -> None:
+    served, path, etag = watched
+    headers = {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": etag}
+    for body in (mid + "".join(candidates), _changed(GOOD_FRAGMENT, changes)):
+        status = await _send(served, "PATCH", path, data=body.encode("utf-8", "replace"), headers=headers)
+        assert status in (204, 400, 422)
+
+
+@pytest.fixture
+async def gallery(serve_fake: ServeFactory) -> Served:
+    """A server that takes any number of pictures."""
+    served = await serve_fake(request_burst=10**6)
+    served.server._portrait_rate = AddressLimits(per_second=1e6, burst=10**6)
+    served.server._decoder._pictures_per_child = 1000
+    await _show(served, picture_bytes())  # the child has started
+    return served
+
+
+async def _show(served: Served, picture: bytes) -> int:
+    headers = {"Content-Type": "image/jpeg"}
+    return await _send(served, "POST", "/portraits?consent=true", data=picture, headers=headers)
+
+
+async def test_hostile_pictures_of_old(gallery: Served) -> None:
+    child = gallery.server._decoder._child
+    for name, picture in PICTURES.items():
+        assert await _show(gallery, picture) in (201, 400, 413, 415), name
+    assert gallery.server._decoder._child is child, "none of them is more than a bad picture"
+
+
+@some
+@given(
+    picture=st.sampled_from([*PICTURES.values(), *(picture_bytes(file_format=f) for f in ("PNG", "GIF"))]),
+    cut=st.floats(0.1, 1.0),
+    edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6),
+)
+async def test_any_picture(
+    gallery: Served, picture: bytes, cut: float, edits: list[tuple[float, int]]
+) -> None:
+    changed = bytearray(picture[: max(1, int(cut * len(picture)))])
+    for place, value in edits:
+        changed[int(place * (len(changed) - 1))] = value
+    assert await _show(gallery, bytes(changed)) in (201, 400, 413, 415)
+
+
+async def test_hostile_requests_of_old(patient: Served) -> None:
+    for request_text in HOSTILE["requests"]:
+        await _knock(patient, request_text.encode("latin-1"))
+
+
+@some
+@given(st.sampled_from(HOSTILE["requests"]), CHANGES)
+async def test_any_bytes_at_the_port(
+    patient: Served, request_text: str, changes: list[tuple[str, int, str]]
+) -> None:
+    await _knock(patient, _changed(request_text, changes).encode("latin-1", "replace"))
+
+
+async def _knock(served: Served, request: bytes) -> None:
+    """Whatever is answered, it is HTTP, and no fault of the server's."""
+    host, _, port = served.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request.replace(b"HOST", f"{host}:{port}".encode()))
+    writer.write_eof()
+    with contextlib.suppress(ConnectionError):
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert not answer or answer.startswith(b"HTTP/1."), answer[:80]
+        assert not answer.startswith(b"HTTP/1.1 500"), answer
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+class _NoiseTrack(VoiceTrack):
+    """Sends bytes that are no Opus, then speaks."""
+
+    def __init__(self, noise: list[bytes], wave: Any) -> None:
+        super().__init__(wave)
+        self._noise = iter(noise)
+        self._place = 0
+
+    async def recv(self) -> Any:
+        payload = next(self._noise, None)
+        if payload is None:
+            return await super().recv()
+        await asyncio.sleep(0.002)
+        packet = av.Packet(payload)
+        packet.pts, packet.time_base = self._place, Fraction(1, 48_000)
+        self._place += 960
+        return packet
+
+
+@pytest.fixture
+async def talkative(serve_fake: ServeFactory) -> Served:
+    return await serve_fake(request_burst=10**6)
+
+
+@settings(
+    deadline=None,
+    max_examples=4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(st.binary(max_size=60), min_size=20, max_size=60))
+async def test_any_bytes_for_a_voice(talkative: Served, noise: list[bytes]) -> None:
+    caller = await talkative.caller(_NoiseTrack(noise, None)).connect()
+    await until(lambda: caller.frames)
+    session = talkative.server.sessions.find(caller.session_id)
+    taken = session.inbox
+    count = len(caller.frames)
+    await until(lambda: len(caller.frames) > count + 10)
+    assert not session.ending
+    assert taken.dropped_overflow_blocks == 0
+    await caller.hang_up()
+    await talkative.free_again()
