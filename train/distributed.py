@@ -9,6 +9,7 @@ averaged before each optimiser step, so that all processes stay equal. Process 0
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ __all__ = ["DeviceChoice", "Processes", "gather_rows", "is_leader", "open_proces
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 _BUCKET_BYTES = 25 * 2**20
+_FAREWELL_S = 0.5
 _PATIENCE = timedelta(hours=2)
 """The others wait for as long while the leader evaluates or writes."""
 
@@ -60,6 +62,9 @@ def open_processes(device: DeviceChoice = "auto") -> Iterator[Processes]:
     finally:
         if opened:
             dist.destroy_process_group()
+            # torch's optimisers keep the group, and so gloo's threads, alive; one that still frees the last tensor when
+            # the interpreter ends aborts the process. It needs the interpreter for an instant: asleep, we let it.
+            time.sleep(_FAREWELL_S)
 
 
 def _place(device: DeviceChoice, local_rank: int) -> torch.device:

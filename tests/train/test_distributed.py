@@ -47,12 +47,8 @@ def _torchrun(*arguments: str, cwd: Path = _ROOT) -> subprocess.CompletedProcess
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes have run all scenarios of `distributed_worker`."""
-    for _ in range(3):
-        folder = tmp_path_factory.mktemp("distributed")
-        done = _torchrun(str(Path(__file__).with_name("distributed_worker.py")), str(folder))
-        # Seen once: a thread of gloo, still alive, aborted a process. That is not ours to test.
-        if "terminate called without an active exception" not in done.stderr:
-            break
+    folder = tmp_path_factory.mktemp("distributed")
+    done = _torchrun(str(Path(__file__).with_name("distributed_worker.py")), str(folder))
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
