@@ -70,7 +70,7 @@ class Engine:
         self.weights_path = folder.path
         self.space = load_space(folder)
         self.networks = MotionNetworks.load(folder, device)
-        self.animator = load_animator(folder, self.model, device, backend)
+        self.animator = load_animator(folder, self.model, device, backend, marking)
         self._marking = marking
         self._finish = Finish(CROP_SIZE, CROP_SIZE, marking)
         self.landmarker = FaceLandmarker()

@@ -12,6 +12,7 @@ from engine.animator.geometric import GeometricAnimator
 from engine.animator.neural import load_network
 from engine.checkpoint import WeightsFolder
 from engine.errors import BackendUnavailable, WeightsCorrupt, WeightsIncomplete
+from engine.finish import Marking
 from engine.motion.coefficients import Coefficients
 from engine.motion.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE, FaceCrop
@@ -40,9 +41,15 @@ class Animator(Protocol):
 
 
 def load_animator(
-    folder: WeightsFolder, model: LandmarkModel, device: torch.device, backend: str = "auto"
+    folder: WeightsFolder,
+    model: LandmarkModel,
+    device: torch.device,
+    backend: str = "auto",
+    marking: Marking | None = None,
 ) -> Animator:
     """The animator that ``config.json`` names, run by ``backend`` if it is a network.
+
+    ``marking`` is what one that finishes its pictures marks them with.
 
     Raises:
         BackendUnavailable: the backend is not on this machine, or nothing that these weights have.
@@ -68,4 +75,4 @@ def load_animator(
     size = network.config.picture_size
     if size != CROP_SIZE:
         raise WeightsCorrupt(f"{folder.path} makes pictures of {size} pixels; sessions need {CROP_SIZE}")
-    return neural_animator(network, checksum, backend=backend, device=device)
+    return neural_animator(network, checksum, backend=backend, device=device, marking=marking)

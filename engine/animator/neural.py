@@ -47,6 +47,7 @@ class NeuralAnimator:
         past_frames, future_frames: descriptors needed before and after the shown one.
         network: the frozen network.
         step, backend: what runs for every frame, and the name of where it comes from.
+        finishes: the step can label and mark the pictures as well.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class NeuralAnimator:
         dtype: torch.dtype = torch.float32,
         step: FrameStep | None = None,
         backend: str = "eager",
+        finishes: bool = False,
     ) -> None:
         """Take over ``network``: it is frozen and moved, and cannot be trained any more.
 
@@ -64,6 +66,7 @@ class NeuralAnimator:
             dtype: float32, bfloat16 or float16 for weights and features; flow is sampled in float32 anyway.
             step: a backend's form of the per-frame step; None is eager.
             backend: name of where the step comes from.
+            finishes: whether that step takes ``finished_B``.
         """
         # Frozen before it is narrowed: scales and Q are worked out in float32.
         self.network = network.freeze().to(device=device, dtype=dtype)
@@ -72,6 +75,7 @@ class NeuralAnimator:
         self._device, self._dtype = torch.device(device), dtype
         self.step = step or eager_step(self.network)
         self.backend = backend
+        self.finishes = finishes
 
     @classmethod
     def load(
@@ -116,18 +120,22 @@ class NeuralAnimator:
         window_TD: npt.NDArray[np.floating],
         *,
         intensity: float = 1.0,
+        finished: bool = False,
     ) -> npt.NDArray[np.uint8]:
         """Picture (size, size, 3) uint8 RGB of the portrait in a motion.
 
         Args:
             window_TD: (past + 1 + future, 72) motion descriptors around the shown frame.
             intensity: lambda of section 4.3 in [0, 1]: 0 is the canonical face, 1 the whole motion.
+            finished: label and mark it, which only an animator that ``finishes`` can.
 
         Raises:
-            ValueError: another shape, or values that are not finite.
+            ValueError: another shape, values that are not finite, or nothing here to finish pictures with.
             CommandInvalid: the intensity is out of range.
         """
-        picture_1HW3 = self.render_batch([prepared], np.asarray(window_TD)[None], intensity=[intensity])
+        picture_1HW3 = self.render_batch(
+            [prepared], np.asarray(window_TD)[None], intensity=[intensity], finished=[finished]
+        )
         return picture_1HW3.reshape(picture_1HW3.shape[1:])
 
     @torch.inference_mode()
@@ -137,6 +145,7 @@ class NeuralAnimator:
         window_BTD: npt.NDArray[np.floating],
         *,
         intensity: Sequence[float] | None = None,
+        finished: Sequence[bool] | None = None,
     ) -> npt.NDArray[np.uint8]:
         """Pictures (B, size, size, 3) of several sessions in one pass; arguments as `render`, one row each."""
         rows = len(prepared)
@@ -148,13 +157,18 @@ class NeuralAnimator:
         lambdas = [1.0] * rows if intensity is None else intensity
         if len(lambdas) != rows or not all(0.0 <= value <= 1.0 for value in lambdas):
             raise CommandInvalid(f"intensity must be within 0..1 for each of {rows} rows, not {intensity}")
+        flags = [False] * rows if finished is None else finished
+        if len(flags) != rows or (any(flags) and not self.finishes):
+            raise ValueError(f"backend '{self.backend}' cannot finish these {rows} pictures")
         intensity_B = torch.tensor(lambdas, dtype=self._dtype, device=self._device)
+        finished_B = torch.tensor(flags, device=self._device).to(self._dtype) if self.finishes else None
         window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)
         rgb_BHW3 = self.step(
             _stacked([portrait.identity_code for portrait in prepared]),
             window,
             intensity_B,
             tuple(_stacked(maps) for maps in zip(*(portrait.features for portrait in prepared), strict=True)),
+            finished_B,
         )
         pictures: npt.NDArray[np.uint8] = rgb_BHW3.cpu().numpy()
         return pictures

@@ -20,6 +20,9 @@ class VisibleLabel:
     Args:
         height_px, width_px: frame size.
         text: what the badge says.
+
+    Attributes:
+        keep, add: float32 (rows, columns, 1) and (..., 3) of the badge: a pixel becomes floor(pixel keep + add).
     """
 
     def __init__(self, height_px: int, width_px: int, text: str = "AI-generated") -> None:
@@ -37,8 +40,8 @@ class VisibleLabel:
         draw.text((padding_px - left, padding_px - top), text, font=font, fill=(255, 255, 255, 230))
         pixels = np.asarray(badge, dtype=np.float32)
         alpha = pixels[:, :, 3:] / 255.0
-        self._keep = 1.0 - alpha
-        self._add = pixels[:, :, :3] * alpha + 0.5
+        self.keep = 1.0 - alpha
+        self.add = pixels[:, :, :3] * alpha + 0.5
         y0 = max(height_px - margin_px - badge_height, 0)
         x0 = min(margin_px, width_px - badge_width)
         self._area = (slice(y0, y0 + badge_height), slice(x0, x0 + badge_width))
@@ -54,5 +57,5 @@ class VisibleLabel:
         if rgb.shape != self._size or rgb.dtype != np.uint8:
             raise ValueError(f"expected uint8 {self._size}, got {rgb.dtype} {rgb.shape}")
         out = rgb.copy()
-        out[self._area] = (rgb[self._area] * self._keep + self._add).astype(np.uint8)
+        out[self._area] = (rgb[self._area] * self.keep + self.add).astype(np.uint8)
         return out

@@ -21,7 +21,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["PUBLIC_KEY", "SMALLEST_SIDE_PX", "SYNC_SLOTS", "SpreadSpectrum", "Surface", "crc8"]
+__all__ = [
+    "BAND",
+    "CONTRAST_FLOOR",
+    "FREQUENCY",
+    "HIGHEST",
+    "LIMIT",
+    "PUBLIC_KEY",
+    "SMALLEST_SIDE_PX",
+    "SYNC_SLOTS",
+    "WORKING_SIDE_PX",
+    "SpreadSpectrum",
+    "Surface",
+    "cosines",
+    "crc8",
+    "windows",
+]
 
 PUBLIC_KEY = b"gohd-live"
 """The key unless an operator sets one: anybody can find its mark, which is the point of it."""
@@ -30,13 +45,13 @@ SMALLEST_SIDE_PX = 112
 
 SYNC_SLOTS = 32
 PAYLOAD_SLOTS = 24
-_WORKING_SIDE_PX = 256
-_LOWEST, _HIGHEST = 16, 100
+WORKING_SIDE_PX = 256
+_LOWEST, HIGHEST = 16, 100
 """Half-waves over the frame. Half size leaves 128, and codecs at low rates drop the highest first."""
 
-_LIMIT = 1.2
+LIMIT = 1.2
 _MEAN_SHARE, _FINE_SHARE, _CONTRAST_SHARE = 12, 40, 24
-_CONTRAST_FLOOR = 0.7
+CONTRAST_FLOOR = 0.7
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -54,14 +69,12 @@ class Surface:
         if min(height_px, width_px) < SMALLEST_SIDE_PX:
             raise ValueError(f"frames of {width_px} x {height_px} pixels are too small for a mark")
         self._full_size = (width_px, height_px)
-        scale = min(1.0, _WORKING_SIDE_PX / min(height_px, width_px))
+        scale = min(1.0, WORKING_SIDE_PX / min(height_px, width_px))
         height_px, width_px = round(scale * height_px), round(scale * width_px)
         self._size = (width_px, height_px)
-        self._rows_KH, self._columns_KW = _cosines(height_px), _cosines(width_px)
+        self._rows_KH, self._columns_KW = cosines(height_px), cosines(width_px)
         self._unit = np.float32(np.sqrt(height_px * width_px))
-        self._mean_window = _window(height_px, width_px, _MEAN_SHARE)
-        self._fine_window = _window(height_px, width_px, _FINE_SHARE)
-        self._contrast_window = _window(height_px, width_px, _CONTRAST_SHARE)
+        self._mean_window, self._fine_window, self._contrast_window = windows(height_px, width_px)
         self._kernel = np.ones(self._contrast_window[::-1], np.uint8)
 
     def analyse(self, rgb: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
@@ -71,12 +84,12 @@ class Surface:
             luma_HW = cv2.resize(luma_HW, self._size, interpolation=cv2.INTER_AREA)
         luma_HW = luma_HW.astype(np.float32)
         detail_HW = luma_HW - cv2.blur(luma_HW, self._mean_window)
-        fine_HW = np.abs(luma_HW - cv2.blur(luma_HW, self._fine_window)) + _CONTRAST_FLOOR
+        fine_HW = np.abs(luma_HW - cv2.blur(luma_HW, self._fine_window)) + CONTRAST_FLOOR
         typical_HW = cv2.exp(cv2.blur(cv2.log(fine_HW), self._contrast_window))
         contrast_HW = cv2.blur(cv2.erode(typical_HW, self._kernel), self._contrast_window)
         even_HW = torch.from_numpy(detail_HW / contrast_HW)
         spectrum_KK: FloatArray = (self._rows_KH @ even_HW @ self._columns_KW.T).numpy()
-        return spectrum_KK.ravel()[_BAND] / self._unit, contrast_HW
+        return spectrum_KK.ravel()[BAND] / self._unit, contrast_HW
 
     def enlarged(self, pattern_HW: FloatArray) -> FloatArray:
         """A pattern at the frame's own size."""
@@ -87,9 +100,9 @@ class Surface:
 
     def synthesise(self, band_N: FloatArray) -> FloatArray:
         """Pattern (H, W) whose band is ``band_N``."""
-        spectrum_KK = np.zeros(_HIGHEST * _HIGHEST, np.float32)
-        spectrum_KK[_BAND] = band_N * self._unit
-        grid_KK = torch.from_numpy(spectrum_KK.reshape(_HIGHEST, _HIGHEST))
+        spectrum_KK = np.zeros(HIGHEST * HIGHEST, np.float32)
+        spectrum_KK[BAND] = band_N * self._unit
+        grid_KK = torch.from_numpy(spectrum_KK.reshape(HIGHEST, HIGHEST))
         pattern: FloatArray = (self._rows_KH.T @ grid_KK @ self._columns_KW).numpy()
         return pattern
 
@@ -101,13 +114,13 @@ class SpreadSpectrum:
     """
 
     def __init__(self, key: bytes) -> None:
-        count = len(_BAND)
+        count = len(BAND)
         stream = hashlib.shake_256(b"gohd watermark 1" + key).digest(9 * count + SYNC_SLOTS)
         order = np.argsort(np.frombuffer(stream, "<u8", count), kind="stable")
         slots = SYNC_SLOTS + PAYLOAD_SLOTS
         starts = np.round(np.linspace(0, count, slots + 1)).astype(np.int64)
         self._order_N, self._starts_S = order, starts[:-1]
-        self._counts_S = np.diff(starts)
+        self.slot_sizes_S = np.diff(starts)
         coins = np.frombuffer(stream, np.uint8, count, 8 * count) & 1
         self._sign_N = np.where(coins, 1, -1).astype(np.float32)
         sync = np.frombuffer(stream, np.uint8, SYNC_SLOTS, 9 * count) & 1
@@ -116,6 +129,13 @@ class SpreadSpectrum:
     def _sums(self, values_N: FloatArray) -> FloatArray:
         sums: FloatArray = np.add.reduceat(values_N[self._order_N], self._starts_S)
         return sums
+
+    def pattern_SN(self, wanted_S: FloatArray) -> FloatArray:
+        """What `change` raises, as one matrix: a slot's row has its wanted sign times those of its frequencies."""
+        pattern_SN = np.zeros((len(self.slot_sizes_S), len(BAND)), np.float32)
+        slot_N = np.repeat(np.arange(len(self.slot_sizes_S)), self.slot_sizes_S)
+        pattern_SN[slot_N, self._order_N] = self._sign_N[self._order_N] * wanted_S[slot_N]
+        return pattern_SN
 
     def correlate(self, band_N: FloatArray) -> tuple[FloatArray, float]:
         """Soft bits (S,) of a band, and how surely the mark is there.
@@ -140,19 +160,19 @@ class SpreadSpectrum:
             wanted_S: -1 or 1 a slot.
         """
         limited_N, slope_N = self._limited(band_N)
-        direction_N = self._sign_N * np.sqrt(_FREQUENCY) * slope_N
-        gain_S = self._sums(self._sign_N * _FREQUENCY * slope_N * direction_N)
+        direction_N = self._sign_N * np.sqrt(FREQUENCY) * slope_N
+        gain_S = self._sums(self._sign_N * FREQUENCY * slope_N * direction_N)
         margin_S = wanted_S * self._sums(self._sign_N * limited_N) / gain_S
         steps_S = _water_level(margin_S, self._sums(direction_N * direction_N), energy)
         change_N = np.empty_like(band_N)
-        change_N[self._order_N] = np.repeat(wanted_S * steps_S, self._counts_S)
+        change_N[self._order_N] = np.repeat(wanted_S * steps_S, self.slot_sizes_S)
         change_N *= direction_N
         return change_N
 
     def _limited(self, band_N: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weighted band through a smooth limiter at 1.2 times its median size, and the limiter's slope."""
-        weighted_N = band_N * _FREQUENCY
-        limit = max(_LIMIT * float(np.median(np.abs(weighted_N))), 1e-12)
+        weighted_N = band_N * FREQUENCY
+        limit = max(LIMIT * float(np.median(np.abs(weighted_N))), 1e-12)
         bounded_N = np.tanh(weighted_N / limit)
         return limit * bounded_N, 1 - bounded_N * bounded_N
 
@@ -182,17 +202,22 @@ def _water_level(margin_S: FloatArray, cost_S: FloatArray, energy: float) -> Flo
     return steps
 
 
-def _cosines(size: int) -> torch.Tensor:
+def cosines(size: int) -> torch.Tensor:
     """Orthonormal cosines (K, size) of the type-II transform."""
-    wave_K, place = np.arange(_HIGHEST), (np.arange(size) + 0.5) / size
+    wave_K, place = np.arange(HIGHEST), (np.arange(size) + 0.5) / size
     rows = np.cos(np.pi * np.outer(wave_K, place)) * np.sqrt(np.where(wave_K == 0, 1, 2) / size)[:, None]
     return torch.from_numpy(rows.astype(np.float32))
 
 
-def _window(height_px: int, width_px: int, share: int) -> tuple[int, int]:
-    return max(3, width_px // share) | 1, max(3, height_px // share) | 1
+def windows(height_px: int, width_px: int) -> tuple[tuple[int, int], ...]:
+    """Widths and heights of what the mean, the fine detail and the typical contrast are taken over; odd numbers."""
+    mean, fine, contrast = (
+        (max(3, width_px // share) | 1, max(3, height_px // share) | 1)
+        for share in (_MEAN_SHARE, _FINE_SHARE, _CONTRAST_SHARE)
+    )
+    return mean, fine, contrast
 
 
-_RADIUS = np.hypot(*np.meshgrid(np.arange(_HIGHEST), np.arange(_HIGHEST), indexing="ij")).ravel()
-_BAND = np.flatnonzero((_RADIUS >= _LOWEST) & (_RADIUS < _HIGHEST))
-_FREQUENCY = (_RADIUS[_BAND] / _RADIUS[_BAND].mean()).astype(np.float32)
+_RADIUS = np.hypot(*np.meshgrid(np.arange(HIGHEST), np.arange(HIGHEST), indexing="ij")).ravel()
+BAND = np.flatnonzero((_RADIUS >= _LOWEST) & (_RADIUS < HIGHEST))
+FREQUENCY = (_RADIUS[BAND] / _RADIUS[BAND].mean()).astype(np.float32)

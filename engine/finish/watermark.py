@@ -14,9 +14,12 @@ import numpy.typing as npt
 
 from engine.finish.spread_spectrum import PUBLIC_KEY, SYNC_SLOTS, SpreadSpectrum, Surface, crc8
 
-__all__ = ["FOUND_SCORE", "Watermark", "WatermarkDetector", "WatermarkReading"]
+__all__ = ["FOUND_SCORE", "POWER", "Watermark", "WatermarkDetector", "WatermarkReading", "wanted_bits"]
 
 _PSNR_DB = 45.0
+POWER = 255.0**2 / 10 ** (_PSNR_DB / 10)
+"""Mean square of what is added to a frame, in levels^2."""
+
 FOUND_SCORE = 5.5
 _TAG_BITS = 16
 _PAYLOAD_BYTES = 3
@@ -39,14 +42,10 @@ class Watermark:
     """
 
     def __init__(self, height_px: int, width_px: int, tag: int = 0, key: bytes = PUBLIC_KEY) -> None:
-        if not 0 <= tag < 1 << _TAG_BITS:
-            raise ValueError(f"a watermark tag is a number of {_TAG_BITS} bits: 0 to {(1 << _TAG_BITS) - 1}")
         self._surface = Surface(height_px, width_px)
         self._spread = SpreadSpectrum(key)
+        self._wanted_S = wanted_bits(self._spread, tag)
         self.payload = _payload(tag)
-        bits = np.unpackbits(np.frombuffer(self.payload.to_bytes(_PAYLOAD_BYTES, "big"), np.uint8))
-        self._wanted_S = np.concatenate([self._spread.sync_S, np.where(bits, 1, -1).astype(np.float32)])
-        self._power = 255.0**2 / 10 ** (_PSNR_DB / 10)
         self._size = (height_px, width_px, 3)
 
     def apply(self, rgb: Rgb) -> Rgb:
@@ -54,10 +53,10 @@ class Watermark:
         if rgb.shape != self._size or rgb.dtype != np.uint8:
             raise ValueError(f"expected uint8 {self._size}, got {rgb.dtype} {rgb.shape}")
         band_N, contrast_HW = self._surface.analyse(rgb)
-        energy = self._power / float(np.mean(contrast_HW * contrast_HW))
+        energy = POWER / float(np.mean(contrast_HW * contrast_HW))
         pattern = contrast_HW * self._surface.synthesise(self._spread.change(band_N, self._wanted_S, energy))
         pattern = self._surface.enlarged(pattern)
-        pattern *= np.sqrt(self._power / float(np.mean(pattern * pattern)))
+        pattern *= np.sqrt(POWER / float(np.mean(pattern * pattern)))
         marked: Rgb = cv2.add(rgb, cv2.merge([pattern] * 3), dtype=cv2.CV_8U)
         return marked
 
@@ -108,6 +107,18 @@ class WatermarkDetector:
         found = score >= FOUND_SCORE
         tag = payload >> 8 if found and _payload(payload >> 8) == payload else None
         return WatermarkReading(found, score, payload, tag, self._frames)
+
+
+def wanted_bits(spread: SpreadSpectrum, tag: int) -> npt.NDArray[np.float32]:
+    """-1 or 1 for every slot: those that are known, then tag and checksum.
+
+    Raises:
+        ValueError: the tag does not fit.
+    """
+    if not 0 <= tag < 1 << _TAG_BITS:
+        raise ValueError(f"a watermark tag is a number of {_TAG_BITS} bits: 0 to {(1 << _TAG_BITS) - 1}")
+    bits = np.unpackbits(np.frombuffer(_payload(tag).to_bytes(_PAYLOAD_BYTES, "big"), np.uint8))
+    return np.concatenate([spread.sync_S, np.where(bits, 1, -1).astype(np.float32)])
 
 
 def _payload(tag: int) -> int:

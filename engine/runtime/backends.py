@@ -1,4 +1,4 @@
-"""The per-frame step by the name of a backend.
+"""The per-frame step by the name of a backend. On CUDA all but eager hand out finished pictures.
 
 eager      PyTorch as it is; the reference                          CPU, CUDA   fp32
 onnx       ONNX Runtime                                             CPU         fp32
@@ -16,21 +16,24 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.animator.face_animator import FaceAnimatorNetwork
 from engine.animator.neural import NeuralAnimator
 from engine.animator.step import FrameStep, eager_step
 from engine.errors import BackendUnavailable, MissingDependency
+from engine.finish import Marking
+from engine.finish.graph import marking_pattern
 from engine.runtime.captured_frame import CapturedFrameStep
 from engine.runtime.compilation import FrameCompiler
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.runtime.engine_cache import EngineCache
+from engine.runtime.graphs import FinishedFrame, animator_graph
 from engine.runtime.onnx_step import onnx_step, onnx_version
 from engine.runtime.tensorrt_package import choose_package, present_target
 from engine.runtime.tensorrt_step import TensorRTEngine
 
-__all__ = ["BACKENDS", "Backend", "check_backend", "neural_animator"]
+__all__ = ["BACKENDS", "Backend", "captured_step", "check_backend", "neural_animator"]
 
 Backend = Literal["auto", "eager", "compiled", "graph", "onnx", "tensorrt"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
@@ -44,12 +47,14 @@ def neural_animator(
     backend: str = "eager",
     device: torch.device | str = "cpu",
     cache: EngineCache | None = None,
+    marking: Marking | None = None,
 ) -> NeuralAnimator:
     """An animator of ``network``, which it takes over, with the step of a backend.
 
     Args:
         weights: checksum of what the network was loaded from; built engines are found by it.
         cache: of built engines; None is the user's.
+        marking: what finished pictures are marked with.
 
     Raises:
         BackendUnavailable: the backend is not on this machine; the message has the install line.
@@ -60,12 +65,21 @@ def neural_animator(
     backend = _automatic(device, compiler) if backend == "auto" else backend
     check_backend(backend, device)
     dtype = torch.float16 if narrow and backend != "eager" else torch.float32
-    if backend in ("onnx", "tensorrt"):
-        step = _onnx(compiler) if backend == "onnx" else _tensorrt(compiler)
+    finishes = narrow and backend != "eager"
+    pattern_SP = marking_pattern(marking or Marking()).to(device) if finishes else None
+    network.freeze().to(device=device, dtype=dtype)
+    step: FrameStep
+    if backend == "onnx":
+        step = onnx_step(compiler.onnx().payload)
+    elif backend == "tensorrt":
+        step = _tensorrt(compiler, pattern_SP)
+    elif backend == "graph":
+        step = captured_step(network, pattern_SP)
+    elif backend == "compiled":
+        step = _compiled(network, pattern_SP)
     else:
-        network.freeze().to(device=device, dtype=dtype)
-        step = {"compiled": _compiled, "graph": _graph, "eager": eager_step}[backend](network)
-    return NeuralAnimator(network, device=device, dtype=dtype, step=step, backend=backend)
+        step = eager_step(network)
+    return NeuralAnimator(network, device=device, dtype=dtype, step=step, backend=backend, finishes=finishes)
 
 
 def check_backend(backend: str, device: torch.device) -> None:
@@ -119,30 +133,47 @@ def _automatic(device: torch.device, compiler: FrameCompiler) -> str:
     return "graph" if device.type == "cuda" and cuda_graphs_enabled() else "eager"
 
 
-def _onnx(compiler: FrameCompiler) -> FrameStep:
-    return onnx_step(compiler.onnx().payload)
+def captured_step(network: FaceAnimatorNetwork, pattern_SP: Tensor | None = None) -> FrameStep:
+    """PyTorch's own operations in a CUDA graph; on a CPU they run at every replay, with the same buffers and checks.
 
-
-def _compiled(network: FaceAnimatorNetwork) -> FrameStep:
-    """Compiled at the first frame; once for every number of rows."""
-    # Inductor has no in-place view of inference tensors to offer; fixed shapes give the best code.
-    compiled: FrameStep = torch.compile(eager_step(network), dynamic=False)
-    return compiled
-
-
-def _graph(network: FaceAnimatorNetwork) -> FrameStep:
+    Args:
+        network: frozen, on its device and in its type.
+        pattern_SP: what finished pictures are marked with; None hands out bare ones.
+    """
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
-    eager = eager_step(network)
-
-    def flat(code: Tensor, window: Tensor, intensity: Tensor, *features: Tensor) -> tuple[Tensor]:
-        return (eager(code, window, intensity, features),)
-
-    return CapturedFrameStep(lambda rows: flat)
+    frame = _frame(network, pattern_SP)
+    return CapturedFrameStep(lambda rows: lambda *inputs: (frame(*inputs),), pattern_SP)
 
 
-def _tensorrt(compiler: FrameCompiler) -> FrameStep:
+def _compiled(network: FaceAnimatorNetwork, pattern_SP: Tensor | None) -> FrameStep:
+    """Compiled at the first frame; once for every number of rows."""
+    # Inductor has no in-place view of inference tensors to offer; fixed shapes give the best code.
+    frame = torch.compile(_frame(network, pattern_SP), dynamic=False)
+    if pattern_SP is not None:
+        return CapturedFrameStep(lambda rows: lambda *inputs: (frame(*inputs),), pattern_SP)
+
+    def step(
+        identity_code_BS: Tensor,
+        window_BTD: Tensor,
+        intensity_B: Tensor,
+        features: tuple[Tensor, ...],
+        finished_B: Tensor | None = None,
+    ) -> Tensor:
+        picture: Tensor = frame(identity_code_BS, window_BTD, intensity_B, *features)
+        return picture
+
+    return step
+
+
+def _frame(network: FaceAnimatorNetwork, pattern_SP: Tensor | None) -> nn.Module:
+    if pattern_SP is None:
+        return animator_graph(network, as_bytes=True).module
+    return FinishedFrame(network)
+
+
+def _tensorrt(compiler: FrameCompiler, pattern_SP: Tensor | None) -> FrameStep:
     target = present_target()
     assert target is not None
 
@@ -151,6 +182,6 @@ def _tensorrt(compiler: FrameCompiler) -> FrameStep:
         built = TensorRTEngine(package, frame.payload)
         return lambda *inputs: built(*(tensor.contiguous() for tensor in inputs))
 
-    captured = CapturedFrameStep(engine)
+    captured = CapturedFrameStep(engine, pattern_SP)
     captured.prepare(1)
     return captured

@@ -13,7 +13,7 @@ from engine.runtime.cuda_graph import Capture, CapturedStep
 __all__ = ["CapturedFrameStep"]
 
 FlatStep = Callable[..., tuple[Tensor, ...]]
-"""(identity_code_BS, window_BTD, intensity_B, *features) -> (rgb_BHW3,)."""
+"""Inputs of `animator_graph`, or of `finished_graph`, to (rgb_BHW3,)."""
 
 
 class CapturedFrameStep:
@@ -23,9 +23,22 @@ class CapturedFrameStep:
     reads them there. So sessions may join and leave, and nothing is captured anew.
     """
 
-    def __init__(self, step_of: Callable[[int], FlatStep], *, capture: Capture | None = None) -> None:
-        """``step_of`` gives the step for a number of rows; ``capture`` is as `CapturedStep` takes it."""
+    def __init__(
+        self,
+        step_of: Callable[[int], FlatStep],
+        pattern_SP: Tensor | None = None,
+        *,
+        capture: Capture | None = None,
+    ) -> None:
+        """Capture nothing yet.
+
+        Args:
+            step_of: the step for a number of rows.
+            pattern_SP: what a step that finishes pictures marks them with; None for one that does not.
+            capture: as `CapturedStep` takes it.
+        """
         self._step_of = step_of
+        self._pattern_SP = pattern_SP
         self._capture = capture
         self._steps: dict[int, FlatStep] = {}
         self._free: SimpleQueue[dict[int, tuple[CapturedStep, Tensor]]] = SimpleQueue()
@@ -36,10 +49,17 @@ class CapturedFrameStep:
         self._steps[rows] = self._step_of(rows)
 
     def __call__(
-        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, features: tuple[Tensor, ...]
+        self,
+        identity_code_BS: Tensor,
+        window_BTD: Tensor,
+        intensity_B: Tensor,
+        features: tuple[Tensor, ...],
+        finished_B: Tensor | None = None,
     ) -> Tensor:
         """As `FrameStep`."""
-        inputs = (identity_code_BS, window_BTD, intensity_B, *features)
+        assert (finished_B is None) == (self._pattern_SP is None)
+        finish = () if finished_B is None or self._pattern_SP is None else (finished_B, self._pattern_SP)
+        inputs = (identity_code_BS, window_BTD, intensity_B, *finish, *features)
         rows = len(window_BTD)
         buffers = self._free.get()
         try:
@@ -57,7 +77,7 @@ class CapturedFrameStep:
     def _new(self, rows: int, inputs: tuple[Tensor, ...]) -> tuple[CapturedStep, Tensor]:
         if rows not in self._steps:
             self.prepare(rows)
-        portrait = {0, *range(3, len(inputs))}
-        captured = CapturedStep(self._steps[rows], inputs, held=portrait, capture=self._capture)
+        held = {0, *range(3 if self._pattern_SP is None else 4, len(inputs))}
+        captured = CapturedStep(self._steps[rows], inputs, held=held, capture=self._capture)
         (rgb_BHW3,) = captured(*inputs)
         return captured, torch.empty(rgb_BHW3.shape, dtype=rgb_BHW3.dtype, pin_memory=rgb_BHW3.is_cuda)

@@ -1,4 +1,8 @@
-"""From a network to a built one: export, build, cache."""
+"""From a network to a built one: export, build, cache.
+
+on a graphics card   finished frames, fixed rows      `exported` -> `tensorrt`
+on a CPU             bare frames, any number of rows  `onnx`; `engine.finish.Finish` does the rest
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,14 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from engine.animator.face_animator import FaceAnimatorNetwork
 from engine.errors import CommandInvalid
 from engine.runtime.engine_cache import EngineCache, EngineKey
-from engine.runtime.graphs import Graph, animator_graph
+from engine.runtime.graphs import Graph, Layout, animator_graph, finished_graph
 from engine.runtime.onnx_export import export_onnx
 from engine.runtime.onnx_step import onnx_version
 from engine.runtime.tensorrt_build import build_from_onnx, build_from_torch
@@ -24,7 +29,7 @@ from engine.runtime.tensorrt_package import Package, choose_package
 __all__ = ["PRECISIONS", "CompiledFrame", "FrameCompiler"]
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
-_REVISION = "frame 1"
+_REVISION = 2
 """Of how the step is exported; a new one leaves all built engines behind."""
 
 
@@ -56,6 +61,7 @@ class FrameCompiler:
         *,
         rows: int = 1,
         precision: str = "fp16",
+        layout: Layout = "rgb",
         cache: EngineCache | None = None,
     ) -> None:
         """Take ``network`` as it is: a copy is frozen and narrowed.
@@ -64,18 +70,21 @@ class FrameCompiler:
             weights: checksum of what the network was loaded from.
             rows: sessions in one pass; engines have fixed shapes.
             precision: "fp16" or "fp32".
+            layout: of what an engine hands out, "rgb" or "i420", see `finished_graph`.
 
         Raises:
-            CommandInvalid: there is no such precision or number of rows.
+            CommandInvalid: there is no such precision, layout or number of rows.
         """
+        if layout not in get_args(Layout):
+            raise CommandInvalid(f"a frame leaves as one of {', '.join(get_args(Layout))}, not {layout!r}")
         if precision not in PRECISIONS:
             raise CommandInvalid(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if not 1 <= rows <= 64:
             raise CommandInvalid(f"an engine takes 1 to 64 rows, not {rows}")
         self._network = network
-        self._rows, self._precision = rows, precision
-        layout = json.dumps(dataclasses.asdict(network.config), sort_keys=True)
-        self._weights = hashlib.sha256(f"{weights} {layout}".encode()).hexdigest()
+        self._rows, self._precision, self._layout = rows, precision, layout
+        config = json.dumps(dataclasses.asdict(network.config), sort_keys=True)
+        self._weights = hashlib.sha256(f"{weights} {config}".encode()).hexdigest()
         self.cache = cache or EngineCache()
 
     def with_rows(self, rows: int) -> FrameCompiler:
@@ -95,26 +104,29 @@ class FrameCompiler:
 
         def build() -> bytes:
             if package.via == "torch-tensorrt":
-                return build_from_torch(self._graph())
-            return build_from_onnx(package, self.onnx(dynamic_rows=False).payload, target)
+                return build_from_torch(self._finished(), self._rows)
+            return build_from_onnx(package, self.exported().payload, target)
 
         return package, self._cached(key, build)
 
-    def onnx(self, *, dynamic_rows: bool = True) -> CompiledFrame:
-        """The network as ONNX, from which engines are built and which ONNX Runtime runs.
+    def exported(self) -> CompiledFrame:
+        """The network from which engines are built, as ONNX.
 
         Raises:
             MissingDependency: the ``onnx`` extra is not installed.
         """
-        key = self._onnx_key(dynamic_rows)
+        key = self._key(f"finished {self._layout}", "onnx", _exporters(), "any", self._rows)
+        return self._cached(key, lambda: _onnx_bytes(self._finished(), rows=self._rows))
 
-        def build() -> bytes:
-            with tempfile.TemporaryDirectory(prefix="gohd-onnx-") as folder:
-                path = Path(folder) / "frame.onnx"
-                export_onnx(self._graph(), path, dynamic_batch=dynamic_rows)
-                return path.read_bytes()
+    def onnx(self) -> CompiledFrame:
+        """The network that ONNX Runtime runs on the CPU, for any number of rows.
 
-        return self._cached(key, build)
+        Raises:
+            MissingDependency: the ``onnx`` extra is not installed.
+        """
+        return self._cached(
+            self._onnx_key(), lambda: _onnx_bytes(animator_graph(self._narrowed(), as_bytes=True))
+        )
 
     def has_tensorrt(self, target: str) -> bool:
         """Whether `tensorrt` has nothing to build; raises as it does."""
@@ -122,26 +134,23 @@ class FrameCompiler:
 
     def has_onnx(self) -> bool:
         """Whether `onnx` has nothing to build; raises as it does."""
-        return self.cache.holds(self._onnx_key(dynamic_rows=True))
+        return self.cache.holds(self._onnx_key())
 
-    def _graph(self) -> Graph:
-        network = copy.deepcopy(self._network).freeze().to("cpu", PRECISIONS[self._precision])
-        graph = animator_graph(network, as_bytes=True)
-        inputs = {
-            name: tensor.repeat(self._rows, *[1] * (tensor.ndim - 1)) for name, tensor in graph.inputs.items()
-        }
-        return dataclasses.replace(graph, inputs=inputs)
+    def _narrowed(self) -> FaceAnimatorNetwork:
+        return copy.deepcopy(self._network).freeze().to("cpu", PRECISIONS[self._precision])
+
+    def _finished(self) -> Graph:
+        return finished_graph(self._narrowed(), self._layout)
 
     def _tensorrt_key(self, package: Package, target: str) -> EngineKey:
-        return self._key(package.via, package.version, target, self._rows)
+        return self._key(f"finished {self._layout}", package.via, package.version, target, self._rows)
 
-    def _onnx_key(self, dynamic_rows: bool) -> EngineKey:
-        version = f"onnxruntime {onnx_version()}, torch {torch.__version__}"
-        return self._key("onnx", version, "any", 0 if dynamic_rows else self._rows)
+    def _onnx_key(self) -> EngineKey:
+        return self._key("frame", "onnx", _exporters(), "any", 0)
 
-    def _key(self, package: str, version: str, target: str, rows: int) -> EngineKey:
+    def _key(self, graph: str, package: str, version: str, target: str, rows: int) -> EngineKey:
         return EngineKey(
-            graph=_REVISION,
+            graph=f"{graph} {_REVISION}",
             weights=self._weights,
             rows=rows,
             precision=self._precision,
@@ -160,3 +169,15 @@ class FrameCompiler:
 
         payload = self.cache.get(key, noted)
         return CompiledFrame(key=key, payload=payload, was_cached=not was_built)
+
+
+def _exporters() -> str:
+    return f"{onnx_version()}, torch {torch.__version__}"
+
+
+def _onnx_bytes(graph: Graph, rows: int | None = None) -> bytes:
+    """``graph`` for a number of rows, None for any."""
+    with tempfile.TemporaryDirectory(prefix="gohd-onnx-") as folder:
+        path = Path(folder) / "frame.onnx"
+        export_onnx(graph, path, dynamic_batch=rows is None, rows=rows or 1)
+        return path.read_bytes()

@@ -6,26 +6,41 @@ dimension of every tensor and may vary, all other sizes are fixed.
     mel window ----lip_audio----> audio --+--eye----> eye feature --+
                                           +------------------------lip----> expression
     prosody, initial pose --pose_condition--> local --pose (K steps a hop)--> noise of the poses
-    descriptor window, portrait's code and features ----animator----> picture
+    descriptor window, portrait's code and features ----animator----> picture --[label, mark]--> RGB or I420
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from engine.animator.face_animator import FaceAnimatorNetwork
-from engine.animator.step import to_bytes
+from engine.animator.step import to_bytes, to_levels
+from engine.finish import Marking
+from engine.finish.graph import FinishGraph, marking_pattern
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.denoiser import Condition, PoseDenoiser
 from engine.motion.expression import LipNetwork
 from engine.motion.eye_lstm import EyeMotionNetwork, EyeMotionState
 from engine.streaming import StreamingLSTMState
 from engine.timebase import MEL_BANDS
+from kernels.yuv420 import rgb_to_yuv420_reference
 
-__all__ = ["Graph", "animator_graph", "eye_graph", "lip_graphs", "pose_graphs"]
+__all__ = [
+    "FinishedFrame",
+    "Graph",
+    "Layout",
+    "animator_graph",
+    "eye_graph",
+    "finished_graph",
+    "lip_graphs",
+    "pose_graphs",
+]
+
+Layout = Literal["rgb", "i420"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +52,21 @@ class Graph:
         module: takes the inputs in order and returns one tensor or a tuple of them.
         inputs: example tensors by name, of one row.
         outputs: names of what comes back.
+        shared: names of inputs that all rows have in common, and which so have no dimension of rows.
     """
 
     name: str
     module: nn.Module
     inputs: dict[str, Tensor]
     outputs: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+
+    def example(self, rows: int) -> tuple[Tensor, ...]:
+        """The inputs for a batch."""
+        return tuple(
+            tensor if name in self.shared else tensor.repeat(rows, *[1] * (tensor.ndim - 1))
+            for name, tensor in self.inputs.items()
+        )
 
 
 def animator_graph(network: FaceAnimatorNetwork, *, as_bytes: bool = False) -> Graph:
@@ -52,20 +76,44 @@ def animator_graph(network: FaceAnimatorNetwork, *, as_bytes: bool = False) -> G
         as_bytes: hand out ``rgb``, uint8 (B, size, size, 3), which frames are made of, in place of ``picture``,
             float (B, 3, size, size) in [-1, 1].
     """
+    inputs = _animator_inputs(network)
+    if as_bytes:
+        return Graph("frame", _Frame(network), inputs, ("rgb",))
+    return Graph("animator", _Animator(network), inputs, ("picture",))
+
+
+def finished_graph(network: FaceAnimatorNetwork, layout: Layout = "rgb") -> Graph:
+    """`animator_graph` up to what leaves: labelled and marked pictures; ``network`` is frozen by this.
+
+    Args:
+        layout: "rgb" hands out uint8 (B, size, size, 3), "i420" uint8 (B, 3 size / 2, size) of BT.601.
+
+    Raises:
+        ValueError: its pictures are of a size that no graph can mark, see `FinishGraph`.
+    """
+    inputs = _animator_inputs(network)
+    like = inputs["window"]
+    features = {name: inputs.pop(name) for name in list(inputs) if name.startswith("feature_")}
+    inputs |= {
+        "finished": like.new_ones(1),
+        "pattern": marking_pattern(Marking()).to(like.device),
+        **features,
+    }
+    return Graph("finished", FinishedFrame(network, layout), inputs, (layout,), shared=("pattern",))
+
+
+def _animator_inputs(network: FaceAnimatorNetwork) -> dict[str, Tensor]:
     config = network.freeze().config
     like = next(network.parameters())
     rgb_13HW = like.new_zeros(1, 3, config.picture_size, config.picture_size)
     with torch.no_grad():
         identity_code, features = network.encode(rgb_13HW)
-    inputs = {
+    return {
         "identity_code": identity_code,
         "window": like.new_zeros(1, config.window_frames, DESCRIPTOR_SIZE),
         "intensity": like.new_ones(1),
         **{f"feature_{maps.shape[-1]}": maps for maps in features},
     }
-    if as_bytes:
-        return Graph("frame", _Frame(network), inputs, ("rgb",))
-    return Graph("animator", _Animator(network), inputs, ("picture",))
 
 
 def lip_graphs(network: LipNetwork) -> tuple[Graph, Graph]:
@@ -141,6 +189,33 @@ class _Frame(_Animator):
         self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor
     ) -> Tensor:
         return to_bytes(super().forward(identity_code_BS, window_BTD, intensity_B, *features))
+
+
+class FinishedFrame(nn.Module):
+    """The per-frame step of a graphics card: window to finished pictures, see `finished_graph`."""
+
+    def __init__(self, network: FaceAnimatorNetwork, layout: Layout = "rgb") -> None:
+        super().__init__()
+        if layout not in get_args(Layout):
+            raise ValueError(f"a frame leaves as one of {get_args(Layout)}, not {layout!r}")
+        self.network, self.layout = network, layout
+        device = next(network.parameters()).device
+        self.finish = FinishGraph(network.config.picture_size).to(device)
+
+    def forward(
+        self,
+        identity_code_BS: Tensor,
+        window_BTD: Tensor,
+        intensity_B: Tensor,
+        finished_B: Tensor,
+        pattern_SP: Tensor,
+        *features: Tensor,
+    ) -> Tensor:
+        picture_B3HW = self.network.animate(identity_code_BS, features, window_BTD, intensity_B)
+        levels_BHW3 = self.finish(to_levels(picture_B3HW), finished_B, pattern_SP)
+        if self.layout == "i420":
+            return rgb_to_yuv420_reference(levels_BHW3.permute(0, 3, 1, 2), "i420", "bt601")
+        return levels_BHW3.to(torch.uint8).contiguous()
 
 
 class _EyeStep(nn.Module):

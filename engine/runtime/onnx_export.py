@@ -20,11 +20,12 @@ _OPSET = 20
 _PACKAGES = ("onnx", "onnxscript")
 
 
-def export_onnx(graph: Graph, path: Path, *, dynamic_batch: bool = False) -> None:
+def export_onnx(graph: Graph, path: Path, *, dynamic_batch: bool = False, rows: int = 1) -> None:
     """Write ``graph`` as one ONNX file, weights inside.
 
     Args:
-        dynamic_batch: leave the number of rows open, for sessions that share a pass; else it is one.
+        dynamic_batch: leave the number of rows open, for sessions that share a pass.
+        rows: how many there are otherwise.
 
     Raises:
         MissingDependency: the ``onnx`` extra is not installed.
@@ -34,12 +35,11 @@ def export_onnx(graph: Graph, path: Path, *, dynamic_batch: bool = False) -> Non
         raise MissingDependency(
             f"exporting ONNX needs {' and '.join(missing)}: pip install 'gohd-live[onnx]'"
         )
-    rows = 2 if dynamic_batch else 1
-    example = tuple(tensor.repeat(rows, *[1] * (tensor.ndim - 1)) for tensor in graph.inputs.values())
+    rows = 2 if dynamic_batch else rows
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             graph.module,
-            example,
+            graph.example(rows),
             dynamo=True,
             verbose=False,
             opset_version=_OPSET,
@@ -54,7 +54,7 @@ def export_onnx(graph: Graph, path: Path, *, dynamic_batch: bool = False) -> Non
 def _open_batch(graph: Graph) -> tuple[object, ...]:
     """Shapes with an open first dimension; what the module takes as ``*args`` is one tuple of them."""
     batch = torch.export.Dim("batch")
-    shapes = [{0: batch} for _ in graph.inputs]
+    shapes = [{} if name in graph.shared else {0: batch} for name in graph.inputs]
     code = graph.module.forward.__code__
     named = code.co_argcount - 1
     takes_more = len(shapes) > named

@@ -47,20 +47,22 @@ def build_from_onnx(package: Package, onnx: bytes, target: str) -> bytes:
     return bytes(plan)
 
 
-def build_from_torch(graph: Graph) -> bytes:
+def build_from_torch(graph: Graph, rows: int, device: str = "cuda") -> bytes:
     """A serialised engine by torch-tensorrt, of the module itself; for the card that is present.
+
+    Its types are the module's: torch-tensorrt 2.14 makes strongly typed networks only.
 
     Raises:
         BackendUnavailable: it cannot convert the module as a whole.
     """
     dynamo = importlib.import_module("torch_tensorrt.dynamo")
-    module = graph.module.cuda()
-    inputs = tuple(tensor.cuda() for tensor in graph.inputs.values())
+    module = graph.module.to(device)
+    inputs = tuple(tensor.to(device) for tensor in graph.example(rows))
     with torch.no_grad():
         program = torch.export.export(module, inputs)
         try:
             plan = dynamo.convert_exported_program_to_serialized_trt_engine(
-                program, arg_inputs=inputs, use_explicit_typing=True
+                program, arg_inputs=inputs, require_full_compilation=True
             )
         except RuntimeError as error:
             raise BackendUnavailable(f"torch-tensorrt cannot convert {graph.name}: {error}") from error

@@ -11,13 +11,13 @@ import clients.cli.compile as compilation
 from clients.cli.main import app
 from engine.animator import FaceAnimatorConfig
 from engine.errors import BackendUnavailable, CommandInvalid, WeightsIncomplete
-from tests.animator.neural_cases import SMALL
+from tests.runtime.frame_cases import HEAD
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(FaceAnimatorConfig, "lite", classmethod(lambda cls: SMALL))
+    monkeypatch.setattr(FaceAnimatorConfig, "lite", classmethod(lambda cls: HEAD))
 
 
 def _run(*arguments: str) -> str:

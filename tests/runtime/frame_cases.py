@@ -1,0 +1,109 @@
+"""Networks of drawn weights, frames for them, and what eager makes of those: what every backend is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.step import FrameStep, eager_step
+from engine.finish import Finish, Marking
+from engine.finish.graph import marking_pattern
+from engine.runtime import EngineCache, FrameCompiler
+from tests.animator.neural_cases import SMALL, inputs
+from tests.drawn_weights import draw_weights
+
+__all__ = ["HEAD", "LAYOUTS", "MARKING", "Frames", "compiler", "drawn", "engine_twin", "frames"]
+
+MARKING = Marking(tag=0x1234, key=b"an operator's own")
+HEAD = dataclasses.replace(SMALL, widths=(16, 12, 12, 8, 8, 8), transform_sizes=(32,))
+"""128x128 pixels, which is large enough for a mark."""
+LAYOUTS = {
+    "tiny": dataclasses.replace(SMALL, widths=SMALL.widths[:4], transform_sizes=(32,)),
+    "head": HEAD,
+    "lite": FaceAnimatorConfig.lite(),
+    "paper": FaceAnimatorConfig.paper(),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frames:
+    """Inputs of frames in float32, and eager's pictures of them, bare and finished.
+
+    Attributes:
+        given: identity codes, windows, intensities; features.
+        bare, finished: uint8 (rows, size, size, 3); nothing is finished where pictures are too small for a mark.
+    """
+
+    given: tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]
+    bare: np.ndarray
+    finished: np.ndarray | None
+
+    def run(self, step: FrameStep, dtype: torch.dtype, finished: bool | None, rows: int) -> np.ndarray:
+        """The first ``rows`` by another step, in its type, on the CPU."""
+        code, window, intensity, features = self.given
+        flags = None if finished is None else torch.full((rows,), float(finished), dtype=dtype)
+        with torch.inference_mode():
+            return step(
+                code[:rows].to(dtype),
+                window[:rows].to(dtype),
+                intensity[:rows].to(dtype),
+                tuple(maps[:rows].to(dtype) for maps in features),
+                flags,
+            ).numpy()
+
+
+def drawn(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
+    """A network that may be taken over; the same weights each time."""
+    network = FaceAnimatorNetwork(config)
+    draw_weights(network)
+    return network
+
+
+def compiler(config: FaceAnimatorConfig, cache: EngineCache, **settings: object) -> FrameCompiler:
+    return FrameCompiler(drawn(config), "drawn 0", cache=cache, **settings)  # type: ignore[arg-type]
+
+
+@functools.cache
+def frames(layout: str, rows: int = 1) -> Frames:
+    config = LAYOUTS[layout]
+    network = drawn(config).freeze()
+    rgb, window = inputs(config, rows=rows)
+    with torch.inference_mode():
+        code, features = network.encode(rgb)
+        given = code, window / 4, torch.linspace(1, 0.5, rows), features
+        bare = eager_step(network)(*given).numpy()
+    assert bare.std() > 5
+    size = config.picture_size
+    finish = Finish(size, size, MARKING) if size >= 112 else None
+    return Frames(given, bare, None if finish is None else np.stack([finish.apply(rgb) for rgb in bare]))
+
+
+def engine_twin(network: bytes) -> FrameStep:
+    """The network of an engine, by ONNX Runtime on the CPU."""
+    onnxruntime = importlib.import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    pattern_SP = marking_pattern(MARKING)
+
+    def step(
+        identity_code_BS: Tensor,
+        window_BTD: Tensor,
+        intensity_B: Tensor,
+        features: tuple[Tensor, ...],
+        finished_B: Tensor | None = None,
+    ) -> Tensor:
+        assert finished_B is not None
+        given = (identity_code_BS, window_BTD, intensity_B, finished_B, pattern_SP, *features)
+        named = {
+            tensor.name: value.numpy() for tensor, value in zip(session.get_inputs(), given, strict=True)
+        }
+        return torch.from_numpy(session.run(None, named)[0])
+
+    return step
