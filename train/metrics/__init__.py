@@ -13,7 +13,12 @@ from train.metrics.landmarks import (
 from train.metrics.lip_sync import LipSync, lip_sync, voice_windows
 from train.metrics.mfcc import mfcc
 from train.metrics.mouth import MouthAgreement, mouth_agreement, mouth_opening
-from train.metrics.pictures import peak_signal_to_noise_db, perceptual_distance, picture_similarity
+from train.metrics.pictures import (
+    peak_signal_to_noise_db,
+    perceptual_distance,
+    picture_flicker,
+    picture_similarity,
+)
 from train.metrics.pose import PoseStatistics, motion_statistics, pose_statistics, rhythm
 from train.metrics.structure import ROTATION_RANGE_RAD, average_variance, structural_similarity
 
@@ -41,6 +46,7 @@ __all__ = [
     "mouth_opening",
     "peak_signal_to_noise_db",
     "perceptual_distance",
+    "picture_flicker",
     "picture_similarity",
     "pose_statistics",
     "rhythm",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["peak_signal_to_noise_db", "perceptual_distance", "picture_similarity"]
+__all__ = ["peak_signal_to_noise_db", "perceptual_distance", "picture_flicker", "picture_similarity"]
 
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -63,6 +63,21 @@ def perceptual_distance(generated: Sequence[Tensor], real: Sequence[Tensor]) -> 
         for a, b in zip(generated, real, strict=True)
     ]
     return sum(distances[1:], distances[0]) / len(distances)
+
+
+def picture_flicker(pictures: Sequence[Picture]) -> float:
+    """Mean size of the second difference over time, in levels of 255: 0 for a still film and for an even fade.
+
+    Args:
+        pictures: uint8 (H, W, 3) of consecutive frames; fewer than three have none.
+    """
+    if len(pictures) < 3:
+        return 0.0
+    bends = [
+        np.abs(before.astype(np.int16) - 2 * shown.astype(np.int16) + after).mean()
+        for before, shown, after in zip(pictures, pictures[1:], pictures[2:], strict=False)
+    ]
+    return float(np.mean(bends))
 
 
 def _check(generated: Picture, real: Picture) -> None:

@@ -1,48 +1,39 @@
-"""The geometric animator on the pairs that the neural one is judged by: what has to be beaten."""
+"""Animators as sessions use them, on the pairs that training judges its network by."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.animator import GeometricAnimator, PreparedPortrait
-from engine.motion.coefficients import EXPRESSION, GAZE, POSE
+from engine.animator import GeometricAnimator
+from engine.animator.interface import Animator
+from engine.motion.coefficients import EXPRESSION, GAZE, POSE, Coefficients
 from engine.motion.landmark_model import LandmarkModel
 from engine.portrait import FaceCrop
 from train.data.face_clips import FaceClip
 from train.tasks.animator_figures import EvaluationPair, Render
 from train.tasks.face_pairs import shrunk_picture
 
-__all__ = ["geometric_render"]
+__all__ = ["animator_render", "geometric_render", "source_coefficients", "unmoved_render"]
 
 
 def geometric_render(model: LandmarkModel, size: int) -> Render:
-    """Pictures of ``size`` px of pairs, by the geometric animator.
+    """`animator_render` of the geometric animator: what has to be beaten."""
+    return animator_render(GeometricAnimator(model), model, size)
 
-    The source's expression is taken from the clip, as its motion is: a clip's expressions count from its own neutral,
-    and what the source's landmarks say beside that is the person.
-    """
-    animator = GeometricAnimator(model)
-    basis = model.expression_basis.numpy()
 
-    portraits: dict[tuple[str, int], PreparedPortrait] = {}
+def animator_render(animator: Animator, model: LandmarkModel, size: int) -> Render:
+    """Pictures of ``size`` px of pairs, by an animator with the reach of the pairs' windows or less."""
+    portraits: dict[tuple[str, int], Any] = {}
 
-    def prepared(clip: FaceClip, source: int) -> PreparedPortrait:
-        descriptor, landmarks_px = clip.descriptors[source], clip.landmarks_px[source]
-        found = model.fit(landmarks_px)
-        person = np.tensordot(found.expression - descriptor[EXPRESSION], basis, 1)
-        coefficients = dataclasses.replace(
-            found,
-            expression=descriptor[EXPRESSION],
-            pose=descriptor[POSE],
-            gaze=descriptor[GAZE],
-            residual=found.residual + person,
-        )
+    def prepared(clip: FaceClip, source: int) -> Any:
         matrix = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
-        return animator.prepare(FaceCrop(clip.rgb(source), landmarks_px, matrix), coefficients)
+        crop = FaceCrop(clip.rgb(source), clip.landmarks_px[source], matrix)
+        return animator.prepare(crop, source_coefficients(model, clip, source))
 
     def render(pairs: Sequence[EvaluationPair]) -> NDArray[np.uint8]:
         pictures = []
@@ -50,7 +41,31 @@ def geometric_render(model: LandmarkModel, size: int) -> Render:
             name = (pair.clip.clip, pair.source)
             if name not in portraits:
                 portraits[name] = prepared(pair.clip, pair.source)
-            pictures.append(animator.render(portraits[name], pair.window_TD[pair.past][None]))
+            first, end = pair.past - animator.past_frames, pair.past + 1 + animator.future_frames
+            pictures.append(animator.render(portraits[name], pair.window_TD[first:end]))
         return np.stack([shrunk_picture(picture, size) for picture in pictures])
 
     return render
+
+
+def unmoved_render(size: int) -> Render:
+    """The source as it is: the floor under every figure."""
+    return lambda pairs: np.stack([shrunk_picture(pair.clip.rgb(pair.source), size) for pair in pairs])
+
+
+def source_coefficients(model: LandmarkModel, clip: FaceClip, source: int) -> Coefficients:
+    """Coefficients of a clip's frame as a portrait.
+
+    The expression is taken from the clip, as its motion is: a clip's expressions count from its own neutral, and what
+    the source's landmarks say beside that is the person.
+    """
+    descriptor, landmarks_px = clip.descriptors[source], clip.landmarks_px[source]
+    found = model.fit(landmarks_px)
+    person = np.tensordot(found.expression - descriptor[EXPRESSION], model.expression_basis.numpy(), 1)
+    return dataclasses.replace(
+        found,
+        expression=descriptor[EXPRESSION],
+        pose=descriptor[POSE],
+        gaze=descriptor[GAZE],
+        residual=found.residual + person,
+    )

@@ -1,0 +1,83 @@
+"""Does an animator shake? Consecutive frames of real speech, generated and real, looked at alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from train.data.face_clips import FACE_SIZE, FaceClip
+from train.metrics import landmark_jitter, picture_flicker
+from train.tasks.animator_experts import AnimatorExperts
+from train.tasks.animator_figures import EvaluationPair, Render
+from train.tasks.face_pairs import shrunk_picture
+
+__all__ = ["steadiness_figures"]
+
+_BATCH = 8
+
+
+@torch.no_grad()
+def steadiness_figures(
+    render: Render,
+    clips: Sequence[FaceClip],
+    frames: int,
+    past: int,
+    future: int,
+    size: int,
+    experts: AnimatorExperts,
+) -> dict[str, float]:
+    """Means over clips whose first ``frames`` frames, from the source on, all have a picture.
+
+    Returns:
+        jitter, real_jitter: of the landmarks found in the generated and in the real frames (`landmark_jitter`);
+        flicker, real_flicker: of the pictures themselves, in levels of 255 (`picture_flicker`);
+        still_levels: largest difference between three pictures of one motion, made one after another.
+    """
+    assert experts.landmarks is not None
+    rows = []
+    for clip in clips:
+        shown = clip.pictured[:frames]
+        if len(shown) < frames or np.any(np.diff(shown) != 1):
+            continue
+        source = int(shown[0])
+        pairs = [EvaluationPair(clip, source, int(frame), past, future) for frame in shown]
+        generated = [picture for part in _batches(pairs) for picture in render(part)]
+        real = [shrunk_picture(clip.rgb(int(frame)), size) for frame in shown]
+        places = clip.landmarks_px[shown] * (size / FACE_SIZE)
+        middle = pairs[frames // 2]
+        still = render([middle, middle, middle]).astype(np.int16)
+        rows.append(
+            (
+                landmark_jitter(_landmarks(experts, generated, places)),
+                landmark_jitter(_landmarks(experts, real, places)),
+                picture_flicker(generated),
+                picture_flicker(real),
+                float(np.ptp(still, axis=0).max()),
+            )
+        )
+    names = ("jitter", "real_jitter", "flicker", "real_flicker")
+    if not rows:
+        return {}
+    columns = np.array(rows)
+    figures = dict(zip(names, map(float, columns[:, :4].mean(0)), strict=True))
+    return figures | {"still_levels": float(columns[:, 4].max())}
+
+
+def _landmarks(
+    experts: AnimatorExperts, pictures: Sequence[NDArray[np.uint8]], place_px: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    assert experts.landmarks is not None
+    found = []
+    for start in range(0, len(pictures), _BATCH):
+        part = slice(start, start + _BATCH)
+        rgb = torch.from_numpy(np.stack(pictures[part])).to(experts.device)
+        places = torch.from_numpy(place_px[part]).float().to(experts.device)
+        found.append(experts.landmarks(rgb.permute(0, 3, 1, 2).float() / 127.5 - 1, places).cpu().numpy())
+    return np.concatenate(found)
+
+
+def _batches(pairs: Sequence[EvaluationPair]) -> list[Sequence[EvaluationPair]]:
+    return [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
