@@ -30,7 +30,7 @@ class CompileRequest:
     Attributes:
         weights: name of bundled weights, or a folder.
         preset: "paper" or "lite" builds that layout with weights drawn at random, in place of ``weights``.
-        targets: "sm86" and the like, "cpu" for ONNX Runtime; empty is this machine's.
+        targets: "sm86" and the like, "cpu" for OpenVINO and ONNX Runtime; empty is this machine's.
         via: "auto", "tensorrt-rtx", "tensorrt" or "torch-tensorrt".
         precision: of engines, "fp16" or "fp32"; the CPU's network is always fp32.
         rows: sessions in one pass.

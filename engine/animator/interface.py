@@ -10,7 +10,7 @@ import torch
 
 from engine.animator.geometric import GeometricAnimator
 from engine.animator.neural import load_network
-from engine.checkpoint import WeightsFolder
+from engine.checkpoint import WeightsFolder, list_weights
 from engine.errors import BackendUnavailable, WeightsCorrupt, WeightsIncomplete
 from engine.finish import Marking
 from engine.motion.coefficients import Coefficients
@@ -75,4 +75,11 @@ def load_animator(
     size = network.config.picture_size
     if size != CROP_SIZE:
         raise WeightsCorrupt(f"{folder.path} makes pictures of {size} pixels; sessions need {CROP_SIZE}")
-    return neural_animator(network, checksum, backend=backend, device=device, marking=marking)
+    return neural_animator(
+        network,
+        checksum,
+        backend=backend,
+        device=device,
+        marking=marking,
+        build=folder.path in list_weights(),  # what is bundled is known to be small
+    )

@@ -1,7 +1,7 @@
 """The per-frame step by the name of a backend. On CUDA all but eager hand out finished pictures.
 
 eager      PyTorch as it is; the reference                          CPU, CUDA   fp32
-onnx       ONNX Runtime                                             CPU         fp32
+onnx       the exported network in OpenVINO, or in ONNX Runtime     CPU         fp32
 compiled   torch.compile                                            CPU, CUDA   fp32 / fp16
 graph      the eager step in a CUDA graph                           CUDA        fp16
 tensorrt   an engine of tensorrt-rtx or tensorrt in a CUDA graph    CUDA        fp16
@@ -48,6 +48,7 @@ def neural_animator(
     device: torch.device | str = "cpu",
     cache: EngineCache | None = None,
     marking: Marking | None = None,
+    build: bool = False,
 ) -> NeuralAnimator:
     """An animator of ``network``, which it takes over, with the step of a backend.
 
@@ -55,6 +56,7 @@ def neural_animator(
         weights: checksum of what the network was loaded from; built engines are found by it.
         cache: of built engines; None is the user's.
         marking: what finished pictures are marked with.
+        build: let "auto" export the network for the CPU when it was not built before; the lite one takes seconds, once.
 
     Raises:
         BackendUnavailable: the backend is not on this machine; the message has the install line.
@@ -62,7 +64,7 @@ def neural_animator(
     device = torch.device(device)
     narrow = device.type == "cuda"
     compiler = FrameCompiler(network, weights, precision="fp16" if narrow else "fp32", cache=cache)
-    backend = _automatic(device, compiler) if backend == "auto" else backend
+    backend = _automatic(device, compiler, build) if backend == "auto" else backend
     check_backend(backend, device)
     dtype = torch.float16 if narrow and backend != "eager" else torch.float32
     finishes = narrow and backend != "eager"
@@ -118,7 +120,7 @@ def check_backend(backend: str, device: torch.device) -> None:
         )
 
 
-def _automatic(device: torch.device, compiler: FrameCompiler) -> str:
+def _automatic(device: torch.device, compiler: FrameCompiler, build: bool) -> str:
     """The fastest that is there: built networks count when they are built, so that nobody waits unasked."""
     try:
         if device.type == "cuda":
@@ -126,6 +128,10 @@ def _automatic(device: torch.device, compiler: FrameCompiler) -> str:
             if compiler.has_tensorrt(present_target() or ""):
                 return "tensorrt"
         elif compiler.has_onnx():
+            return "onnx"
+        elif build:
+            check_backend("onnx", device)
+            _log.info("exporting the animator's network for this CPU, once")
             return "onnx"
         _log.info("the animator has no built network here; make one with: gohd weights compile")
     except (BackendUnavailable, MissingDependency) as error:

@@ -126,16 +126,16 @@ def test_backends_of_a_gpu_make_the_pictures_that_eager_makes(
         _compare(found, expected, ON_A_CARD, f"{backend}, {layout}, finished {finished}")
 
 
-def _animator(backend: str, cache: EngineCache) -> NeuralAnimator:
-    return neural_animator(drawn(LAYOUTS["tiny"]), "drawn 0", backend=backend, cache=cache)
+def _animator(backend: str, cache: EngineCache, build: bool = False) -> NeuralAnimator:
+    return neural_animator(drawn(LAYOUTS["tiny"]), "drawn 0", backend=backend, cache=cache, build=build)
 
 
-def test_auto_takes_a_built_network_and_builds_none(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
+def test_auto_takes_a_built_network_and_builds_one_only_when_told(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
     cache = EngineCache(tmp_path)
     assert _animator("auto", cache).backend == "eager"
     assert cache.entries() == []
-    assert _animator("onnx", cache).backend == "onnx"
+    assert _animator("auto", cache, build=True).backend == "onnx"
     assert _animator("auto", cache).backend == "onnx"
     (entry,) = cache.entries()
     assert entry.key is not None
@@ -157,7 +157,7 @@ def test_a_backend_of_the_gpu_without_one_says_what_to_choose(backend: str, tmp_
 
 @pytest.mark.parametrize(
     ("backend", "missing", "line"),
-    [("onnx", "onnxruntime", r"pip install 'gohd-live\[onnx\]'"), ("compiled", "g++", "apt install g")],
+    [("onnx", "onnxscript", r"pip install 'gohd-live\[onnx\]'"), ("compiled", "g++", "apt install g")],
 )
 def test_a_backend_that_is_not_installed_names_its_install_line(
     backend: str, missing: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
