@@ -14,6 +14,7 @@ not shown; never more than three in a row. What an interrupt or a leaving sessio
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ BUCKETS = (1, 2, 4, 8, 16)
 FRAME_S = 0.040
 _MAX_HIDDEN_IN_A_ROW = 3
 _SMOOTHING = 0.1
+_LARGEST_SURPRISE = 3.0
 
 Work = TypeVar("Work")
 
@@ -35,14 +37,15 @@ class BatchTimes:
     """Seconds that a batch takes, by its bucket; measured at the start and followed from then on."""
 
     def __init__(self, seconds: Mapping[int, float]) -> None:
-        """``seconds`` by bucket; a bucket never takes less than a smaller one.
+        """``seconds`` by bucket; none is taken to be faster than a smaller one.
 
         Raises:
             ValueError: there is no bucket, or a number is not positive.
         """
         if not seconds or any(rows < 1 or value <= 0 for rows, value in seconds.items()):
             raise ValueError(f"batches of some sizes, and positive seconds for each, not {dict(seconds)}")
-        self._seconds = dict(sorted(seconds.items()))
+        rising = itertools.accumulate((value for _, value in sorted(seconds.items())), max)
+        self._seconds = dict(zip(sorted(seconds), rising, strict=True))
 
     @property
     def largest(self) -> int:
@@ -59,13 +62,15 @@ class BatchTimes:
 
     def of(self, rows: int) -> float:
         """Seconds of a batch of ``rows``."""
-        bucket = self.bucket(rows)
-        return max(seconds for size, seconds in self._seconds.items() if size <= bucket)
+        return self._seconds[self.bucket(rows)]
 
     def note(self, rows: int, seconds: float) -> None:
-        """A batch of ``rows`` has taken ``seconds``."""
+        """A batch of ``rows`` has taken ``seconds``; smaller ones take no more, and larger ones no less."""
         bucket = self.bucket(rows)
-        self._seconds[bucket] += _SMOOTHING * (max(seconds, 1e-6) - self._seconds[bucket])
+        before = self._seconds[bucket]
+        now = before + _SMOOTHING * (min(max(seconds, 1e-6), _LARGEST_SURPRISE * before) - before)
+        for size, value in self._seconds.items():
+            self._seconds[size] = now if size == bucket else (min if size < bucket else max)(value, now)
 
 
 def sessions_that_fit(times: BatchTimes, share: float = 0.8) -> int:

@@ -30,6 +30,7 @@ from engine.errors import CapacityExceeded, DeviceMemoryExceeded, GohdError
 from engine.motion.descriptor_window import DescriptorWindow
 from engine.motion.driver import MotionDriver, MotionInput, MotionNetworks
 from engine.motion_rows import MotionRows
+from engine.timebase import SAMPLES_PER_FRAME
 
 if TYPE_CHECKING:
     from engine.animator.interface import Animator
@@ -93,6 +94,11 @@ class FrameRequest:
     index: int
     inputs: tuple[MotionInput, ...]
     intensity: float
+
+    @property
+    def pts_samples(self) -> int:
+        """Its time at 16 kHz."""
+        return self.index * SAMPLES_PER_FRAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +258,11 @@ class FrameMaker:
             self._probe("animator")
             return pictures
         padded = rows + rows[-1:] * (size - len(rows))
-        finishes = getattr(animator, "finishes", False)
         drawn = animator.render_batch(
             [row.performer.avatar.prepared for row in padded],
             np.stack([_window(row) for row in padded]),
             intensity=[row.request.intensity for row in padded],
-            **({"finished": [row.performer.finished for row in padded]} if finishes else {}),
+            finished=[animator.finishes and row.performer.finished for row in padded],
         )
         self._probe("animator")
         return list(drawn[: len(rows)])

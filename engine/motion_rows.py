@@ -118,7 +118,7 @@ class MotionRows:
             inputs.append(
                 self._draws("eye", rows, lambda row: torch.randn(1, size, generator=self._eye_noise[row]))
             )
-        expression: _F32 = self._run("eye", rows, self._express, inputs).cpu().numpy()
+        expression = self._run("eye", rows, self._express, inputs)
         self._probe("lip")
         return expression
 
@@ -128,7 +128,7 @@ class MotionRows:
         hops = self._hops[part]
         draws_BNHC = self._draws(part, rows, hops.draw)
         prosody = torch.from_numpy(prosody_BHM[:, : hops.window.config.hop])
-        residual: _F32 = self._run(part, rows, hops.advance, [prosody, draws_BNHC]).cpu().numpy()
+        residual = self._run(part, rows, hops.advance, [prosody, draws_BNHC])
         self._probe(part)
         return residual
 
@@ -167,7 +167,8 @@ class MotionRows:
         rows: Sequence[int],
         step: Callable[..., tuple[Tensor]],
         inputs: Sequence[Tensor],
-    ) -> Tensor:
+    ) -> _F32:
+        """What ``step`` gives for ``rows``: numbers of the caller's own, for a captured step's are overwritten."""
         count = len(rows)
         size = next((bucket for bucket in self._buckets if bucket >= count), count)
         rows_B = torch.tensor([*rows, *[self._spare] * (size - count)])
@@ -181,7 +182,8 @@ class MotionRows:
             (output,) = self._captured[name, size](*given)
         for row in rows:
             self._drawn.pop((name, row), None)
-        return output[:count]
+        numbers: _F32 = output[:count].cpu().numpy()
+        return numbers.copy()
 
     def _new_capture(
         self, name: str, step: Callable[..., tuple[Tensor]], given: list[Tensor]

@@ -172,9 +172,9 @@ class Session:
         """Label and mark a made frame."""
         rgb = made.rgb if made.finished else self._finish.apply(made.rgb)
         self._probe("finish")
-        index = made.request.index
+        request = made.request
         return Frame(
-            rgb, index, index * SAMPLES_PER_FRAME, made.descriptor, made.speaking, made.request.generation
+            rgb, request.index, request.pts_samples, made.descriptor, made.speaking, request.generation
         )
 
     def flush(self) -> list[Frame]:

@@ -17,7 +17,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from server.admission import FrameCost, measure_encoder_ms
+from engine.batcher import BUCKETS
+from server.admission import FrameCost, measure_batches, measure_encoder_ms
+from server.batch_worker import BatchWorker
+from server.clock import Clock
 from server.inbox import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.worker import EngineSession
 
@@ -25,6 +28,7 @@ __all__ = ["EngineHost", "EngineLike"]
 
 log = logging.getLogger(__name__)
 
+_MAX_SESSIONS = 256
 _WARM_UP_BLOCKS = 60
 _WARM_UP_PASSES = 2
 
@@ -32,25 +36,32 @@ _T = TypeVar("_T")
 
 
 class EngineLike(Protocol):
-    """What the server needs of ``engine.Engine``. Avatars are opaque."""
+    """What the server needs of ``engine.Engine``. Avatars are opaque; one that never ``batches`` opens no maker."""
 
+    @property
+    def batches(self) -> bool: ...
     def enroll(self, image: Any) -> Any: ...
-    def open_session(self, avatar: Any, *, seed: int = 0) -> EngineSession: ...
+    def open_session(self, avatar: Any, *, seed: int = 0, maker: Any = None) -> EngineSession: ...
+    def open_maker(self, capacity: int) -> Any: ...
 
 
 class EngineHost:
     """Runs jobs on the engine, one after the other; they wait until it and the demo portrait are loaded.
 
-    ``cost`` is what a frame was measured to cost; None until then.
+    ``cost`` is what a frame was measured to cost; None until then. ``device`` makes the frames of all sessions; None
+    where each makes its own.
     """
 
-    def __init__(self, load: Callable[[], EngineLike], demo_portrait: Path) -> None:
+    def __init__(self, load: Callable[[], EngineLike], demo_portrait: Path, clock: Clock) -> None:
         self._load = load
+        self._clock = clock
         self._demo_portrait = demo_portrait
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._loaded: asyncio.Future[tuple[EngineLike, Any]] = self._loop.create_future()
         self.cost: FrameCost | None = None
+        self.device: BatchWorker | None = None
+        self._maker: Any = None
         self._thread = threading.Thread(target=self._run, name="engine-host", daemon=True)
         self._jobs.put(self._job(self._loaded, self._load_all))
         self._thread.start()
@@ -71,18 +82,32 @@ class EngineHost:
     async def open_session(self, avatar: Any | None, seed: int) -> EngineSession:
         """A session of ``avatar``, or of the demo portrait for None; raises ``CapacityExceeded``."""
         engine, demo = await asyncio.shield(self._loaded)
-        return await self._submit(lambda: engine.open_session(demo if avatar is None else avatar, seed=seed))
+        chosen = demo if avatar is None else avatar
+        if self._maker is None:
+            return await self._submit(lambda: engine.open_session(chosen, seed=seed))
+        return await self._submit(lambda: engine.open_session(chosen, seed=seed, maker=self._maker))
 
     async def close(self) -> None:
         """Let the thread end after the job at hand; does not wait for it."""
         self._jobs.put(None)
+        if self.device is not None:
+            self.device.stop()
         if not self._loaded.done():
             self._loaded.cancel()
 
     def _load_all(self) -> tuple[EngineLike, Any]:
         engine = self._load()
         avatar = engine.enroll(self._demo_portrait)
-        self.cost = min((_warm_up(engine, avatar) for _ in range(_WARM_UP_PASSES)), key=lambda c: c.total_ms)
+        if engine.batches:
+            self._maker = engine.open_maker(_MAX_SESSIONS)
+            self.cost = _measure_device(engine, avatar, self._maker)
+            assert self.cost.device is not None
+            self.device = BatchWorker(self._maker, self.cost.device, self._clock)
+            self.device.start()
+        else:
+            self.cost = min(
+                (_warm_up(engine, avatar) for _ in range(_WARM_UP_PASSES)), key=lambda c: c.total_ms
+            )
         log.info("a frame takes %.1f ms, its encoding %.1f ms", self.cost.render_ms, self.cost.encode_ms)
         return engine, avatar
 
@@ -120,6 +145,18 @@ class EngineHost:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+
+
+def _measure_device(engine: EngineLike, avatar: Any, maker: Any) -> FrameCost:
+    """Make batches of every size for nobody, so that all are ready, and see what they take."""
+    sessions: list[Any] = [engine.open_session(avatar, maker=maker) for _ in range(max(BUCKETS))]
+    times, core_ms, frames = measure_batches(sessions, maker)
+    for session in sessions:
+        maker.leave(session.performer)
+        session.close()
+    taken = ", ".join(f"{size}: {1e3 * times.of(size):.1f} ms" for size in times.buckets)
+    log.info("batches on the device take %s", taken)
+    return FrameCost(render_ms=core_ms, encode_ms=measure_encoder_ms(frames), device=times)
 
 
 def _warm_up(engine: EngineLike, avatar: Any) -> FrameCost:

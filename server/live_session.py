@@ -20,6 +20,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from engine.errors import CapacityExceeded
+from server.batch_worker import BatchWorker
 from server.clock import Clock
 from server.conduct import Conduct
 from server.inbox import VoiceInbox
@@ -71,7 +73,9 @@ class LiveSession:
         *,
         on_closed: Callable[[LiveSession], None],
         metrics: Metrics | None = None,
+        device: BatchWorker | None = None,
     ) -> None:
+        """``device`` makes the frames of all sessions; None makes this one's on its own thread."""
         self.session_id = session_id
         self.label = session_id[:6]
         self._clock = clock
@@ -86,7 +90,9 @@ class LiveSession:
             clock,
             on_picture=self._from_thread(self._picture_made),
             on_ended=self._from_thread(self._worker_ended),
+            departs_s=self.timeline.departure_s,
             name=self.label,
+            device=device,
         )
         self.outlets: list[Outlet] = []
         self.frames_made = 0
@@ -298,15 +304,17 @@ class LiveSession:
 
     def _worker_ended(self, error: BaseException | None) -> None:
         self._worker_done.set()
-        if error is not None:
+        if isinstance(error, CapacityExceeded):
+            self._fail("There is no room left for this session; try again later.", str(error), code="busy")
+        elif error is not None:
             self._fail("The avatar engine failed; this session has ended.", "the engine failed")
 
-    def _fail(self, message: str, reason: str) -> None:
+    def _fail(self, message: str, reason: str, code: str = "internal") -> None:
         """End by a fault: what is told is the viewers' part of it, the log has the rest."""
         if self.ending:
             return
         self._metrics.session_failed()
-        self._send(ErrorEvent(code="internal", message=message))
+        self._send(ErrorEvent(code=code, message=message))
         self.end(reason)
 
     def _from_thread(self, call: Callable[[_T], None]) -> Callable[[_T], None]:

@@ -46,7 +46,7 @@ class Lobby:
 
     def start(self, load: Callable[[], EngineLike], demo_portrait: Path) -> None:
         """Begin to load the engine and the demo face."""
-        self._host = EngineHost(load, demo_portrait)
+        self._host = EngineHost(load, demo_portrait, self.clock)
 
     @property
     def ready(self) -> bool:
@@ -124,7 +124,12 @@ class Lobby:
         assert self._host is not None
         engine_session = await self._host.open_session(avatar, self.config.seed)
         session = LiveSession(
-            session_id, engine_session, self.clock, on_closed=self._closed, metrics=self.metrics
+            session_id,
+            engine_session,
+            self.clock,
+            on_closed=self._closed,
+            metrics=self.metrics,
+            device=self._host.device,
         )
         self.sessions.fill(session_id, session)
         session.start()

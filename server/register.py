@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 
 from server.admission import FrameCost, capacity, cores
@@ -37,10 +38,10 @@ class SessionRegister:
         if self.cost is None:
             return 1
         running = [s for s in self._places.values() if s is not None and s.frames_made >= _SURE_FRAMES]
-        render_ms = self.cost.render_ms
+        cost = self.cost
         if running:
-            render_ms = sum(session.worker.render_ms for session in running) / len(running)
-        cost = FrameCost(render_ms=render_ms, encode_ms=self.cost.encode_ms)
+            core_ms = sum(session.worker.core_ms for session in running) / len(running)
+            cost = dataclasses.replace(cost, render_ms=core_ms)
         return capacity(cost, self.core_count, self._limit)
 
     @property

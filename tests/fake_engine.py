@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import NoFaceFound
+from engine.errors import DeviceMemoryExceeded, NoFaceFound
 
 SAMPLES_PER_FRAME = 640
 LOOKAHEAD_SAMPLES = 1280
@@ -26,6 +27,14 @@ class FakeFrame:
     rgb: npt.NDArray[np.uint8]
     pts_samples: int
     loud: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FakeRequest:
+    performer: Any
+    generation: int
+    pts_samples: int
+    frame: FakeFrame
 
 
 class FakeSession:
@@ -87,29 +96,77 @@ class FakeSession:
     def set_pose(self, moving: bool) -> None:
         self.pose_moves = moving
 
-    def interrupt(self) -> None:
+    @property
+    def performer(self) -> Any:
+        return id(self)
+
+    def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeRequest]:
+        frames = self.push_pcm(chunk, sample_rate_hz)
+        return [FakeRequest(self.performer, self.interrupts, frame.pts_samples, frame) for frame in frames]
+
+    def finish(self, made: FakeRequest) -> FakeFrame:
+        return made.frame
+
+    def interrupt(self) -> int:
         self.interrupts += 1
         self.start = self.next_frame * SAMPLES_PER_FRAME
         self.wave = np.zeros(0, np.float32)
+        return self.interrupts
 
     def close(self) -> None:
         self.closed = True
 
 
-class FakeEngine:
-    """``render_s`` is slept for each frame; ``load_s`` before the engine is there."""
+class FakeMaker:
+    """A device that sessions share: a batch takes ``batch_s``; who is on ``full_for`` gets no memory."""
 
-    def __init__(self, render_s: float = 0.0, load_s: float = 0.0) -> None:
+    def __init__(self, batch_s: float) -> None:
+        self.batch_s = batch_s
+        self.batches: list[int] = []
+        self.left: list[Any] = []
+        self.full_for: set[Any] = set()
+        self.fail = False
+
+    def make(self, requests: Sequence[FakeRequest], shown: Sequence[bool] | None = None) -> list[Any]:
+        time.sleep(self.batch_s)
+        if self.fail:
+            raise RuntimeError("the fake device was told to fail")
+        self.batches.append(len(requests))
+        flags = [True] * len(requests) if shown is None else shown
+        return [self._answer(request, flag) for request, flag in zip(requests, flags, strict=True)]
+
+    def _answer(self, request: FakeRequest, shown: bool) -> Any:
+        if request.performer in self.full_for:
+            return DeviceMemoryExceeded("the fake device has no memory left")
+        return request if shown else None
+
+    def leave(self, performer: Any) -> None:
+        self.left.append(performer)
+
+
+class FakeEngine:
+    """``render_s`` is slept for each frame; ``load_s`` before the engine is there.
+
+    With ``batch_s`` sessions share a device, whose ``maker`` is there once the engine is loaded.
+    """
+
+    def __init__(self, render_s: float = 0.0, load_s: float = 0.0, batch_s: float | None = None) -> None:
         time.sleep(load_s)
         self.render_s = render_s
+        self.batches = batch_s is not None
+        self.maker = FakeMaker(batch_s or 0.0)
         self.sessions: list[FakeSession] = []
+
+    def open_maker(self, capacity: int) -> FakeMaker:
+        return self.maker
 
     def enroll(self, image: Any) -> Any:
         if isinstance(image, np.ndarray) and not image.any():
             raise NoFaceFound("no face was found in the picture")
         return object()
 
-    def open_session(self, avatar: Any, *, seed: int = 0) -> FakeSession:
+    def open_session(self, avatar: Any, *, seed: int = 0, maker: Any = None) -> FakeSession:
+        assert maker is (self.maker if self.batches else None)
         session = FakeSession(avatar, self.render_s)
         self.sessions.append(session)
         return session

@@ -1,0 +1,127 @@
+"""Sessions of a real server that share one device."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from fake_engine import FakeEngine
+from serving_helper import Caller, Served, ServeFactory, VoiceTrack, until
+
+from engine.batcher import BatchTimes
+from server.admission import FrameCost, capacity
+
+RATE_HZ = 48_000
+
+
+def _bursts() -> npt.NDArray[np.int16]:
+    time_s = np.arange(int(0.3 * RATE_HZ)) / RATE_HZ
+    tone = (26_000 * np.sin(2 * np.pi * 300 * time_s)).astype(np.int16)
+    return np.tile(np.concatenate([tone, np.zeros_like(tone)]), 20)
+
+
+def _whites(caller: Caller) -> int:
+    return sum(frame.to_ndarray(format="gray")[:, -3:].mean() > 180 for frame in caller.frames)
+
+
+@pytest.fixture
+async def shared(serve_fake: ServeFactory) -> Served:
+    served = await serve_fake(engine=FakeEngine(batch_s=0.003))
+    await served.server.wait_loaded()
+    served.engine.maker.left.clear()
+    served.engine.maker.batches.clear()
+    return served
+
+
+async def test_two_voices_share_a_device_and_each_shows_its_own(shared: Served) -> None:
+    loud = await shared.caller(VoiceTrack(_bursts())).connect()
+    quiet = await shared.caller().connect()
+    await until(lambda: len(quiet.frames) > 30 and _whites(loud) > 3)
+    assert _whites(quiet) == 0
+    assert np.median(np.diff([frame.pts for frame in loud.frames])) == 3600
+    await loud.hang_up()
+    await until(lambda: shared.engine.maker.left == [shared.engine.sessions[-2].performer])
+    count = len(quiet.frames)
+    await until(lambda: len(quiet.frames) > count + 10)
+
+
+async def test_out_of_memory_ends_one_session_and_no_other(shared: Served) -> None:
+    first, second = await shared.caller().connect(), await shared.caller().connect()
+    await until(lambda: first.frames and second.frames and second.channel.readyState == "open")
+    performer = shared.engine.sessions[-1].performer
+    shared.engine.maker.full_for.add(performer)
+    await until(lambda: len(shared.server.sessions) == 1)
+    await until(lambda: performer in shared.engine.maker.left)
+    assert any(event.get("code") == "busy" for event in second.events)
+    count, began_s = len(first.frames), time.monotonic()
+    await until(lambda: len(first.frames) > count + 25)
+    assert time.monotonic() - began_s < 2.5
+
+
+async def test_an_interrupt_withdraws_what_the_device_has_not_begun(shared: Served) -> None:
+    caller = await shared.caller(VoiceTrack(_bursts())).connect()
+    await until(lambda: _whites(caller) > 1)
+    session = shared.server.sessions.find(caller.session_id)
+    for turn in range(3):
+        shared.engine.maker.batch_s = 0.15
+        await asyncio.sleep(0.3)
+        session.interrupt()
+        shared.engine.maker.batch_s = 0.003
+        video = session.outlets[0].video
+        sent = video.sent
+        await until(lambda sent=sent, video=video: video.sent > sent + 5)
+        assert shared.engine.sessions[-1].interrupts == turn + 1
+    assert session.worker.alive
+
+
+async def test_a_device_that_falls_behind_hides_frames_and_catches_up(shared: Served) -> None:
+    caller = await shared.caller().connect()
+    await until(lambda: len(caller.frames) > 5)
+    worker = shared.server.sessions.find(caller.session_id).worker
+    shared.engine.maker.batch_s = 0.4
+    await until(lambda: worker.hidden_frames > 0)
+    shared.engine.maker.batch_s = 0.003
+    count = len(caller.frames)
+    await until(lambda: len(caller.frames) > count + 25)
+    hidden, count = worker.hidden_frames, len(caller.frames)
+    await until(lambda: len(caller.frames) > count + 25)
+    assert worker.hidden_frames <= hidden + 2
+
+
+async def test_sessions_that_come_and_go_leave_nothing_at_the_device(shared: Served) -> None:
+    lobby = shared.server.lobby
+    for _ in range(3):
+        sessions = await asyncio.gather(*(lobby.open() for _ in range(6)))
+        await until(lambda sessions=sessions: all(session.frames_made > 2 for session in sessions))
+        await asyncio.gather(*(session.close("test") for session in sessions))
+    performers = {session.performer for session in shared.engine.sessions[-18:]}
+    await until(lambda: set(shared.engine.maker.left) >= performers)
+    assert max(shared.engine.maker.batches) > 1
+
+
+async def test_a_fault_of_the_device_ends_who_was_in_the_batch_and_not_the_server(shared: Served) -> None:
+    caller = await shared.caller().connect()
+    await until(lambda: caller.frames)
+    shared.engine.maker.fail = True
+    await until(lambda: len(shared.server.sessions) == 0)
+    shared.engine.maker.fail = False
+    again = await shared.caller().connect()
+    await until(lambda: again.frames)
+
+
+async def test_places_are_those_of_the_device_and_of_the_cores(shared: Served) -> None:
+    cost = shared.server.sessions.cost
+    assert cost is not None
+    assert cost.device is not None
+    assert 0.003 <= cost.device.of(1) < 0.02
+    assert shared.server.sessions.capacity == capacity(cost, 1000)
+
+
+def test_capacity_is_bound_by_the_device_and_by_the_cores() -> None:
+    device = BatchTimes({1: 0.002, 16: 0.006})
+    assert capacity(FrameCost(render_ms=0.1, encode_ms=0.1, device=device), 1000) == 81
+    assert capacity(FrameCost(render_ms=3, encode_ms=5, device=device), 2) == 8
+    assert capacity(FrameCost(render_ms=0.1, encode_ms=0.1, device=BatchTimes({1: 0.1})), 2) == 1
