@@ -3,7 +3,8 @@
     python benchmarks/live_server.py [--cycles 100] [--interrupts 60] [--sessions 1,2,3] [--json OUT]
 
 - first frame: a WebRTC peer in another process connects over loopback; from its offer to its first decoded frame.
-- leaks: memory, descriptors and threads of the server's process after a fifth of those cycles and after all.
+- leaks: memory (after a garbage collection and ``malloc_trim``), tasks, peer connections, descriptors and threads of
+  the server's process after a fifth of those cycles and after all.
 - interrupt: from the call to the first frame of the new generation, and to the frame whose mouth is at rest, as they
   leave a session that speaks.
 - sessions: n sessions speak for ten seconds in one process, each frame encoded as it is sent: late frames, frame rate.
@@ -15,9 +16,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict
 from fractions import Fraction
@@ -27,11 +25,11 @@ from typing import Any
 import aiohttp
 import av
 import numpy as np
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.codecs.h264 import H264Encoder
-from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
+from census import Server
 from latency import Percentiles, demo_voice, hardware, versions
 from rich.console import Console
+from visitors import visit
 
 from engine.assets import PORTRAIT
 from engine.timebase import SAMPLE_RATE_HZ
@@ -42,75 +40,35 @@ from server.tracks import Outlet
 _SETTLE_S = 1.0
 
 
-def _footprint(pid: int) -> dict[str, int]:
-    status = Path(f"/proc/{pid}/status").read_text()
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    return {
-        "memory_kib": int(fields["VmRSS"].split()[0]),
-        "descriptors": len(os.listdir(f"/proc/{pid}/fd")),  # noqa: PTH208
-        "threads": int(fields["Threads"]),
-    }
-
-
-async def _connect_once(http: aiohttp.ClientSession, url: str) -> float:
-    """Seconds from the offer to the first decoded frame; the session is ended afterwards."""
-    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    pc.addTrack(AudioStreamTrack())
-    pc.addTransceiver("video", direction="recvonly")
-    first: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-
-    async def watch(track: Any) -> None:
-        try:
-            await track.recv()
-            first.set_result(time.perf_counter())
-        except MediaStreamError as error:
-            first.set_exception(error)
-
-    watching: list[asyncio.Task[None]] = []
-    pc.on("track", lambda t: watching.append(asyncio.ensure_future(watch(t))) if t.kind == "video" else None)
-    await pc.setLocalDescription()
-    began_s = time.perf_counter()
-    async with http.post(f"{url}offer", json={"sdp": pc.localDescription.sdp, "type": "offer"}) as response:
-        answer = await response.json()
-        assert response.status == 200, answer
-    await pc.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
-    ended_s = await asyncio.wait_for(first, 20)
-    async with http.delete(f"{url}sessions/{answer['session_id']}"):
-        pass
-    await pc.close()
-    return ended_s - began_s
-
-
 async def measure_cycles(cycles: int) -> dict[str, Any]:
     """First frames and what is left behind, of a server in a process of its own."""
     program = (
         "from server import ServerConfig, serve\n"
-        "serve(ServerConfig(port=0, request_burst=10**6), on_listening=lambda u: print(u, flush=True),"
-        " on_ready=lambda: print('ready', flush=True))"
+        "serve(ServerConfig(port=0, request_burst=10**6), on_listening=print, on_ready=lambda: print('ready'))"
     )
-    server = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    assert server.stdout is not None
+    server = await asyncio.to_thread(Server, program=program)
+    times_ms: list[float] = []
+    silence = np.zeros(960, np.int16)
     try:
-        url = server.stdout.readline().strip()
-        assert server.stdout.readline() == "ready\n"
-        times_ms, warm = [], {}
         async with aiohttp.ClientSession() as http:
+            warm = after = None
             for cycle in range(cycles):
                 if cycle == cycles // 5:
                     await asyncio.sleep(_SETTLE_S)
-                    warm = _footprint(server.pid)
-                times_ms.append(1e3 * await _connect_once(http, url))
+                    warm = await asyncio.to_thread(server.census)
+                times_ms.append(await visit(http, server.url, "ends", silence, 0.0))
             await asyncio.sleep(_SETTLE_S)
-        after = _footprint(server.pid)
+            after = await asyncio.to_thread(server.census)
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
+        await asyncio.to_thread(server.stop)
+    assert warm is not None
+    held = asdict(after)
     return {
         "cycles": cycles,
         "first_frame_ms": asdict(Percentiles.of(times_ms)),
-        "after_a_fifth": warm,
-        "after_all": after,
-        "growth": {name: after[name] - warm[name] for name in after},
+        "after_a_fifth": asdict(warm),
+        "after_all": held,
+        "growth": {name: held[name] - count for name, count in asdict(warm).items()},
     }
 
 
