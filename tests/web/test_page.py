@@ -167,6 +167,7 @@ def test_own_picture_needs_consent(page: Any, served: Served) -> None:
     page.click("#start")
     page.wait_for_selector("#problem:not([hidden])")
     assert "right to use" in page.inner_text("#problem")
+    assert page.locator("#consent").bounding_box()["width"] >= 18
     page.check("#consent")
     _start(page)
     page.click("#start")
