@@ -1,6 +1,6 @@
 """A real WebRTC peer that beeps into its microphone and notes when it gets the beep and the picture of it back.
 
-A beep is one loud frame's length of tone, one about every second, at places that fall anywhere within a frame of 40 ms
+A beep is a tenth of a second of tone, one about every second, at places that fall anywhere within a frame of 40 ms
 and a block of 20 ms. What comes back is noted with the RTP time stamp and the moment of arrival of each packet; sender
 reports tie the two streams' time stamps to one clock (RFC 3550, section 6.4.1), as any receiver does for lip sync.
 """
@@ -27,7 +27,7 @@ __all__ = ["RATE_HZ", "BeepingPeer", "Heard", "Seen", "beeping_wave", "find_beep
 
 RATE_HZ, _BLOCK = 48_000, 960
 _VIDEO_HZ = 90_000
-_BEEP_S = 0.04
+_BEEP_S = 0.1
 _LEVEL = 0.8
 _LOUD = 0.3
 

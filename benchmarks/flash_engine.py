@@ -46,9 +46,7 @@ class FlashSession:
         while (self._next_frame + 1) * SAMPLES_PER_FRAME + _LOOKAHEAD_SAMPLES <= self.next_pts_samples:
             begin = self._next_frame * SAMPLES_PER_FRAME - self._start
             flashes = self._loud[max(0, begin) : max(0, begin + SAMPLES_PER_FRAME)].any()
-            # Flashes shall be whole frames: sound that is loud in two frames shows in the first.
-            before = self._loud[max(0, begin - SAMPLES_PER_FRAME) : max(0, begin)].any()
-            rgb = np.full((256, 256, 3), 255 if flashes and not before else 90, np.uint8)
+            rgb = np.full((256, 256, 3), 255 if flashes else 90, np.uint8)
             frames.append(_Frame(rgb, self._next_frame * SAMPLES_PER_FRAME))
             self._next_frame += 1
         return frames

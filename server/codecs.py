@@ -25,13 +25,13 @@ from aiortc.jitterbuffer import JitterBuffer
 
 from engine.timebase import FRAME_RATE_HZ
 from server.adaptation import MAX_BPS, MIN_BPS, START_BPS
+from server.voice_packets import VoicePackets
 
 __all__ = ["asked_bitrate", "configure_codecs", "prefer_video_codecs", "shorten_jitter_buffer"]
 
 log = logging.getLogger(__name__)
 
 _JITTER_BUFFER_ATTRIBUTE = "_RTCRtpReceiver__jitter_buffer"
-_VOICE_JITTER_PACKETS = 4
 
 
 def configure_codecs() -> None:
@@ -62,14 +62,13 @@ def prefer_video_codecs(transceiver: RTCRtpTransceiver) -> None:
 
 
 def shorten_jitter_buffer(receiver: RTCRtpReceiver) -> bool:
-    """Let voice packets through after one packet instead of four, and past a lost one after 80 ms instead of
-    320.
+    """Let voice packets through as they come (``VoicePackets``).
 
-    The voice is buffered once more by ``VoiceInbox``, which adapts; two buffers would only add 60 ms. aiortc
-    has no setting for it; where its attribute has another name, its own buffer stays and False is returned.
+    The voice is buffered once more by ``VoiceInbox``, which adapts; aiortc's buffer would only add 80 ms. It has no
+    setting for it; where its attribute has another name, its own buffer stays and False is returned.
     """
     if not isinstance(getattr(receiver, _JITTER_BUFFER_ATTRIBUTE, None), JitterBuffer):
-        log.warning("aiortc's audio jitter buffer was not found: the voice arrives 60 ms later")
+        log.warning("aiortc's audio jitter buffer was not found: the voice arrives 80 ms later")
         return False
-    setattr(receiver, _JITTER_BUFFER_ATTRIBUTE, JitterBuffer(capacity=_VOICE_JITTER_PACKETS, prefetch=1))
+    setattr(receiver, _JITTER_BUFFER_ATTRIBUTE, VoicePackets())
     return True

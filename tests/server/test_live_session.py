@@ -21,7 +21,6 @@ from fake_engine import FakeEngine
 from serving_helper import Served, ServeFactory, VoiceTrack, until
 
 from server.live_session import LiveSession
-from server.tracks import AvatarAudioTrack, AvatarVideoTrack
 
 RATE_HZ = 48_000
 
@@ -66,35 +65,6 @@ async def test_speech_shows_and_comes_back(served: Served) -> None:
     await until(lambda: any(_is_white(frame) for frame in caller.frames))
     await until(lambda: {"type": "state", "state": "speaking"} in caller.events)
     await until(lambda: {"type": "state", "state": "idle"} in caller.events)
-
-
-async def test_flash_and_click_leave_together(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    flashes: list[float] = []
-    clicks: list[float] = []
-    send_video, send_audio = AvatarVideoTrack.recv, AvatarAudioTrack.recv
-
-    async def video(track: AvatarVideoTrack) -> av.VideoFrame:
-        frame = await send_video(track)
-        if frame.to_ndarray(format="rgb24")[:, 255].mean() > 180:
-            flashes.append(time.monotonic())
-        return frame
-
-    async def audio(track: AvatarAudioTrack) -> av.AudioFrame:
-        frame = await send_audio(track)
-        loud = np.abs(frame.to_ndarray()[0, ::2].astype(np.int32)) > 0.4 * 32768
-        if loud.any():
-            clicks.append(time.monotonic() + loud.argmax() / RATE_HZ)
-        return frame
-
-    monkeypatch.setattr(AvatarVideoTrack, "recv", video)
-    monkeypatch.setattr(AvatarAudioTrack, "recv", audio)
-    burst = np.concatenate([_silence(0.46), _tone(0.04)])
-    await served.caller(VoiceTrack(np.tile(burst, 8))).connect()
-    await until(lambda: len(flashes) >= 6 and len(clicks) >= 6, 15)
-    offsets_ms = [1e3 * (flash - min(clicks, key=lambda c, f=flash: abs(c - f))) for flash in flashes[:8]]
-    # A frame shows 40 ms of sound from its own time on, so a flash may lead its click by up to one frame.
-    assert max(abs(offset) for offset in offsets_ms) <= 41, offsets_ms
-    assert abs(float(np.median(offsets_ms))) <= 40, offsets_ms
 
 
 async def test_no_more_sessions_than_fit(serve_fake: ServeFactory) -> None:
