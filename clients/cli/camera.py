@@ -39,7 +39,8 @@ class CameraRequest:
     Attributes:
         microphone, speaker: index, name or part of the name; None is the system's microphone, and no speaker.
         device: "/dev/videoN"; None takes the first virtual camera that is free.
-        backend: "auto", "sounddevice" or "pyaudio".
+        sound: "auto", "sounddevice" or "pyaudio".
+        compute, backend: as ``engine.load_engine`` takes device and backend.
         frame: "crop" (the head) or "full" (the whole portrait), fitted to ``size_px`` (width, height) on ``ground``.
         gaze: (pitch, yaw) in radians; generate_gaze: let it wander as the weights' gaze network says.
     """
@@ -48,6 +49,8 @@ class CameraRequest:
     microphone: str | None = None
     speaker: str | None = None
     device: str | None = None
+    sound: str = "auto"
+    compute: str = "auto"
     backend: str = "auto"
     frame: str = "crop"
     size_px: tuple[int, int] = (1280, 720)
@@ -60,7 +63,7 @@ class CameraRequest:
     weights: str = "default"
 
 
-def _load_engine(weights: str, marking: Marking) -> Any:
+def _load_engine(request: CameraRequest) -> Any:
     import cv2
     import torch
 
@@ -69,7 +72,9 @@ def _load_engine(weights: str, marking: Marking) -> Any:
     # Networks and pictures are small: a second thread costs more than it brings.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return load_engine(weights=weights, marking=marking)
+    return load_engine(
+        weights=request.weights, device=request.compute, backend=request.backend, marking=request.marking
+    )
 
 
 def run_camera(
@@ -77,17 +82,18 @@ def run_camera(
     *,
     open_sound: Callable[[str], AudioBackend] = open_backend,
     open_picture: Callable[[str | None, int, int], VirtualCamera] = open_camera,
-    load: Callable[[str, Marking], Any] = _load_engine,
+    load: Callable[[CameraRequest], Any] = _load_engine,
 ) -> None:
     """Show the avatar until Ctrl-C or SIGTERM. Devices come before the weights, so that their faults tell soon.
 
     Raises:
-        DeviceError, MissingDependency, PortraitError, WeightsError, CommandInvalid: see the message.
+        DeviceError, MissingDependency, PortraitError, WeightsError, BackendUnavailable, CommandInvalid: see the
+            message.
     """
     width, height = request.size_px
     with ExitStack() as stack:
         canvas = Canvas(width, height, request.marking, request.ground)
-        sound = open_sound(request.backend)
+        sound = open_sound(request.sound)
         stack.callback(sound.close)
         devices = sound.devices()
         microphone = choose_device(devices, "input", request.microphone)
@@ -97,7 +103,7 @@ def run_camera(
         stack.callback(camera.close)
         camera.send(canvas.empty())
 
-        engine = load(request.weights, request.marking)
+        engine = load(request)
         avatar = engine.enroll(request.portrait)
         session = engine.open_session(
             avatar,

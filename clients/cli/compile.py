@@ -34,6 +34,7 @@ class CompileRequest:
         via: "auto", "tensorrt-rtx", "tensorrt" or "torch-tensorrt".
         precision: of engines, "fp16" or "fp32"; the CPU's network is always fp32.
         rows: sessions in one pass.
+        layout: of what engines hand out: "rgb", which sessions take, or "i420" for programs of your own.
     """
 
     weights: str = "default"
@@ -42,6 +43,7 @@ class CompileRequest:
     via: str = "auto"
     precision: str = "fp16"
     rows: int = 1
+    layout: str = "rgb"
 
 
 def compile_weights(request: CompileRequest) -> None:
@@ -56,7 +58,9 @@ def compile_weights(request: CompileRequest) -> None:
         if target != "cpu":
             choose_package(request.via, target)
     network, checksum = _drawn(request.preset) if request.preset else _loaded(request.weights)
-    engines = FrameCompiler(network, checksum, rows=request.rows, precision=request.precision)
+    engines = FrameCompiler(
+        network, checksum, rows=request.rows, precision=request.precision, layout=request.layout
+    )
     on_cpu = FrameCompiler(network, checksum, precision="fp32")
     for target in targets:
         started = time.perf_counter()

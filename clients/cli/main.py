@@ -31,6 +31,13 @@ KeyFile = Annotated[
     typer.Option(help="File with a secret: only who has it can find the watermark. Without it, anybody can."),
 ]
 Weights = Annotated[str, typer.Option(help="Name of bundled weights, or a folder.")]
+Device = Annotated[str, typer.Option(help="Where the networks run: auto, cpu or cuda.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="What runs a neural animator: auto, eager, compiled, graph, onnx or tensorrt (gohd weights compile)."
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")]
 
 
@@ -80,6 +87,8 @@ def render(
     ] = "crop",
     tag: Tag = 0,
     key_file: KeyFile = None,
+    device: Device = "auto",
+    backend: Backend = "auto",
     weights: Weights = "default",
 ) -> None:
     """Make a film of PORTRAIT speaking AUDIO, and its signed manifest beside it."""
@@ -98,6 +107,8 @@ def render(
         intensity=intensity,
         frame=frame,
         marking=marking(tag, key_file),
+        device=device,
+        backend=backend,
         weights=weights,
     )
     if not render_film(request):
@@ -159,6 +170,8 @@ def serve(
     ] = 10.0,
     tag: Tag = 0,
     key_file: KeyFile = None,
+    device: Device = "auto",
+    backend: Backend = "auto",
     weights: Weights = "default",
 ) -> None:
     """Serve the page, WebRTC, WHEP and the WebSocket on one port."""
@@ -184,6 +197,8 @@ def serve(
         relay_only=relay_only,
         drain_timeout_s=drain_seconds,
         marking=marking(tag, key_file),
+        device=device,
+        backend=backend,
         weights=weights,
     )
 
@@ -218,17 +233,19 @@ def camera(
         float, typer.Option(min=0.0, max=1.0, help="How much of the motion: 0 a still face, 1 all of it.")
     ] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same small movements.")] = 0,
-    backend: Annotated[str, typer.Option(help="Sound library: auto, sounddevice or pyaudio.")] = "auto",
+    sound: Annotated[str, typer.Option(help="Sound library: auto, sounddevice or pyaudio.")] = "auto",
     devices: Annotated[bool, typer.Option("--list", help="List microphones, outputs and cameras.")] = False,
     tag: Tag = 0,
     key_file: KeyFile = None,
+    compute: Annotated[str, typer.Option(help="Where the networks run: auto, cpu or cuda.")] = "auto",
+    backend: Backend = "auto",
     weights: Weights = "default",
 ) -> None:
     """Be the portrait in a video call: microphone in, virtual camera and delayed voice out."""
     from clients.cli.camera import CameraRequest, list_devices, run_camera
 
     if devices:
-        list_devices(backend)
+        list_devices(sound)
         return
     if portrait is None:
         raise typer.BadParameter("say who speaks: --portrait PICTURE (or --list to see the devices)")
@@ -242,6 +259,8 @@ def camera(
             microphone=mic,
             speaker=audio_out,
             device=device,
+            sound=sound,
+            compute=compute,
             backend=backend,
             frame=frame,
             size_px=parse_size(size),
@@ -460,6 +479,9 @@ def compile_weights(
     via: Annotated[str, typer.Option(help="auto, tensorrt-rtx, tensorrt or torch-tensorrt.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
     rows: Annotated[int, typer.Option(min=1, help="Sessions in one pass.")] = 1,
+    layout: Annotated[
+        str, typer.Option(help="Of what comes out: rgb, as sessions take it, or i420 for other programs.")
+    ] = "rgb",
     show: Annotated[bool, typer.Option("--list", help="Only show what is built, and its size.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Only delete what is built.")] = False,
 ) -> None:
@@ -475,6 +497,12 @@ def compile_weights(
         targets = tuple(name.strip().lower() for name in target.split(",")) if target else ()
         build(
             CompileRequest(
-                weights=weights, preset=preset, targets=targets, via=via, precision=precision, rows=rows
+                weights=weights,
+                preset=preset,
+                targets=targets,
+                via=via,
+                precision=precision,
+                rows=rows,
+                layout=layout,
             )
         )

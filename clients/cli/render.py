@@ -49,6 +49,7 @@ class RenderRequest:
         intensity: lambda of section 4.3, 0 (one still neutral face) to 1 (the whole motion).
         frame: "crop" (the head, 256x256) or "full" (the whole portrait).
         marking: what the invisible watermark says, and to whom.
+        device, backend: as ``engine.load_engine`` takes them.
     """
 
     portrait: Path
@@ -62,6 +63,8 @@ class RenderRequest:
     intensity: float = 1.0
     frame: str = "crop"
     marking: Marking = field(default_factory=Marking)
+    device: str = "auto"
+    backend: str = "auto"
     weights: str = "default"
 
 
@@ -91,13 +94,16 @@ def render_film(request: RenderRequest) -> bool:
     """Write the film; False when Ctrl-C or SIGTERM ended it early, with what was done kept as a playable file.
 
     Raises:
-        PortraitError, AudioUnreadable, VideoUnreadable, OutputUnwritable, WeightsError: see the message.
+        PortraitError, AudioUnreadable, VideoUnreadable, OutputUnwritable, WeightsError, BackendUnavailable: see the
+            message.
     """
     # Networks and pictures are small: a second thread costs more than it brings.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     sound = read_audio(request.audio)
-    engine = load_engine(weights=request.weights, marking=request.marking)
+    engine = load_engine(
+        weights=request.weights, device=request.device, backend=request.backend, marking=request.marking
+    )
     avatar = engine.enroll(request.portrait)
     drive = None
     if request.drive_video is not None:

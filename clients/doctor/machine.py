@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -100,11 +102,12 @@ class Machine:
         own = next((name for name in names if name in _PACKAGES[what]), family)
         return f"{_INSTALL[family]} {_PACKAGES[what][own].format(release=self.kernel)}"
 
-    def python_package(self, module: str, extra: str, purpose: str) -> Finding:
-        """Whether an optional package is there, and the line that installs it."""
+    def python_package(self, module: str, extra: str | None, purpose: str) -> Finding:
+        """Whether an optional package is there, and the line that installs it: our extra, or its own name."""
         if self.installed(module):
             return Finding(module, f"{_version(module) or 'installed'} ({purpose})")
-        return Finding(module, f"not installed ({purpose})", f"pip install 'gohd-live[{extra}]'")
+        what = module if extra is None else f"'gohd-live[{extra}]'"
+        return Finding(module, f"not installed ({purpose})", f"pip install {what}")
 
     def _distribution_names(self) -> list[str]:
         fields = dict(
@@ -115,7 +118,13 @@ class Machine:
 
 
 def _version(module: str) -> str | None:
-    try:
-        return importlib.metadata.version(module.replace("_", "-"))
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """Of the distribution that brings the module, whose name may be another."""
+    for name in (module.replace("_", "-"), *_distributions().get(module, ())):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()

@@ -19,10 +19,14 @@ _ENCODERS = (
     ("aac", "sound of films"),
 )
 _OPTIONAL = (
-    ("onnxruntime", "onnx", "checking of ONNX files"),
-    ("onnx", "onnx", "export of ONNX files"),
-    ("onnxscript", "onnx", "export of ONNX files"),
+    ("onnx", "onnx", "--backend onnx: export of the animator"),
+    ("onnxscript", "onnx", "--backend onnx: export of the animator"),
+    ("onnxruntime", "onnx", "--backend onnx: the animator on a CPU"),
+    ("openvino", "onnx", "--backend onnx: the animator on a CPU, faster"),
+    ("tensorrt_rtx", "tensorrt", "--backend tensorrt: engines for RTX cards, built on any machine"),
+    ("torch_tensorrt", "torch-tensorrt", "gohd weights compile --via torch-tensorrt, on the card itself"),
     ("triton", "gpu", "kernels on a CUDA device"),
+    ("cupy", "gpu", "kernels on a CUDA device"),
     ("pillow_heif", "heic", "portraits in HEIC"),
     ("scipy", "train", "training and evaluation"),
     ("soxr", "train", "training and evaluation"),
@@ -31,6 +35,7 @@ _OPTIONAL = (
     ("dlib", "experts", "open substitutes of the frozen networks"),
 )
 """Import name, extra, what for."""
+_TENSORRT = "--backend tensorrt: engines for every card, built on the card itself"
 
 _NVIDIA = "0x10de"
 _DISPLAY_CLASS = "0x03"
@@ -80,6 +85,7 @@ def package_findings(machine: Machine) -> Iterator[Finding]:
     """Optional Python packages beside those of camera and sound."""
     for module, extra, purpose in _OPTIONAL:
         yield machine.python_package(module, extra, purpose)
+    yield machine.python_package("tensorrt", None, _TENSORRT)
 
 
 def network_findings(machine: Machine) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ class FinishGraph(nn.Module):
         even_BHW = (luma_BHW - _blur(luma_BHW, self._mean)) / contrast_BHW
         band_BP = (self.rows_KH @ even_BHW @ self.rows_KH.T).flatten(1) * self._size
         energy_B1 = POWER / contrast_BHW.square().mean((1, 2))[:, None]
-        change_BKK = self._change(band_BP, energy_B1, pattern_SP).unflatten(1, (HIGHEST, HIGHEST))
+        change_BKK = self._change(band_BP, energy_B1, pattern_SP).reshape(-1, HIGHEST, HIGHEST)
         added_BHW: Tensor = contrast_BHW * (self.rows_KH.T @ change_BKK @ self.rows_KH)
         return added_BHW * torch.sqrt(POWER / added_BHW.square().mean((1, 2), keepdim=True))
 

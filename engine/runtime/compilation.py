@@ -13,14 +13,13 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import torch
 
 from engine.animator.face_animator import FaceAnimatorNetwork
 from engine.errors import CommandInvalid
 from engine.runtime.engine_cache import EngineCache, EngineKey
-from engine.runtime.graphs import Graph, Layout, animator_graph, finished_graph
+from engine.runtime.graphs import LAYOUTS, Graph, animator_graph, finished_graph
 from engine.runtime.onnx_export import export_onnx
 from engine.runtime.onnx_step import onnx_version
 from engine.runtime.tensorrt_build import build_from_onnx, build_from_torch
@@ -61,7 +60,7 @@ class FrameCompiler:
         *,
         rows: int = 1,
         precision: str = "fp16",
-        layout: Layout = "rgb",
+        layout: str = "rgb",
         cache: EngineCache | None = None,
     ) -> None:
         """Take ``network`` as it is: a copy is frozen and narrowed.
@@ -75,8 +74,8 @@ class FrameCompiler:
         Raises:
             CommandInvalid: there is no such precision, layout or number of rows.
         """
-        if layout not in get_args(Layout):
-            raise CommandInvalid(f"a frame leaves as one of {', '.join(get_args(Layout))}, not {layout!r}")
+        if layout not in LAYOUTS:
+            raise CommandInvalid(f"a frame leaves as one of {', '.join(LAYOUTS)}, not {layout!r}")
         if precision not in PRECISIONS:
             raise CommandInvalid(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if not 1 <= rows <= 64:

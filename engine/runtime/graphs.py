@@ -12,7 +12,6 @@ dimension of every tensor and may vary, all other sizes are fixed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +29,9 @@ from engine.timebase import MEL_BANDS
 from kernels.yuv420 import rgb_to_yuv420_reference
 
 __all__ = [
+    "LAYOUTS",
     "FinishedFrame",
     "Graph",
-    "Layout",
     "animator_graph",
     "eye_graph",
     "finished_graph",
@@ -40,7 +39,8 @@ __all__ = [
     "pose_graphs",
 ]
 
-Layout = Literal["rgb", "i420"]
+LAYOUTS = ("rgb", "i420")
+"""Of finished frames: uint8 (B, size, size, 3), or uint8 (B, 3 size / 2, size) of BT.601 as encoders take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,11 @@ def animator_graph(network: FaceAnimatorNetwork, *, as_bytes: bool = False) -> G
     return Graph("animator", _Animator(network), inputs, ("picture",))
 
 
-def finished_graph(network: FaceAnimatorNetwork, layout: Layout = "rgb") -> Graph:
+def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:
     """`animator_graph` up to what leaves: labelled and marked pictures; ``network`` is frozen by this.
 
     Args:
-        layout: "rgb" hands out uint8 (B, size, size, 3), "i420" uint8 (B, 3 size / 2, size) of BT.601.
+        layout: one of `LAYOUTS`.
 
     Raises:
         ValueError: its pictures are of a size that no graph can mark, see `FinishGraph`.
@@ -194,10 +194,10 @@ class _Frame(_Animator):
 class FinishedFrame(nn.Module):
     """The per-frame step of a graphics card: window to finished pictures, see `finished_graph`."""
 
-    def __init__(self, network: FaceAnimatorNetwork, layout: Layout = "rgb") -> None:
+    def __init__(self, network: FaceAnimatorNetwork, layout: str = "rgb") -> None:
         super().__init__()
-        if layout not in get_args(Layout):
-            raise ValueError(f"a frame leaves as one of {get_args(Layout)}, not {layout!r}")
+        if layout not in LAYOUTS:
+            raise ValueError(f"a frame leaves as one of {LAYOUTS}, not {layout!r}")
         self.network, self.layout = network, layout
         device = next(network.parameters()).device
         self.finish = FinishGraph(network.config.picture_size).to(device)
@@ -215,7 +215,8 @@ class FinishedFrame(nn.Module):
         levels_BHW3 = self.finish(to_levels(picture_B3HW), finished_B, pattern_SP)
         if self.layout == "i420":
             return rgb_to_yuv420_reference(levels_BHW3.permute(0, 3, 1, 2), "i420", "bt601")
-        return levels_BHW3.to(torch.uint8).contiguous()
+        rgb_BHW3: Tensor = levels_BHW3.to(torch.uint8).contiguous()
+        return rgb_BHW3
 
 
 class _EyeStep(nn.Module):

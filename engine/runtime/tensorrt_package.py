@@ -27,7 +27,7 @@ _MODULES = {"tensorrt-rtx": "tensorrt_rtx", "tensorrt": "tensorrt", "torch-tenso
 _INSTALL = {
     "tensorrt-rtx": "pip install 'gohd-live[tensorrt]'",
     "tensorrt": "pip install tensorrt",
-    "torch-tensorrt": "pip install torch-tensorrt tensorrt (their versions must fit torch's)",
+    "torch-tensorrt": "pip install 'gohd-live[torch-tensorrt]'",
 }
 
 

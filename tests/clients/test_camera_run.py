@@ -190,7 +190,7 @@ def test_the_command_needs_a_portrait_and_lists_devices_without_one() -> None:
         open_backend("sounddevice").close()
     except MissingDependency as error:
         pytest.skip(str(error))
-    listed = CliRunner().invoke(app, ["camera", "--list", "--backend", "sounddevice"])
+    listed = CliRunner().invoke(app, ["camera", "--list", "--sound", "sounddevice"])
     assert listed.exit_code == 0, listed.output
     for title in ("microphones (--mic)", "audio outputs (--audio-out)", "cameras (--device)"):
         assert title in listed.output

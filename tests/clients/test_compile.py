@@ -47,6 +47,7 @@ def test_what_cannot_be_built_is_refused_before_anything_is() -> None:
         (("--preset", "huge", "--target", "cpu"), CommandInvalid, "paper, lite"),
         (("--target", "cpu"), WeightsIncomplete, "--preset paper"),
         (("--preset", "lite", "--target", "cpu", "--precision", "fp8"), CommandInvalid, "fp16"),
+        (("--preset", "lite", "--target", "cpu", "--layout", "yuy2"), CommandInvalid, "rgb, i420"),
     ):
         with pytest.raises(error, match=advice):
             _run(*arguments)

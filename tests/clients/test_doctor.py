@@ -77,6 +77,16 @@ def test_doctor_names_what_is_here_and_how_to_install_what_is_not(monkeypatch: p
     assert re.search(r"torch +2\.\d+", report)
     assert re.search(r"weights +default: checksums hold", report)
     assert re.search(r"pillow_heif +not installed .*\n +\$ pip install 'gohd-live\[heic\]'", report)
+    for package in (
+        "onnxruntime",
+        "openvino",
+        "tensorrt_rtx",
+        "torch_tensorrt",
+        "tensorrt",
+        "triton",
+        "cupy",
+    ):
+        assert re.search(rf"\n  {package} +\S", report)
     for section in ("graphics card", "camera", "sound", "codecs", "network", "optional packages"):
         assert f"\n{section}\n" in report
 
