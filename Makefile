@@ -9,14 +9,15 @@ PORT   ?= 8080
 RUN_PACKAGES  := python3-venv libgl1 libglib2.0-0 libegl1 libgles2
 TEST_PACKAGES := $(RUN_PACKAGES) chromium espeak-ng flite libasound2-data libportaudio2
 
-.PHONY: help setup setup-test system-run system-test run demo test lint bench clean
+.PHONY: help setup setup-test system-run system-test run demo test lint bench bench-gpu clean
 
 help:
 	@echo "make run     set up, then serve the live avatar on http://127.0.0.1:$(PORT)/"
 	@echo "make test    set up, then lint and run every test"
 	@echo "make demo    set up, then render the demo portrait speaking the demo voice to $(OUT)/demo.mp4"
 	@echo "make lint    ruff, mypy and import-linter"
-	@echo "make bench   latency of every stage on this machine's CPU"
+	@echo "make bench   latency of every stage on this machine's CPU, into benchmarks/results and README.md"
+	@echo "make bench-gpu   everything that is measured on a graphics card, in ten minutes, likewise"
 	@echo "make clean   remove the virtual environment and outputs"
 
 # Debian packages: installed when root, named when not, left alone on other systems.
@@ -76,8 +77,15 @@ lint: setup-test
 	$(BIN)/lint-imports
 
 bench: setup
-	@mkdir -p $(OUT)
-	$(BIN)/python benchmarks/latency.py --device cpu --json $(OUT)/latency.json
+	$(BIN)/python benchmarks/latency.py --device cpu --out benchmarks/results
+	$(BIN)/python -m benchmarks.readme_table
+
+# A card's benchmarks want its packages too; what is missing is listed in the report.
+bench-gpu: setup
+	$(BIN)/pip install -q -e '.[gpu,tensorrt]'
+	$(BIN)/python -m benchmarks.gpu_suite --device cuda --out benchmarks/results
+	$(BIN)/python benchmarks/latency.py --device cuda --preset paper --out benchmarks/results
+	$(BIN)/python -m benchmarks.readme_table
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -5,15 +5,16 @@
 
     ceilings    matrix product and copy: what the card does at best
     engines     TensorRT engines of both presets for this card: seconds, MiB
-    steps       the per-frame step by every backend at batch 1, and at batch 16: ms, fps, share of the ceiling, memory,
-                error against eager float32
+    steps       window to finished pictures by every backend at batch 1, and at batch 16: ms, fps, share of the ceiling
+                and of the floor, memory, error against eager float32 and `engine.finish`
     stages      where the eager step's time goes
     naive       the yardstick of benchmarks/naive_animator.py, in the same run
     poses       a hop of the pose denoiser with guidance, eager and captured
     live        one session by benchmarks/latency.py, both presets with drawn weights
+    children    programs of their own: sessions at 25 fps, the kernels, compute-sanitizer
 
-What is not on this machine is listed with its reason. Weights are drawn: times do not depend on them. Pictures are RGB
-before the label and the watermark, which engine/finish adds; ``live`` has them in its stages.
+Most wanted comes first, and ``targets`` says which of the project's are met. What is not on this machine is listed with
+its reason. Weights are drawn: times do not depend on them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import contextlib
 import dataclasses
 import datetime
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,16 +34,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.gpu_report import markdown
+from benchmarks.drawn_animator import PRESETS, SMALL, Ceilings, drawn, frame_flop, neural_weights, seeded
+from benchmarks.gpu_children import children
+from benchmarks.gpu_report import markdown, targets
 from benchmarks.latency import hardware, measure, versions
 from benchmarks.naive_animator import naive_network
-from benchmarks.timing import matrix_ceiling_tflops, memory_ceiling_gbs, percentiles, timed_ms
+from benchmarks.readme_table import result_name
+from benchmarks.timing import percentiles, timed_ms
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
 from engine.animator.step import eager_step, to_bytes
-from engine.checkpoint import resolve_weights, save_tensors, write_checksums
 from engine.errors import BackendUnavailable, MissingDependency
+from engine.finish import Finish, Marking
+from engine.finish.graph import FinishGraph, marking_pattern
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.pose_window import PoseWindow, PoseWindowConfig
@@ -62,50 +65,36 @@ class Suite:
         self.device, self.quick, self.minutes, self.cache = device, quick, minutes, cache
         self.started = time.perf_counter()
         self.calls, self.budget_s = (3, 1.0) if quick else (500, 6.0)
-        small = dataclasses.replace(
-            FaceAnimatorConfig.lite(), widths=(24, 16, 12, 8), style_size=32, directions=8
-        )
-        self.presets = (
-            {"small": small}
-            if quick
-            else {"lite": FaceAnimatorConfig.lite(), "paper": FaceAnimatorConfig.paper()}
-        )
+        self.presets = {"small": SMALL} if quick else PRESETS
         self.backends = (
             ("eager", "graph", "tensorrt", "compiled") if device.type == "cuda" else ("eager", "onnx")
         )
         self.skipped: list[Row] = []
-        self.tflops = 0.0
+        self.ceilings = Ceilings.measured(device, quick=quick)
 
-    def run(self) -> Row:
+    def run(self, without: tuple[str, ...] = ()) -> Row:
+        """All sections but ``without``, as one report."""
         report: Row = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "quick": self.quick,
             "hardware": hardware(self.device.type),
             "versions": versions() | gpu_versions(),
-            "ceilings": self.ceilings(),
+            "ceilings": dataclasses.asdict(self.ceilings),
         }
         for name, section in (
             ("engines", self.engines),
             ("naive", self.naive),
-            ("stages", self.stages),
             ("poses", self.poses),
             ("steps", self.steps),
+            ("children", self.children),
+            ("stages", self.stages),
             ("live", self.live),
         ):
-            report[name] = section()
+            report[name] = [] if name in without else section()
+        report["targets"] = targets(report)
         report["skipped"] = self.skipped
         report["seconds"] = round(time.perf_counter() - self.started, 1)
         return report
-
-    def ceilings(self) -> Row:
-        dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        size, size_mib = (256, 16) if self.quick or self.device.type == "cpu" else (8192, 1024)
-        self.tflops = matrix_ceiling_tflops(self.device, dtype, size)
-        return {
-            "matrix_tflops": round(self.tflops, 3),
-            "matrix": f"{size} x {size} {str(dtype).removeprefix('torch.')}",
-            "copy_gbs": round(memory_ceiling_gbs(self.device, size_mib), 1),
-        }
 
     def engines(self) -> list[Row]:
         rows: list[Row] = []
@@ -115,7 +104,7 @@ class Suite:
 
             def build(compiler: FrameCompiler = compiler, preset: str = preset) -> None:
                 begin = time.perf_counter()
-                network = compiler.onnx(dynamic_rows=False)
+                network = compiler.exported()
                 exported = time.perf_counter()
                 package, frame = compiler.tensorrt(target)
                 rows.append(
@@ -149,12 +138,13 @@ class Suite:
         animator = neural_animator(
             drawn(config), CHECKSUM, backend=backend, device=self.device, cache=self.cache
         )
-        portraits, window_BTD = self._inputs(animator, rows)
-        picture = animator.render_batch(portraits, window_BTD)
-        expected = self._expected(config, rows)
+        portraits, window_BTD = self._inputs(animator.network, rows)
+        flags = [animator.finishes] * rows
+        picture = animator.render_batch(portraits, window_BTD, finished=flags)
+        expected = self._expected(config, rows, finished=animator.finishes)
         error = np.abs(picture.astype(int) - expected.astype(int))
         samples = timed_ms(
-            lambda: animator.render_batch(portraits, window_BTD),
+            lambda: animator.render_batch(portraits, window_BTD, finished=flags),
             self.device,
             calls=self.calls,
             budget_s=self.budget_s,
@@ -167,6 +157,7 @@ class Suite:
                 torch.from_numpy(window_BTD).to(like),
                 like.new_ones(rows),
                 tuple(maps.repeat(rows, 1, 1, 1) for maps in portraits[0].features),
+                like.new_ones(rows) if animator.finishes else None,
             )
             samples = timed_ms(
                 lambda: animator.step(*given), self.device, calls=self.calls, budget_s=self.budget_s
@@ -181,7 +172,11 @@ class Suite:
             "fps": round(rows * 1000 / figures["p50"], 1),
             "step_ms": step_ms,
             "tflops": round(tflops, 3),
-            "share_of_matrix_ceiling": round(tflops / self.tflops, 4),
+            "share_of_matrix_ceiling": round(tflops / self.ceilings.matrix_tflops, 4),
+            "share_of_floor": round(
+                self.ceilings.floor_ms(config, rows, like.element_size()) / step_ms["p50"], 4
+            ),
+            "finished": animator.finishes,
             "memory_mib": round(self._used_mib() - before_mib),
             "error_levels": {"largest": int(error.max()), "mean": round(float(error.mean()), 4)},
         }
@@ -194,18 +189,21 @@ class Suite:
                 drawn(config), device=self.device, dtype=torch.float16 if half else torch.float32
             )
             network = animator.network
-            (portrait,), window_BTD = self._inputs(animator, 1)
+            (portrait,), window_BTD = self._inputs(animator.network, 1)
             window = torch.from_numpy(window_BTD).to(self.device, next(network.parameters()).dtype)
             with torch.inference_mode():
                 latent = network.navigate(portrait.identity_code, window)
                 picture = network.decoder(latent, portrait.features)
                 rgb = to_bytes(picture)
+                finish = FinishGraph(config.picture_size).to(self.device)
+                pattern, one = marking_pattern(Marking()).to(self.device), torch.ones(1, device=self.device)
                 parts: dict[str, Callable[[], object]] = {
                     "window to latent": lambda n=network, p=portrait, w=window: n.navigate(
                         p.identity_code, w
                     ),
                     "decoder": lambda n=network, x=latent, p=portrait: n.decoder(x, p.features),
                     "bytes": lambda x=picture: to_bytes(x),
+                    "label and mark": lambda f=finish, x=rgb, n=one, p=pattern: f(x, n, p),
                     "to the host": lambda x=rgb: x.cpu(),
                 }
                 for stage, call in parts.items():
@@ -218,8 +216,7 @@ class Suite:
         for preset, config in self.presets.items():
             network = naive_network(config, drawn(config).state_dict()).to(self.device)
             step = eager_step(network)
-            animator = NeuralAnimator(drawn(config), device=self.device)
-            (portrait,), window_BTD = self._inputs(animator, 1)
+            (portrait,), window_BTD = self._inputs(network, 1)  # frozen networks encode for themselves alone
             window = torch.from_numpy(window_BTD).to(self.device)
             one = torch.ones(1, device=self.device)
             with torch.inference_mode():
@@ -242,7 +239,7 @@ class Suite:
     def poses(self) -> list[Row]:
         rows: list[Row] = []
         layout = DenoiserConfig.lite() if self.quick else DenoiserConfig.paper()
-        with _seed():
+        with seeded():
             denoiser = PoseDenoiser(dataclasses.replace(layout, initial_flag=True))
         denoiser = denoiser.eval().requires_grad_(False).to(self.device)
         for hop in (3, 5):
@@ -281,22 +278,32 @@ class Suite:
                     self._attempt(f"live session, {preset}, {backend}", session)
         return rows
 
-    def _inputs(self, animator: NeuralAnimator, rows: int) -> tuple[list[NeuralPortrait], np.ndarray]:
+    def children(self) -> list[Row]:
+        left_s = self.minutes * 60 - (time.perf_counter() - self.started)
+        rows, skipped = children(self.device.type, quick=self.quick, budget_s=left_s)
+        self.skipped += skipped
+        return rows
+
+    def _inputs(self, network: FaceAnimatorNetwork, rows: int) -> tuple[list[NeuralPortrait], np.ndarray]:
         """Portraits as the encoder leaves them, and windows; the same for every backend."""
-        config = animator.network.config
+        config = network.config
         drawn_numbers = np.random.RandomState(0)
         rgb = drawn_numbers.randint(0, 256, (8, 8, 3)).astype(np.uint8)
         rgb = rgb.repeat(config.picture_size // 8, 0).repeat(config.picture_size // 8, 1)
-        like = next(animator.network.parameters())
+        like = next(network.parameters())
         with torch.inference_mode():
             x = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
-            code, features = animator.network.encode(x.to(like.dtype))
+            code, features = network.encode(x.to(like.dtype))
         window = drawn_numbers.randn(rows, config.window_frames, DESCRIPTOR_SIZE).astype(np.float32) / 4
         return [NeuralPortrait(identity_code=code, features=features)] * rows, window
 
-    def _expected(self, config: FaceAnimatorConfig, rows: int) -> np.ndarray:
+    def _expected(self, config: FaceAnimatorConfig, rows: int, *, finished: bool = False) -> np.ndarray:
         animator = NeuralAnimator(drawn(config), device=self.device)
-        return animator.render_batch(*self._inputs(animator, rows))
+        pictures = animator.render_batch(*self._inputs(animator.network, rows))
+        if not finished:
+            return pictures
+        finish = Finish(config.picture_size, config.picture_size, Marking())
+        return np.stack([finish.apply(rgb) for rgb in pictures])
 
     def _used_mib(self) -> float:
         if self.device.type != "cuda":
@@ -316,60 +323,13 @@ class Suite:
             self.skipped.append({"what": what, "reason": str(error)})
 
 
-def drawn(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
-    """A network of drawn weights, whose flow is small enough to leave rounding errors what they are."""
-    with _seed():
-        network = FaceAnimatorNetwork(config)
-    for name, parameter in network.named_parameters():
-        if "to_flow" in name:
-            parameter.data *= 0.1
-    return network
-
-
 def gpu_versions() -> dict[str, str]:
     """Of what runs networks, where it is installed."""
     found = {"cuda": torch.version.cuda or "", "cudnn": str(torch.backends.cudnn.version() or "")}
-    for name in ("onnxruntime", "tensorrt-rtx-cu13", "tensorrt", "torch-tensorrt", "triton"):
+    for name in ("onnxruntime", "openvino", "tensorrt-rtx-cu13", "tensorrt", "torch-tensorrt", "triton"):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return {name: text for name, text in found.items() if text}
-
-
-def frame_flop(config: FaceAnimatorConfig) -> int:
-    """Operations of one frame, two for a multiply-add."""
-    with torch.device("meta"), torch.no_grad():
-        network = FaceAnimatorNetwork(config).eval().requires_grad_(False)
-        rgb = torch.zeros(1, 3, config.picture_size, config.picture_size)
-        code, features = network.encode(rgb)
-        counter = FlopCounterMode(display=False)
-        with counter:
-            network.decoder(code, features)
-    return int(counter.get_total_flops())
-
-
-def neural_weights(config: FaceAnimatorConfig, folder: Path) -> Path:
-    """The bundled motion networks beside an animator of drawn weights."""
-    shutil.copytree(resolve_weights("default"), folder)
-    text = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    text |= {"animator": "neural", "neural_animator": dataclasses.asdict(config)}
-    (folder / "config.json").write_text(json.dumps(text), encoding="utf-8")
-    save_tensors(folder / "animator.safetensors", drawn(config).state_dict())
-    write_checksums(folder)
-    return folder
-
-
-def _seed() -> Any:
-    fork = torch.random.fork_rng(devices=[])
-
-    class _Seeded:
-        def __enter__(self) -> None:
-            fork.__enter__()
-            torch.manual_seed(0)
-
-        def __exit__(self, *error: object) -> None:
-            fork.__exit__(*error)
-
-    return _Seeded()
 
 
 def main() -> None:
@@ -379,6 +339,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="a small network and few calls")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing further is begun")
+    parser.add_argument("--without", default="", help="sections to leave out, as children,live")
     parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
     parser.add_argument("--out", type=Path, help="folder for gpu-NAME-DATE.json and .md")
     args = parser.parse_args()
@@ -386,12 +347,12 @@ def main() -> None:
         parser.error("torch can use no CUDA device here; --device cpu --quick shows that the suite runs")
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(prefix="gohd-engines-") as folder:
-        report = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder))).run()
+        suite = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder)))
+        report = suite.run(tuple(args.without.split(",")))
     text = markdown(report)
     print(text)
     if args.out:
-        card = str(report["hardware"].get("gpu", "cpu")).lower().replace(" ", "-")
-        path = args.out / f"gpu-{card}-{report['date'][:10]}.json"
+        path = args.out / result_name("gpu", report["hardware"], report["date"][:10])
         args.out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         path.with_suffix(".md").write_text(text, encoding="utf-8")

@@ -1,20 +1,28 @@
 """How fast one live session is on this machine: every stage, frames a second, sound in to picture out.
 
-    python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--seconds 20] [--json OUT]
+    python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--preset paper|lite] [--seconds 20] [--json OUT]
 
 The demo voice is pushed in chunks of 20 ms as a microphone would give them. Nothing sleeps: compute time is measured,
 arrival times are those of the chunks, and a frame that is late delays the frames after it. So ``latency_ms`` is the
 time from a sound to the frame that shows it, encoded as the server does (H.264), had the chunks come in real time.
+
+``--preset`` takes an animator of that layout with weights drawn at random, for its times. ``floor`` is what a frame of
+a neural animator takes at least by the matrix product and the copy that were measured in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import datetime
 import json
 import os
 import platform
+import sys
+import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from importlib.metadata import version
@@ -28,7 +36,13 @@ from aiortc.codecs.h264 import H264Encoder
 from rich.console import Console
 from rich.table import Table
 
+if __package__ in (None, ""):  # started by its path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.drawn_animator import PRESETS, Ceilings, neural_weights
+from benchmarks.readme_table import result_name
 from engine import load_engine
+from engine.animator import NeuralAnimator
 from engine.assets import PORTRAIT, VOICE
 from engine.media import read_audio
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
@@ -113,7 +127,9 @@ def measure(
         free_at_ms = max(arrival_ms, free_at_ms) + spent_s * 1000
     stages = {name: asdict(Percentiles.of(samples)) for name, samples in clock.samples_ms.items()}
     animator_ms = clock.samples_ms["animator"]
+    floor = floor_of(engine.animator, device, animator_ms, quick=seconds < 5)
     return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "fps": round(frames / busy_s, 2),
         "animator_fps": round(1000 * len(animator_ms) / sum(animator_ms), 2),
         "latency_ms": asdict(Percentiles.of(latency_ms)),
@@ -128,10 +144,36 @@ def measure(
             "chunk_ms": 20,
             "frame_px": list(session.frame_size),
         },
+        "floor": floor,
         "memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if device == "cuda" else None,
         "hardware": hardware(device),
         "versions": versions(),
     }
+
+
+def floor_of(
+    animator: object, device: str, samples_ms: list[float], *, quick: bool
+) -> dict[str, object] | None:
+    """What a frame takes at least, and the share of its time that this is; None for an animator without a network."""
+    if not isinstance(animator, NeuralAnimator):
+        return None
+    ceilings = Ceilings.measured(torch.device(device), quick=quick)
+    bytes_a_value = next(animator.network.parameters()).element_size()
+    floor_ms = ceilings.floor_ms(animator.network.config, 1, bytes_a_value)
+    return asdict(ceilings) | {
+        "animator_ms": round(floor_ms, 4),
+        "share": round(floor_ms / float(np.median(samples_ms)), 4),
+    }
+
+
+@contextlib.contextmanager
+def weights_of(preset: str | None, weights: str) -> Iterator[str]:
+    """``weights``, or a folder with a drawn animator of ``preset``."""
+    if preset is None:
+        yield weights
+        return
+    with tempfile.TemporaryDirectory(prefix="gohd-bench-") as folder:
+        yield str(neural_weights(PRESETS[preset], Path(folder) / preset))
 
 
 def hardware(device: str) -> dict[str, object]:
@@ -171,6 +213,8 @@ def show(report: dict[str, object]) -> None:
         f"whole session {report['fps']} fps, animator alone {report['animator_fps']} fps, "
         f"look-ahead {report['lookahead_ms']} ms, {report['frames']} frames"
     )
+    if (floor := report["floor"]) is not None:
+        console.print(f"floor of the animator: {floor}", highlight=False)
     console.print(f"{report['hardware']}", highlight=False)
 
 
@@ -180,17 +224,30 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--quick", action="store_true", help="one second, to see that it runs")
     parser.add_argument("--weights", default="default")
+    parser.add_argument("--preset", choices=tuple(PRESETS), help="a drawn animator in place of the weights'")
     parser.add_argument(
         "--backend", default="auto", help="of a neural animator: eager, graph, tensorrt, onnx, ..."
     )
     parser.add_argument("--threads", type=int, default=1, help="of torch; the server takes one")
     parser.add_argument("--json", type=Path, help="where to write the report")
+    parser.add_argument("--out", type=Path, help="folder for latency-HARDWARE-DATE.json")
     args = parser.parse_args()
-    report = measure(args.device, args.seconds, args.weights, args.threads, args.backend)
+    with weights_of(args.preset, args.weights) as weights:
+        seconds = 1.0 if args.quick else args.seconds
+        report = measure(args.device, seconds, weights, args.threads, args.backend)
+    if args.preset is not None:
+        report["config"] |= {"weights": f"drawn {args.preset}"}  # type: ignore[operator]
+    report["quick"] = args.quick
     show(report)
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    paths = [] if args.json is None else [args.json]
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        hardware_names: dict[str, object] = report["hardware"]  # type: ignore[assignment]
+        paths.append(args.out / result_name("latency", hardware_names, str(report["date"])[:10]))
+    for path in paths:
+        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.gpu_report import predictions
+from benchmarks.gpu_children import Child, children
+from benchmarks.gpu_report import predictions, targets
 from benchmarks.naive_animator import naive_network
 from engine.animator import FaceAnimatorNetwork
 from tests.animator.neural_cases import SMALL, inputs
@@ -35,6 +37,62 @@ def test_predictions_scale_by_the_ceilings() -> None:
     assert (prediction["low_ms"], prediction["high_ms"]) == (4.0, 20.0)
 
 
+def _report(**more: Any) -> dict[str, Any]:
+    empty: dict[str, Any] = {"quick": False, "steps": [], "naive": [], "poses": [], "children": []}
+    return empty | more
+
+
+def test_targets_are_met_missed_or_not_measured() -> None:
+    assert [row["met"] for row in targets(_report())] == [None] * 6
+    steps = [
+        {
+            "preset": "paper",
+            "backend": backend,
+            "batch": batch,
+            "frame_ms": {"p50": milliseconds},
+            "share_of_matrix_ceiling": share,
+        }
+        for backend, batch, milliseconds, share in (
+            ("eager", 1, 0.1, 0.9),
+            ("graph", 1, 1.2, 0.1),
+            ("tensorrt", 1, 0.8, 0.2),
+            ("tensorrt", 16, 5.0, 0.3),
+        )
+    ]
+    report = _report(
+        steps=steps,
+        naive=[{"preset": "paper", "frame_ms": {"p50": 8.0}}],
+        poses=[{"form": "eager", "hop_ms": {"p50": 9}}, {"form": "captured", "hop_ms": {"p50": 2.5}}],
+        children=[
+            {"name": "sessions", "report": {"sessions": 80, "misses": 0.001}},
+            {"name": "sanitizer", "report": {"errors": 0}},
+        ],
+    )
+    rows = targets(report)
+    assert [row["measured"] for row in rows] == [0.8, 10.0, 0.3, 2.5, 80, 0]
+    assert [row["met"] for row in rows] == [True, True, False, True, True, True]
+
+
+def test_children_that_fail_hang_or_need_a_card_do_not_stop_the_suite() -> None:
+    def child(name: str, *arguments: str, **more: Any) -> Child:
+        module = "tests.benchmarks.child_program"
+        return Child(name=name, module=module, most_s=more.pop("most_s", 20.0), arguments=arguments, **more)
+
+    which = (
+        child("good"),
+        child("bad", "--fail"),
+        child("slow", "--hang", most_s=1.0),
+        child("card", needs_cuda=True),
+    )
+    rows, skipped = children("cpu", quick=False, budget_s=60.0, which=which)
+    assert [(row["name"], row["report"]) for row in rows] == [("good", {"device": "cpu"})]
+    reasons = {row["what"]: row["reason"] for row in skipped}
+    assert "ended with 3: no such thing" in reasons["bad"]
+    assert "longer than 1 s" in reasons["slow"]
+    assert "CUDA" in reasons["card"]
+    assert children("cpu", quick=False, budget_s=0.0, which=which[:1])[1][0]["reason"].startswith("the time")
+
+
 @pytest.mark.slow
 def test_the_suite_runs_without_a_card(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
@@ -45,12 +103,14 @@ def test_the_suite_runs_without_a_card(tmp_path: Path) -> None:
         "--device",
         "cpu",
         "--quick",
+        "--without",
+        "children,engines",
         "--out",
         str(tmp_path),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=_ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    (path,) = tmp_path.glob("gpu-cpu-*.json")
+    (path,) = tmp_path.glob("gpu-*core-*.json")
     report = json.loads(path.read_text())
     assert {(row["backend"], row["batch"]) for row in report["steps"]} == {
         (backend, batch) for backend in ("eager", "onnx") for batch in (1, 16)
@@ -63,4 +123,7 @@ def test_the_suite_runs_without_a_card(tmp_path: Path) -> None:
     assert report["hardware"]["cores"] >= 1
     assert "onnxruntime" in report["versions"]
     assert path.with_suffix(".md").read_text() in done.stdout
-    assert bool(report["engines"]) != bool(report["skipped"])
+    assert report["skipped"] == []
+    assert {row["stage"] for row in report["stages"]} >= {"decoder", "label and mark"}
+    assert report["ceilings"]["matrix_tflops"] > 0
+    assert [row["met"] for row in report["targets"]] == [None] * 6
