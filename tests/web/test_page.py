@@ -89,8 +89,12 @@ def test_microphone_moves_the_avatar(page: Any, tmp_path: Path) -> None:
 def test_sample_voice_speaks_and_can_be_interrupted(page: Any, served: Served) -> None:
     _start(page, "sample")
     page.wait_for_selector("#screen[data-state=speaking]", timeout=10_000)
+    _wait(lambda: page.evaluate(BRIGHTNESS) > 200)
     page.click("#interrupt")
     _wait(lambda: served.engine.sessions[-1].interrupts == 1)
+    page.wait_for_timeout(200)
+    after = [page.evaluate(BRIGHTNESS) for _ in range(10) if page.wait_for_timeout(40) is None]
+    assert max(after) < 130, "nothing that was to be said is shown any more"
     page.wait_for_selector("#again:not([hidden])")
     page.click("#again")
     page.wait_for_selector("#screen[data-state=speaking]", timeout=10_000)
