@@ -4,7 +4,7 @@
 
 - first frame: a WebRTC peer in another process connects over loopback; from its offer to its first decoded frame.
 - leaks: memory (after a garbage collection and ``malloc_trim``), tasks, peer connections, descriptors and threads of
-  the server's process after a fifth of those cycles and after all.
+  the server's process after a fifth of those cycles and after all, and the slope of memory in between.
 - interrupt: from the call to the first frame of the new generation, and to the frame whose mouth is at rest, as they
   leave a session that speaks.
 - sessions: n sessions speak for ten seconds in one process, each frame encoded as it is sent: late frames, frame rate.
@@ -26,7 +26,7 @@ import aiohttp
 import av
 import numpy as np
 from aiortc.codecs.h264 import H264Encoder
-from census import Server
+from census import Census, Server
 from latency import Percentiles, demo_voice, hardware, versions
 from rich.console import Console
 from visitors import visit
@@ -48,27 +48,30 @@ async def measure_cycles(cycles: int) -> dict[str, Any]:
     )
     server = await asyncio.to_thread(Server, program=program)
     times_ms: list[float] = []
+    counts: list[tuple[int, Census]] = []
     silence = np.zeros(960, np.int16)
     try:
         async with aiohttp.ClientSession() as http:
-            warm = after = None
-            for cycle in range(cycles):
-                if cycle == cycles // 5:
+            for cycle in range(cycles + 1):
+                if cycle >= cycles // 5 and cycle % max(1, cycles // 10) == 0:
                     await asyncio.sleep(_SETTLE_S)
-                    warm = await asyncio.to_thread(server.census)
-                times_ms.append(await visit(http, server.url, "ends", silence, 0.0))
-            await asyncio.sleep(_SETTLE_S)
-            after = await asyncio.to_thread(server.census)
+                    counts.append((cycle, await asyncio.to_thread(server.census)))
+                if cycle < cycles:
+                    times_ms.append(await visit(http, server.url, "ends", silence, 0.0))
     finally:
         await asyncio.to_thread(server.stop)
-    assert warm is not None
-    held = asdict(after)
+    first, last = asdict(counts[0][1]), asdict(counts[-1][1])
+    memory_kib = [census.anonymous_kib for _, census in counts]
     return {
         "cycles": cycles,
         "first_frame_ms": asdict(Percentiles.of(times_ms)),
-        "after_a_fifth": asdict(warm),
-        "after_all": held,
-        "growth": {name: held[name] - count for name, count in asdict(warm).items()},
+        "after_a_fifth": first,
+        "after_all": last,
+        "growth": {name: last[name] - count for name, count in first.items()},
+        "anonymous_kib": memory_kib,
+        "anonymous_slope_kib_per_cycle": round(
+            float(np.polyfit([cycle for cycle, _ in counts], memory_kib, 1)[0]), 2
+        ),
     }
 
 
