@@ -15,18 +15,21 @@ from engine.errors import BackendUnavailable
 __all__ = ["openvino_step"]
 
 
-def openvino_step(network: bytes) -> FrameStep:
+def openvino_step(network: bytes, *, precision: str = "f32") -> FrameStep:
     """The step as an exported `animator_graph` with ``as_bytes`` computes it, with as many threads as torch has.
 
     Compiled for one row: shapes that are fixed are twice as fast as open ones, and a CPU wins nothing by batches.
+
+    Args:
+        precision: of what is not quantised, "f32", "bf16" or "f16". Left to itself, OpenVINO takes bfloat16 on CPUs
+            that have it, which without matrix tiles is slower, and makes worse pictures.
 
     Raises:
         BackendUnavailable: OpenVINO refuses the network.
     """
     openvino: Any = importlib.import_module("openvino")
     properties = {
-        # Left to itself, OpenVINO takes bfloat16 on CPUs that have it: slower here, and worse pictures.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
