@@ -74,6 +74,7 @@ class NeuralAnimator:
         self.future_frames = network.config.future_frames
         self._device, self._dtype = torch.device(device), dtype
         self.step = step or eager_step(self.network)
+        self._last: dict[int, tuple[tuple[NeuralPortrait, ...], NeuralPortrait]] = {}
         self.backend = backend
         self.finishes = finishes
 
@@ -163,15 +164,32 @@ class NeuralAnimator:
         intensity_B = torch.tensor(lambdas, dtype=self._dtype, device=self._device)
         finished_B = torch.tensor(flags, device=self._device).to(self._dtype) if self.finishes else None
         window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)
+        together = self._together(prepared)
         rgb_BHW3 = self.step(
-            _stacked([portrait.identity_code for portrait in prepared]),
+            together.identity_code,
             window,
             intensity_B,
-            tuple(_stacked(maps) for maps in zip(*(portrait.features for portrait in prepared), strict=True)),
+            together.features,
             finished_B,
         )
         pictures: npt.NDArray[np.uint8] = rgb_BHW3.cpu().numpy()
         return pictures
+
+    def _together(self, prepared: Sequence[NeuralPortrait]) -> NeuralPortrait:
+        """Portraits as the rows of one: the same tensors as the last time while the same portraits come, so that a
+        captured step has them already.
+        """
+        if len(prepared) == 1:
+            return prepared[0]
+        before, rows = self._last.get(len(prepared), (None, None))
+        if before is None or rows is None or any(a is not b for a, b in zip(before, prepared, strict=True)):
+            maps = zip(*(portrait.features for portrait in prepared), strict=True)
+            rows = NeuralPortrait(
+                identity_code=torch.cat([portrait.identity_code for portrait in prepared]),
+                features=tuple(torch.cat(level) for level in maps),
+            )
+            self._last[len(prepared)] = tuple(prepared), rows
+        return rows
 
 
 def load_network(folder: WeightsFolder) -> tuple[FaceAnimatorNetwork, str]:
@@ -184,8 +202,3 @@ def load_network(folder: WeightsFolder) -> tuple[FaceAnimatorNetwork, str]:
     network = FaceAnimatorNetwork(config)
     load_into(network, folder.tensors(_WEIGHTS_FILE), _WEIGHTS_FILE)
     return network, folder.checksum(_WEIGHTS_FILE)
-
-
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Rows (1, ...) as one batch, without a copy when there is one."""
-    return rows[0] if len(rows) == 1 else torch.cat(list(rows))

@@ -243,6 +243,28 @@ def test_an_interrupt_withdraws_requests_and_eases_the_mouth(
     assert session.finish(made).generation == 1
 
 
+def test_portraits_that_stay_are_not_put_together_again(
+    neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a captured step, which copies held inputs when others come, copies nothing while the same sessions go on."""
+    seen: list[int] = []
+    step = neural.animator.step  # type: ignore[attr-defined]
+
+    def noted(code: torch.Tensor, *inputs: Any) -> torch.Tensor:
+        seen.append(id(code))
+        made: torch.Tensor = step(code, *inputs)
+        return made
+
+    monkeypatch.setattr(neural.animator, "step", noted)
+    voices = _Voices(neural, neural.open_maker(3), voice)
+    for number in range(3):
+        voices.join(number, avatars[number % 2])
+    for order in ([0, 1], [1, 0], [1, 2], [0, 2], [0, 1]):
+        voices.make(order)
+    assert seen[0] == seen[1] == seen[2] != seen[3]
+    _check_alike(voices.frames[1], _alone(neural, avatars[1], 1, voice, 4))
+
+
 def test_rows_are_given_out_once(neural: Engine, avatars: list[Avatar], voice: Wave) -> None:
     maker = neural.open_maker(1)
     voices = _Voices(neural, maker, voice)
