@@ -23,7 +23,7 @@ SMALL = dataclasses.replace(
     FaceAnimatorConfig.lite(), widths=(24, 16, 12, 8, 8, 8), style_size=32, directions=8, paint_sizes=()
 )
 """Of quick runs: 128x128 pixels."""
-PRESETS = {"lite": FaceAnimatorConfig.lite(), "paper": FaceAnimatorConfig.paper()}
+PRESETS = {"paper": FaceAnimatorConfig.paper(), "lite": FaceAnimatorConfig.lite()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

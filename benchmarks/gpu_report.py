@@ -36,7 +36,9 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
     steps = [row for row in report["steps"] if row["preset"] == "paper" and row["backend"] != "eager"]
     alone = min((row for row in steps if row["batch"] == 1), key=_p50, default=None)
     together = max((row["share_of_matrix_ceiling"] for row in steps if row["batch"] == 16), default=None)
-    naive = next((row for row in report["naive"] if row["preset"] == "paper"), None)
+    naive = next(
+        (row for row in report["naive"] if row["preset"] == "paper" and row["dtype"] == "float32"), None
+    )
     hops = [row["hop_ms"]["p50"] for row in report["poses"] if row["form"] == "captured"]
     children = {row["name"]: row["report"] for row in report["children"]}
     hop_ms = None if report["quick"] else min(hops, default=None)
@@ -45,7 +47,12 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
     times = None if naive is None or alone is None else naive["frame_ms"]["p50"] / _p50(alone)
     rows = (
         ("a frame of the paper preset, batch 1, ms", "<=", 1.0, None if alone is None else _p50(alone)),
-        ("times as fast as the naive form", ">=", 10.0, None if times is None else round(times, 2)),
+        (
+            "times as fast as the naive form in float32",
+            ">=",
+            10.0,
+            None if times is None else round(times, 2),
+        ),
         ("share of the matrix ceiling, batch 16", ">=", 0.35, together),
         ("a hop of head poses, ms", "<=", 3.0, hop_ms),
         ("sessions at 25 fps with < 1 % misses", ">=", 64, sessions),
@@ -71,7 +78,7 @@ def markdown(report: dict[str, Any]) -> str:
     """All figures, with what they ran on."""
     hardware, ceilings = report["hardware"], report["ceilings"]
     card = hardware.get("gpu", hardware["cpu"])
-    naive = {row["preset"]: row["frame_ms"]["p50"] for row in report["naive"]}
+    naive = {row["preset"]: row["frame_ms"]["p50"] for row in report["naive"] if row["dtype"] == "float32"}
     parts = [
         f"# {card}, {report['date'][:10]}",
         "A quick run of a small network: it shows that the suite runs, and nothing else."
@@ -131,8 +138,11 @@ def markdown(report: dict[str, Any]) -> str:
         "labelled and marked on a card, and bare on a CPU.",
         "## The naive form (per-row weights, grouped convolutions, nothing kept)",
         _table(
-            ("preset", "p50 ms", "p95", "p99"),
-            ((row["preset"], *_three(row["frame_ms"])) for row in report["naive"]),
+            ("preset", "type", "p50 ms", "p95", "p99", "largest error"),
+            (
+                (row["preset"], row["dtype"], *_three(row["frame_ms"]), row["largest_error"])
+                for row in report["naive"]
+            ),
         ),
         "## Stages of the eager step",
         _table(

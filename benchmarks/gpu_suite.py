@@ -38,7 +38,7 @@ from torch import Tensor
 from benchmarks.drawn_animator import PRESETS, SMALL, Ceilings, drawn, frame_flop, neural_weights, seeded
 from benchmarks.gpu_children import children
 from benchmarks.gpu_report import markdown, targets
-from benchmarks.latency import hardware, measure, versions
+from benchmarks.latency import hardware, measure, used_mib, versions
 from benchmarks.naive_animator import naive_network
 from benchmarks.readme_table import result_name
 from benchmarks.timing import percentiles, timed_ms
@@ -66,9 +66,7 @@ class Suite:
         self.started = time.perf_counter()
         self.calls, self.budget_s = (3, 1.0) if quick else (500, 6.0)
         self.presets = {"small": SMALL} if quick else PRESETS
-        self.backends = (
-            ("eager", "graph", "tensorrt", "compiled") if device.type == "cuda" else ("eager", "onnx")
-        )
+        self.backends = ("tensorrt", "graph", "eager") if device.type == "cuda" else ("eager", "onnx")
         self.skipped: list[Row] = []
         self.ceilings = Ceilings.measured(device, quick=quick)
 
@@ -89,8 +87,10 @@ class Suite:
             ("children", self.children),
             ("stages", self.stages),
             ("live", self.live),
+            ("compiled", lambda: self.steps(("compiled",) if self.device.type == "cuda" else ())),
         ):
             report[name] = [] if name in without else section()
+        report["steps"] += report.pop("compiled")  # last, for compiling takes minutes
         report["targets"] = targets(report)
         report["skipped"] = self.skipped
         report["seconds"] = round(time.perf_counter() - self.started, 1)
@@ -122,10 +122,10 @@ class Suite:
             self._attempt(f"engine of {preset}", build)
         return rows
 
-    def steps(self) -> list[Row]:
+    def steps(self, backends: tuple[str, ...] | None = None) -> list[Row]:
         rows: list[Row] = []
         for preset, config in self.presets.items():
-            for backend in self.backends:
+            for backend in self.backends if backends is None else backends:
                 for count in (1, BATCH):
                     self._attempt(
                         f"{preset}, {backend}, batch {count}",
@@ -212,29 +212,31 @@ class Suite:
         return rows
 
     def naive(self) -> list[Row]:
-        rows: list[Row] = []
-        for preset, config in self.presets.items():
-            network = naive_network(config, drawn(config).state_dict()).to(self.device)
-            step = eager_step(network)
-            (portrait,), window_BTD = self._inputs(network, 1)  # frozen networks encode for themselves alone
-            window = torch.from_numpy(window_BTD).to(self.device)
-            one = torch.ones(1, device=self.device)
-            with torch.inference_mode():
+        """In float32, as it was published, and on a card in half precision, as the others are."""
+        dtypes = (torch.float32, torch.float16) if self.device.type == "cuda" else (torch.float32,)
+        return [
+            self._naive(preset, config, dtype) for preset, config in self.presets.items() for dtype in dtypes
+        ]
 
-                def call(
-                    step: Callable[..., Tensor] = step,
-                    portrait: NeuralPortrait = portrait,
-                    window: Tensor = window,
-                    one: Tensor = one,
-                ) -> Tensor:
-                    return step(portrait.identity_code, window, one, portrait.features).cpu()
+    def _naive(self, preset: str, config: FaceAnimatorConfig, dtype: torch.dtype) -> Row:
+        network = naive_network(config, drawn(config).state_dict()).to(self.device, dtype)
+        step = eager_step(network)
+        (portrait,), window_BTD = self._inputs(network, 1)  # frozen networks encode for themselves alone
+        window = torch.from_numpy(window_BTD).to(self.device, dtype)
+        one = torch.ones(1, device=self.device, dtype=dtype)
+        with torch.inference_mode():
 
-                error = (call().int() - torch.from_numpy(self._expected(config, 1)).int()).abs()
-                samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s, warm_ups=2)
-            rows.append(
-                {"preset": preset, "frame_ms": percentiles(samples), "largest_error": int(error.max())}
-            )
-        return rows
+            def call() -> Tensor:
+                return step(portrait.identity_code, window, one, portrait.features).cpu()
+
+            error = (call().int() - torch.from_numpy(self._expected(config, 1)).int()).abs()
+            samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s, warm_ups=2)
+        return {
+            "preset": preset,
+            "dtype": str(dtype).removeprefix("torch."),
+            "frame_ms": percentiles(samples),
+            "largest_error": int(error.max()),
+        }
 
     def poses(self) -> list[Row]:
         rows: list[Row] = []
@@ -274,8 +276,7 @@ class Suite:
                     kept = ("fps", "animator_fps", "latency_ms", "lookahead_ms", "stages_ms")
                     rows.append({"preset": preset, "backend": backend} | {key: figures[key] for key in kept})
 
-                if backend != "compiled":  # it would compile twice for the same figures
-                    self._attempt(f"live session, {preset}, {backend}", session)
+                self._attempt(f"live session, {preset}, {backend}", session)
         return rows
 
     def children(self) -> list[Row]:
@@ -306,12 +307,9 @@ class Suite:
         return np.stack([finish.apply(rgb) for rgb in pictures])
 
     def _used_mib(self) -> float:
-        if self.device.type != "cuda":
-            return 0.0
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        free, total = torch.cuda.mem_get_info()
-        return (total - free) / 2**20
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return used_mib(self.device.type)
 
     def _attempt(self, what: str, call: Callable[[], object]) -> None:
         if time.perf_counter() - self.started > self.minutes * 60:
@@ -349,12 +347,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gohd-engines-") as folder:
         suite = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder)))
         report = suite.run(tuple(args.without.split(",")))
+    path = (
+        None if args.out is None else args.out / result_name("gpu", report["hardware"], report["date"][:10])
+    )
+    if path is not None:  # before anything is made of it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     text = markdown(report)
     print(text)
-    if args.out:
-        path = args.out / result_name("gpu", report["hardware"], report["date"][:10])
-        args.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if path is not None:
         path.with_suffix(".md").write_text(text, encoding="utf-8")
 
 

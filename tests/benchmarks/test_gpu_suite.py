@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks.gpu_children import Child, children
-from benchmarks.gpu_report import predictions, targets
+from benchmarks.gpu_report import markdown, predictions, targets
 from benchmarks.naive_animator import naive_network
 from engine.animator import FaceAnimatorNetwork
 from tests.animator.neural_cases import SMALL, inputs
@@ -61,7 +61,10 @@ def test_targets_are_met_missed_or_not_measured() -> None:
     ]
     report = _report(
         steps=steps,
-        naive=[{"preset": "paper", "frame_ms": {"p50": 8.0}}],
+        naive=[
+            {"preset": "paper", "dtype": dtype, "frame_ms": {"p50": milliseconds}}
+            for dtype, milliseconds in (("float16", 4.0), ("float32", 8.0))
+        ],
         poses=[{"form": "eager", "hop_ms": {"p50": 9}}, {"form": "captured", "hop_ms": {"p50": 2.5}}],
         children=[
             {"name": "sessions", "report": {"sessions": 80, "misses": 0.001}},
@@ -127,3 +130,5 @@ def test_the_suite_runs_without_a_card(tmp_path: Path) -> None:
     assert {row["stage"] for row in report["stages"]} >= {"decoder", "label and mark"}
     assert report["ceilings"]["matrix_tflops"] > 0
     assert [row["met"] for row in report["targets"]] == [None] * 6
+    on_a_card = report | {"quick": False, "hardware": report["hardware"] | {"gpu": "A card"}}
+    assert "## RTX 3090: predictions" in markdown(on_a_card)
