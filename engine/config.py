@@ -65,6 +65,12 @@ class StreamConfig:
 class MixerConfig:
     """Scales, limits and gate times of the mixer (frames are 40 ms; angles in radians).
 
+    Limits say what the animator can show, and every descriptor keeps them, whether its motion was generated, commanded
+    or taken from a film. Poses approach theirs softly, measured from the portrait's own: ``rotation_limit_rad`` about
+    each axis, ``translation_limit`` in the units of the pose. ``gaze_limit_rad`` is of yaw, ``gaze_pitch_limit_rad`` of
+    pitch, both from the camera. ``expression_limit`` is of the length of the expression, in its own units (standard
+    deviations in the landmark space); a longer one is shortened, which keeps its kind.
+
     Poses are the mean of the last ``pose_smoothing_frames``, as the release smooths them; here the mean ends at the
     shown frame, so the head follows half a window later. ``lip_newest_weight`` below 1 steadies the lips: each frame
     moves them by that share of the way to what the lip network says.
@@ -77,6 +83,8 @@ class MixerConfig:
     rotation_limit_rad: float = 0.35
     translation_limit: float = 0.12
     gaze_limit_rad: float = 0.3 * 3.141592653589793
+    gaze_pitch_limit_rad: float = 0.3 * 3.141592653589793
+    expression_limit: float = 100.0
     mouth_close_frames: int = 3
     mouth_open_frames: int = 2
 
@@ -87,8 +95,9 @@ class MixerConfig:
             raise ValueError("pose_smoothing_frames must be at least 1 (no smoothing)")
         if self.mouth_close_frames < 1 or self.mouth_open_frames < 1:
             raise ValueError("mouth_close_frames and mouth_open_frames must be at least 1")
-        for name in ("rotation_limit_rad", "translation_limit", "gaze_limit_rad"):
-            if getattr(self, name) <= 0:
+        limits = ("rotation_limit_rad", "translation_limit", "gaze_limit_rad", "gaze_pitch_limit_rad")
+        for name in (*limits, "expression_limit"):
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive")
 
 

@@ -1,7 +1,8 @@
 """The mixer: from what the networks say to the motion descriptor q_t = [e_t 64 | p_t 6 | g_t 2].
 
-It closes the mouth when nobody speaks, keeps poses and gaze within what the animator can show, and blends a gaze
-command in. All state belongs to one session and is a function of the frames mixed so far.
+It closes the mouth when nobody speaks, keeps expression, pose and gaze within what the animator can show (the limits of
+`MixerConfig`, from the weights), and blends a gaze command in. All state belongs to one session and is a function of
+the frames mixed so far.
 """
 
 from __future__ import annotations
@@ -109,10 +110,18 @@ def mix(
     state.residuals.append(pose_residual)
     smooth: _F32 = np.stack(list(state.residuals)).mean(axis=0)
     pose = pose_0 + _limited(config.pose_scale * smooth, config)
-    target = np.clip(gaze, -config.gaze_limit_rad, config.gaze_limit_rad)
+    furthest = np.array([config.gaze_pitch_limit_rad, config.gaze_limit_rad], dtype=np.float32)
+    target = np.clip(gaze, -furthest, furthest)
     state.gaze += np.float32(_GAZE_RATE) * (target - state.gaze)
-    descriptor: _F32 = np.concatenate([mouth, pose, state.gaze]).astype(np.float32)
+    descriptor: _F32 = np.concatenate([_shortened(mouth, config.expression_limit), pose, state.gaze]).astype(
+        np.float32
+    )
     return descriptor
+
+
+def _shortened(expression: _F32, limit: float) -> _F32:
+    length = float(np.linalg.norm(expression))
+    return expression if length <= limit else expression * np.float32(limit / length)
 
 
 def _limited(residual: _F32, config: MixerConfig) -> _F32:

@@ -7,8 +7,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from engine.config import MixerConfig
+from engine.checkpoint import WeightsFolder
+from engine.config import MixerConfig, from_mapping
 from engine.motion.mixer import MixerState, MouthRest, mix, mouth_rest
 
 _LOWER = [65, 66, 67]
@@ -142,3 +145,64 @@ def test_poses_are_the_mean_of_the_last_frames(rest: tuple[np.ndarray, np.ndarra
         for _ in range(6)
     ]
     assert steps == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3], rel=1e-3)
+
+
+def _mixed(config: MixerConfig, seed: int, size: float, frames: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptors of motion drawn with this size, and the portrait's own pose."""
+    drawn = np.random.default_rng(seed)
+    mouth = mouth_rest(_basis(), np.zeros((68, 3), np.float32), np.zeros(64, np.float32))
+    state = MixerState.start(np.zeros(2, np.float32), config)
+    pose_0 = drawn.normal(scale=0.1, size=6).astype(np.float32)
+    rows = [
+        mix(
+            state,
+            config,
+            mouth,
+            expression=drawn.normal(scale=size, size=64).astype(np.float32),
+            pose_0=pose_0,
+            pose_residual=drawn.normal(scale=size, size=6).astype(np.float32),
+            gaze=drawn.normal(scale=size, size=2).astype(np.float32),
+            speaking=bool(drawn.integers(2)),
+        )
+        for _ in range(frames)
+    ]
+    return np.stack(rows), pose_0
+
+
+@given(seed=st.integers(0, 1000), size=st.sampled_from([0.1, 3.0, 100.0]))
+@settings(max_examples=25, deadline=None)
+def test_no_motion_leaves_the_limits_of_the_weights(seed: int, size: float) -> None:
+    config = MixerConfig(expression_limit=12.0, gaze_limit_rad=0.6, gaze_pitch_limit_rad=0.3)
+    q, pose_0 = _mixed(config, seed, size)
+    assert np.linalg.norm(q[:, :64], axis=1).max() <= config.expression_limit * 1.001
+    residual = np.abs(q[:, 64:70] - pose_0)
+    assert residual[:, :3].max() <= config.rotation_limit_rad + 1e-5
+    assert residual[:, 3:].max() <= config.translation_limit + 1e-5
+    assert np.abs(q[:, 70]).max() <= config.gaze_pitch_limit_rad + 1e-6
+    assert np.abs(q[:, 71]).max() <= config.gaze_limit_rad + 1e-6
+
+
+def test_an_expression_is_shortened_only_past_the_limit_and_keeps_its_kind(
+    rest: tuple[np.ndarray, np.ndarray, MouthRest],
+) -> None:
+    expression = np.zeros(64, np.float32)
+    expression[:3] = (2.0, -1.0, 1.5)
+    free = _run(rest[2], expression, [True] * 4)[3, :64]
+    far = _run(rest[2], expression, [True] * 4, MixerConfig(expression_limit=1.0))[3, :64]
+    near = _run(rest[2], expression, [True] * 4, MixerConfig(expression_limit=5.0))[3, :64]
+    np.testing.assert_array_equal(near, free)
+    assert far == pytest.approx(free / np.linalg.norm(free), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["expression_limit", "gaze_pitch_limit_rad", "gaze_limit_rad"])
+def test_limits_must_be_positive(name: str) -> None:
+    for value in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=name):
+            MixerConfig(**{name: value})
+
+
+def test_the_bundled_weights_say_what_can_be_shown() -> None:
+    mixer = from_mapping(MixerConfig, WeightsFolder.open().section("mixer"), "mixer")
+    assert mixer.gaze_limit_rad == pytest.approx(0.3 * math.pi)
+    assert 0 < mixer.gaze_pitch_limit_rad < mixer.gaze_limit_rad
+    assert 15 < mixer.expression_limit < 30  # training clips reach 17.5
