@@ -18,7 +18,7 @@ import torch
 
 from kernels.errors import ImplementationUnavailable
 
-__all__ = ["MEASURED", "choose", "installed", "require", "triton_runs_on"]
+__all__ = ["MEASURED", "choose", "installed", "refuse_gradients", "require", "triton_runs_on"]
 
 MEASURED: dict[tuple[str, str], str] = {
     ("backward_warp", "cpu"): "opencv",
@@ -65,6 +65,14 @@ def require(operation: str, implementation: str, device: torch.device) -> None:
     if not _runs_on(implementation, device):
         kind = "a CPU" if implementation == "opencv" else "a CUDA device"
         raise ImplementationUnavailable(f"{what} needs {kind}, not {device}")
+
+
+def refuse_gradients(operation: str, implementation: str, wanted: bool) -> None:
+    """Raise ImplementationUnavailable where gradients are ``wanted`` of an implementation without them."""
+    if wanted:
+        raise ImplementationUnavailable(
+            f"{operation} impl={implementation!r} has no gradients; use impl='reference', or torch.no_grad()"
+        )
 
 
 @functools.cache

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from kernel_cases import backward_inputs
 
 from kernels.backward_warp import available_implementations, backward_warp
 from kernels.errors import ImplementationUnavailable
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SHAPES = [
     (1, 3, 8, 8, 8, 8),
     (2, 3, 17, 23, 13, 9),
@@ -29,18 +23,6 @@ _SHAPES = [
 _TOLERANCE = {torch.float32: 2e-4, torch.float16: 1e-3, torch.bfloat16: 8e-3, torch.uint8: 1.0}
 
 
-def _inputs(
-    shape: tuple[int, ...], dtype: torch.dtype, device: str = "cpu", outside: float = 2.5
-) -> tuple[torch.Tensor, torch.Tensor]:
-    batch, channels, height, width, rows, columns = shape
-    generator = torch.Generator().manual_seed(height * width + rows)
-    image = torch.rand((batch, channels, height, width), generator=generator)
-    image = (image * 255).to(torch.uint8) if dtype == torch.uint8 else image.to(dtype)
-    span = torch.tensor([width - 1 + 2 * outside, height - 1 + 2 * outside])
-    grid = torch.rand((batch, rows, columns, 2), generator=generator) * span - outside
-    return image.to(device), grid.to(device)
-
-
 def _worst(a: torch.Tensor, b: torch.Tensor) -> float:
     assert a.shape == b.shape
     assert a.dtype == b.dtype
@@ -49,7 +31,7 @@ def _worst(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_the_identity_grid_gives_the_image_back(mode: str) -> None:
-    image, _ = _inputs((2, 3, 11, 6, 1, 1), torch.float32)
+    image, _ = backward_inputs((2, 3, 11, 6, 1, 1), torch.float32)
     rows, columns = torch.meshgrid(torch.arange(11.0), torch.arange(6.0), indexing="ij")
     grid = torch.stack([columns, rows], dim=-1).expand(2, -1, -1, -1)
     assert _worst(backward_warp(image, grid, "reference", mode=mode), image) < 1e-5
@@ -65,7 +47,7 @@ def test_half_way_between_two_pixels_is_their_mean_and_outside_is_the_border() -
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
 @pytest.mark.parametrize("shape", _SHAPES)
 def test_opencv_equals_the_reference(shape: tuple[int, ...], dtype: torch.dtype, mode: str) -> None:
-    image, grid = _inputs(shape, dtype)
+    image, grid = backward_inputs(shape, dtype)
     # Some builds of OpenCV round places to 1/32 px and weights to 1/2048: up to 2 grey levels a pixel on noise
     # between 0 and 255 with the steepest slopes there are. Places on that raster leave only the weights.
     grid = (grid * 32).round() / 32
@@ -75,7 +57,7 @@ def test_opencv_equals_the_reference(shape: tuple[int, ...], dtype: torch.dtype,
 
 
 def test_strided_inputs_give_the_same_as_contiguous_ones() -> None:
-    image, grid = _inputs((2, 6, 20, 30, 9, 14), torch.float32)
+    image, grid = backward_inputs((2, 6, 20, 30, 9, 14), torch.float32)
     strided_image, strided_grid = image[:, ::2, ::2, 3:], grid[:, :, ::2]
     assert not strided_image.is_contiguous()
     for impl in ("reference", "opencv"):
@@ -87,13 +69,13 @@ def test_strided_inputs_give_the_same_as_contiguous_ones() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8])
 def test_the_reference_computes_every_type_in_float32(dtype: torch.dtype) -> None:
-    image, grid = _inputs((1, 3, 12, 10, 7, 5), dtype)
+    image, grid = backward_inputs((1, 3, 12, 10, 7, 5), dtype)
     exact = backward_warp(image.float(), grid, "reference")
     assert _worst(backward_warp(image, grid, "reference").float(), exact) <= _TOLERANCE[dtype]
 
 
 def test_gradients_flow_through_auto() -> None:
-    image, grid = _inputs((1, 2, 6, 6, 4, 4), torch.float32)
+    image, grid = backward_inputs((1, 2, 6, 6, 4, 4), torch.float32)
     image.requires_grad_()
     grid.requires_grad_()
     backward_warp(image, grid).sum().backward()
@@ -104,7 +86,7 @@ def test_gradients_flow_through_auto() -> None:
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_gradients_equal_finite_differences(mode: str) -> None:
-    image, grid = _inputs((2, 2, 5, 4, 3, 3), torch.float32, outside=-0.1)
+    image, grid = backward_inputs((2, 2, 5, 4, 3, 3), torch.float32, outside=-0.1)
     # Bilinear has kinks at pixel centres: stay clear of them.
     grid = grid.floor() + 0.2 + 0.6 * (grid - grid.floor())
     image, grid = image.double().requires_grad_(), grid.double().requires_grad_()
@@ -112,13 +94,13 @@ def test_gradients_equal_finite_differences(mode: str) -> None:
 
 
 def test_empty_grids_give_empty_pictures() -> None:
-    image, _ = _inputs((1, 3, 4, 4, 1, 1), torch.float32)
+    image, _ = backward_inputs((1, 3, 4, 4, 1, 1), torch.float32)
     for impl in ("reference", "opencv"):
         assert backward_warp(image, torch.zeros(1, 0, 5, 2), impl).shape == (1, 3, 0, 5)
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    image, grid = _inputs((1, 3, 4, 4, 2, 2), torch.float32)
+    image, grid = backward_inputs((1, 3, 4, 4, 2, 2), torch.float32)
     with pytest.raises(ValueError, match="batch"):
         backward_warp(image, grid.expand(2, -1, -1, -1))
     with pytest.raises(ValueError, match="image must be"):
@@ -131,49 +113,9 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_an_implementation_that_cannot_run_here_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    image, grid = _inputs((1, 3, 4, 4, 2, 2), torch.float32)
+    image, grid = backward_inputs((1, 3, 4, 4, 2, 2), torch.float32)
     with pytest.raises(ImplementationUnavailable, match=r"pip install triton|CUDA"):
         backward_warp(image, grid, "triton")
     with pytest.raises(ImplementationUnavailable, match="uint8 and float32"):
         backward_warp(image.half(), grid, "opencv")
     assert "triton" not in available_implementations(torch.device("cpu"))
-
-
-def test_triton_interpreted_equals_the_reference() -> None:
-    """The kernel's arithmetic without a GPU: Triton's interpreter has to be on before Triton is imported."""
-    pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
-    program = f"""
-import sys
-sys.path[:0] = [{str(_ROOT)!r}, {str(Path(__file__).parent)!r}]
-import torch
-from test_backward_warp import _TOLERANCE, _inputs, _worst
-from kernels.backward_warp import backward_warp
-for shape in [(2, 3, 17, 23, 13, 9), (1, 1, 1, 7, 5, 1)]:
-    for dtype in (torch.float32, torch.float16, torch.uint8):
-        for mode in ("bilinear", "bicubic"):
-            image, grid = _inputs(shape, dtype)
-            for picture, places in ((image, grid), (image[..., ::2], grid[:, :, ::2])):
-                expected = backward_warp(picture, places, "reference", mode=mode)
-                worst = _worst(backward_warp(picture, places, "triton", mode=mode), expected)
-                assert worst <= _TOLERANCE[dtype], (shape, dtype, mode, worst)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
-@pytest.mark.gpu
-def test_triton_equals_the_reference() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    for shape, dtype, mode in itertools.product(_SHAPES, _TOLERANCE, ("bilinear", "bicubic")):
-        image, grid = _inputs(shape, dtype, "cuda")
-        expected = backward_warp(image, grid, "reference", mode=mode)
-        worst = _worst(backward_warp(image, grid, "triton", mode=mode), expected)
-        assert worst <= _TOLERANCE[dtype], (shape, dtype, mode)
