@@ -240,12 +240,14 @@ async def test_a_reader_that_does_not_read_is_cut_off_at_the_end(served: Served)
             head = f"GET /ws HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             head += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
             await loop.sock_sendall(plain, head.encode() + _frame(b'{"type":"start","rate":16000}'))
-            await until(lambda: len(served.server.sessions) == 2)
-            (session,) = [
-                s
-                for s in served.server.sessions._places.values()
-                if s is not None and s is not steady.session
-            ]
+
+            def others() -> list[LiveSession]:
+                running = served.server.sessions._places.values()
+                return [s for s in running if s is not None and s is not steady.session]
+
+            await until(others)
+            (session,) = others()
+            await until(lambda: session._guests)
             (ingest,) = session._guests
             events = ingest.__self__._events  # type: ignore[attr-defined]
             flood = _frame(b"{") * 500
