@@ -231,7 +231,10 @@ def measure(args: argparse.Namespace, weights: str | Path) -> Row:
     ramp = Ramp(engine, batches=batches, slot_ms=args.slot_ms, encode=args.encode)
     seconds, warm_up_s = (2.0, 1.0) if args.quick else (args.seconds, 2.0)
     levels: list[Row] = []
+    began_s = time.monotonic()
     for count in _counts(args.levels, args.device, args.quick):
+        if time.monotonic() - began_s > args.most_s:
+            break
         levels.append(ramp.level(count, seconds, warm_up_s))
         Console(stderr=True).print(levels[-1], highlight=False)
         if levels[-1]["misses"] >= _MOST_MISSES:
@@ -268,7 +271,7 @@ def _counts(levels: str, device: str, quick: bool) -> list[int]:
         return [1, 2]
     if device == "cpu":
         return list(range(1, 65))
-    return [1, 4, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 224, 256]
+    return [1, 8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256]
 
 
 def _longest_run(missed: list[bool]) -> int:
@@ -292,7 +295,8 @@ def main() -> None:
     )
     parser.add_argument("--levels", default="", help="numbers of sessions to try, as 1,2,4")
     parser.add_argument("--slot-ms", type=float, default=40.0)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each level, after two of warm-up")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each level, after two of warm-up")
+    parser.add_argument("--most-s", type=float, default=120.0, help="after which no further level is begun")
     parser.add_argument("--encode", action="store_true", help="encode every frame as well")
     parser.add_argument("--threads", type=int, default=1, help="of torch for each frame")
     parser.add_argument("--quick", action="store_true", help="one and two sessions for two seconds")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +13,15 @@ import pytest
 from fake_engine import FakeEngine
 from serving_helper import Caller, Served, ServeFactory, VoiceTrack, until
 
+from engine import load_engine
 from engine.batcher import BatchTimes
-from server.admission import FrameCost, capacity
+from server.admission import FrameCost, capacity, measure_batches
+from server.batch_worker import BatchWorker
+from server.clock import MonotonicClock
+from server.inbox import BLOCK_SAMPLES
+from server.timeline import Block
+from server.tracks import Picture
+from server.worker import EngineWorker
 
 RATE_HZ = 48_000
 
@@ -118,6 +127,62 @@ async def test_places_are_those_of_the_device_and_of_the_cores(shared: Served) -
     assert cost.device is not None
     assert 0.003 <= cost.device.of(1) < 0.02
     assert shared.server.sessions.capacity == capacity(cost, 1000)
+
+
+def test_the_engines_sessions_make_their_own_frames_on_a_shared_device(portrait_path: Path) -> None:
+    """With the bundled weights: what two sessions show at once is what each shows alone."""
+    engine = load_engine(device="cpu")
+    avatar = engine.enroll(portrait_path)
+    maker = engine.open_maker(2)
+    sessions = [engine.open_session(avatar, seed=seed, maker=maker) for seed in (1, 2)]
+    times, core_ms, rendered = measure_batches(sessions, maker, buckets=(1, 2))
+    assert (times.buckets, len(rendered)) == ((1, 2), 2)
+    assert core_ms > 0
+    for session in sessions:
+        maker.leave(session.performer)
+    device = BatchWorker(maker, times, MonotonicClock())
+    device.start()
+    voice = _bursts().reshape(-1, BLOCK_SAMPLES)[:25]
+    blocks = [Block(index, samples, 0, voiced=True) for index, samples in enumerate(voice)]
+    shown: list[list[Picture]] = [[], []]
+    ended = [threading.Event(), threading.Event()]
+    workers = [
+        EngineWorker(
+            engine.open_session(avatar, seed=number, maker=maker),
+            MonotonicClock(),
+            on_picture=shown[number].append,
+            on_ended=lambda error, number=number: ended[number].set(),
+            departs_s=lambda sample: time.monotonic() + 60,
+            name=str(number),
+            device=device,
+        )
+        for number in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    alone = [
+        engine.open_session(avatar, seed=number).push_pcm(voice.reshape(-1), RATE_HZ) for number in (0, 1)
+    ]
+    end_s = time.monotonic() + 60
+    for heard, block in enumerate(blocks):
+        _wait_for(shown, heard // 2 - 5, end_s)
+        for worker in workers:
+            worker.put([block])
+    _wait_for(shown, len(alone[0]), end_s)
+    for worker, event in zip(workers, ended, strict=True):
+        worker.stop()
+        assert event.wait(5)
+    device.stop()
+    for pictures, frames in zip(shown, alone, strict=True):
+        assert [picture.media_sample for picture in pictures] == [3 * frame.pts_samples for frame in frames]
+        for picture, frame in zip(pictures, frames, strict=True):
+            assert np.abs(picture.rgb.astype(int) - frame.rgb.astype(int)).max() <= 1
+
+
+def _wait_for(shown: list[list[Picture]], count: int, end_s: float) -> None:
+    while min(map(len, shown)) < count:
+        assert time.monotonic() < end_s, "waited in vain"
+        time.sleep(0.005)
 
 
 def test_capacity_is_bound_by_the_device_and_by_the_cores() -> None:
