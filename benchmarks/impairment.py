@@ -94,6 +94,7 @@ def measure_cell(
         if sys.exc_info()[0] is not None:
             viewer.terminate()
         viewer.wait(20)
+        viewer.stdout.close()
     if notes is not None:
         notes.write_text(json.dumps({"begin_s": begin_s, "end_s": end_s} | report), encoding="utf-8")
     figures = asdict(look_at(report, begin_s, end_s))
@@ -128,6 +129,8 @@ def _sender(name: str, film: Path) -> Iterator[str]:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
+        process.stdout.close()
 
 
 def _make_film(folder: Path) -> Path:

@@ -36,6 +36,7 @@ _QUEUE_S, _DEEP_QUEUE_S = 0.2, 0.5
 _MAX_HOLD_S = 0.8
 _FAST_PER_S, _SLOW_PER_S = 0.25, 0.05
 _APPLY_STEP = 0.12
+_IDLE_SHARE = 1.2
 _COPIES = ((0.18, 2), (0.06, 1))
 _LEAST_WINDOW = 30
 # Until there are enough reports to know the way's own length, a longer one is taken for a queue.
@@ -95,9 +96,16 @@ class LinkController:
             hold_until_s=self._hold_until_s,
         )
 
-    def limit(self, bitrate_bps: float) -> None:
-        """The receiver's own estimate of what it can take (REMB)."""
-        self._limit_bps = max(float(MIN_BPS), bitrate_bps)
+    def limit(self, bitrate_bps: float, sent_bps: float | None = None) -> None:
+        """The receiver's own estimate of what it can take (REMB); ``sent_bps`` is what it has been getting.
+
+        Estimates follow what is sent, and a still picture takes few bits: one that is well over them says nothing
+        about the link, and costs no frames.
+        """
+        least_bps = float(MIN_BPS)
+        if sent_bps is not None and bitrate_bps > _IDLE_SHARE * sent_bps:
+            least_bps = (1 + _APPLY_STEP) * _RISE * _HALF_RATE_BPS
+        self._limit_bps = max(least_bps, bitrate_bps)
         self._settle()
 
     def report(self, report: LinkReport) -> None:
@@ -165,7 +173,7 @@ class LinkController:
     def _level(self, level: int, border_bps: int) -> int:
         if self._applied_bps < border_bps:
             return 2
-        return 1 if self._applied_bps > _RISE * border_bps else level
+        return 1 if self._applied_bps >= _RISE * border_bps else level
 
 
 def _copies(lost: float) -> int:

@@ -11,6 +11,7 @@ another name, the picture is sent as it is, and a warning says so.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,8 @@ _HANDLER = "_handle_rtcp_packet"
 _ENCODER = "_RTCRtpSender__encoder"
 _HISTORY, _LAST_TIMESTAMP = "_RTCRtpSender__rtp_history", "_RTCRtpSender__rtp_timestamp"
 _RTX_TYPE = "_RTCRtpSender__rtx_payload_type"
+_OCTETS = "_RTCRtpSender__octet_count"
+_SENT_WINDOW_S = 1.0
 _MIDDLE_HZ = 65_536
 _MAX_ROUND_TRIP_S = 60.0
 
@@ -67,6 +70,7 @@ class AdaptedSender:
         self._controller = LinkController(clock.now_s())
         self._losses = LossCounter()
         self._last_sender_report = 0
+        self._octets: deque[tuple[float, int]] = deque()
         self._pass_on: Any = getattr(sender, _HANDLER, None)
         if self._pass_on is None or not hasattr(sender, _ENCODER):
             log.warning("aiortc's reports were not found: the picture does not adapt to the link")
@@ -114,8 +118,19 @@ class AdaptedSender:
         except Exception:  # whatever a stranger's packet makes of it
             return
         if self._sender._ssrc in ssrcs:
-            self._controller.limit(bitrate_bps)
+            self._controller.limit(bitrate_bps, self._sent_bps())
             self._apply()
+
+    def _sent_bps(self) -> float | None:
+        """What the pictures of the last second or so took."""
+        now_s, octets = self._clock.now_s(), getattr(self._sender, _OCTETS, None)
+        if octets is None:
+            return None
+        self._octets.append((now_s, octets))
+        while len(self._octets) > 2 and now_s - self._octets[1][0] > _SENT_WINDOW_S:
+            self._octets.popleft()
+        began_s, before = self._octets[0]
+        return 8 * (octets - before) / (now_s - began_s) if now_s > began_s else None
 
     async def _send_copies(self, sender: RTCRtpSender) -> None:
         """Again, what the last frame was sent in."""

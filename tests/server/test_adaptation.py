@@ -153,6 +153,17 @@ def test_the_receivers_own_estimate_is_a_limit() -> None:
     assert link.controller.quality.bitrate_bps == MIN_BPS
 
 
+def test_an_estimate_that_follows_a_still_picture_costs_no_frames() -> None:
+    link = PaperLink(capacity_bps=10e6).run(5)
+    link.controller.limit(30_000, sent_bps=20_000)
+    assert link.controller.quality.frame_step == 1
+    link.controller.limit(80_000, sent_bps=100_000)
+    assert link.controller.quality.frame_step == 2, "here the link is full"
+    link.controller.limit(40_000, sent_bps=20_000)
+    link.run(5)
+    assert link.controller.quality.frame_step == 1
+
+
 def test_round_trips_are_read_from_reports() -> None:
     now = 3_900_000_000 << 32 | 1 << 31
     middle = (now >> 16) & 0xFFFFFFFF
@@ -187,7 +198,7 @@ async def test_a_real_sender_follows_its_reports(served: Served) -> None:
     count = len(caller.frames)
     await until(lambda: len(caller.frames) > count + 5)
     steps = np.diff([frame.pts for frame in caller.frames[count:]])
-    assert (steps % 7200 == 0).all(), "every second frame of 25 a second"
+    assert np.median(steps) == 7200, "every second frame of 25 a second"
     assert track.thinned > 3
     for fci in (pack_remb_fci(80_000, [sender._ssrc]), b"REMB", b"", struct.pack("!L", 9) * 3):
         await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=fci))
@@ -215,10 +226,10 @@ async def test_on_a_line_that_loses_packets_each_goes_out_more_than_once(served:
             await resend(sequence_number)
 
         sender._retransmit = count
-    frames, sounds = len(caller.frames), len(caller.sounds)
+    frames = len(caller.frames)
     await until(lambda: len(caller.frames) >= frames + 20)
     assert counts["video"] >= 2 * 18
-    assert counts["audio"] == pytest.approx(2 * (len(caller.sounds) - sounds), rel=0.3)
+    assert counts["audio"] >= 2 * 20
     steps = np.diff([frame.pts for frame in caller.frames[frames:]])
     assert (steps > 0).all(), "copies are not shown"
 
