@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import tempfile
 import threading
@@ -194,7 +195,7 @@ class Ramp:
             "frames": sum(map(len, frames)),
             "misses": round(float(np.mean(np.concatenate(missed))), 5),
             "longest_run": max(map(_longest_run, missed)),
-            "fps_least": round(min(sum(np.isfinite(made_s) for made_s, _ in m) for m in frames) / seconds, 2),
+            "fps_least": round(min(_finished(mine) for mine in frames) / seconds, 2),
             "made_ms": percentiles([1e3 * made_s for made_s, _ in done]) if done else None,
             "latency_ms": percentiles([1e3 * latency_s for _, latency_s in done]) if done else None,
             "core_ms": round(float(np.mean([speaker.worker.core_ms for speaker in speakers])), 3),
@@ -272,6 +273,10 @@ def _counts(levels: str, device: str, quick: bool) -> list[int]:
     if device == "cpu":
         return list(range(1, 65))
     return [1, 8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256]
+
+
+def _finished(frames: list[tuple[float, float]]) -> int:
+    return sum(math.isfinite(made_s) for made_s, _ in frames)
 
 
 def _longest_run(missed: list[bool]) -> int:

@@ -142,7 +142,7 @@ def test_the_engines_sessions_make_their_own_frames_on_a_shared_device(portrait_
         maker.leave(session.performer)
     device = BatchWorker(maker, times, MonotonicClock())
     device.start()
-    voice = _bursts().reshape(-1, BLOCK_SAMPLES)[:25]
+    voice = _bursts().reshape(-1, BLOCK_SAMPLES)[:17]
     blocks = [Block(index, samples, 0, voiced=True) for index, samples in enumerate(voice)]
     shown: list[list[Picture]] = [[], []]
     ended = [threading.Event(), threading.Event()]
