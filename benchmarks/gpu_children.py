@@ -19,11 +19,12 @@ _LAST_LINES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """A module that is run with ``--device``, ``--json OUT`` and, in a quick suite, ``--quick``.
+    """A module that is run with ``--json OUT``, and with ``--device`` and, in a quick suite, ``--quick``.
 
     Attributes:
+        arguments: further ones, but in a quick suite.
         most_s: seconds after which it is ended.
-        needs_cuda: it says nothing without a card.
+        needs_cuda: it is for a card alone, and takes neither ``--device`` nor ``--quick``.
     """
 
     name: str
@@ -36,7 +37,13 @@ class Child:
 CHILDREN = (
     Child(name="sessions", module="benchmarks.sessions", most_s=180, arguments=("--preset", "paper")),
     Child(name="kernels", module="benchmarks.ops", most_s=90),
-    Child(name="sanitizer", module="benchmarks.sanitize", most_s=120, needs_cuda=True),
+    Child(
+        name="sanitizer",
+        module="benchmarks.sanitize",
+        most_s=150,
+        arguments=("--tools", "memcheck,racecheck"),
+        needs_cuda=True,
+    ),
 )
 
 
@@ -68,13 +75,15 @@ def _run(child: Child, device: str, quick: bool, most_s: float) -> tuple[Any, st
     """The report and what went wrong, either of which may be None; a failed child may have written one."""
     with tempfile.TemporaryDirectory(prefix="gohd-bench-") as folder:
         out = Path(folder) / "report.json"
-        command = [sys.executable, "-m", child.module, "--device", device, "--json", str(out)]
-        command += [*(["--quick"] if quick else []), *([] if quick else child.arguments)]
+        command = [sys.executable, "-m", child.module, "--json", str(out)]
+        if not child.needs_cuda:
+            command += ["--device", device, *(["--quick"] if quick else [])]
+        command += [] if quick else child.arguments
         try:
             done = subprocess.run(
                 command, cwd=_ROOT, capture_output=True, text=True, timeout=most_s, check=False
             )
-            last = " / ".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
+            last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
             reason = f"ended with {done.returncode}: {last}" if done.returncode else None
         except subprocess.TimeoutExpired:
             reason = f"took longer than {most_s:.0f} s"

@@ -43,7 +43,8 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
     children = {row["name"]: row["report"] for row in report["children"]}
     hop_ms = None if report["quick"] else min(hops, default=None)
     sessions = None if report["quick"] else children.get("sessions", {}).get("sessions")
-    sanitizer = children.get("sanitizer", {}).get("errors")
+    tools = children.get("sanitizer", {}).get("tools")
+    unclean = sum(not row["clean"] for row in tools) if tools else None
     times = None if naive is None or alone is None else naive["frame_ms"]["p50"] / _p50(alone)
     rows = (
         ("a frame of the paper preset, batch 1, ms", "<=", 1.0, None if alone is None else _p50(alone)),
@@ -56,7 +57,7 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
         ("share of the matrix ceiling, batch 16", ">=", 0.35, together),
         ("a hop of head poses, ms", "<=", 3.0, hop_ms),
         ("sessions at 25 fps with < 1 % misses", ">=", 64, sessions),
-        ("errors that compute-sanitizer finds in the kernels", "<=", 0, sanitizer),
+        ("tools of compute-sanitizer that find something in the kernels", "<=", 0, unclean),
     )
     return [
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +16,10 @@ from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwor
 from engine.animator.neural import load_network
 from engine.checkpoint import WeightsFolder
 from engine.errors import CommandInvalid, WeightsIncomplete
-from engine.runtime import EngineCache, FrameCompiler
+from engine.runtime import CompiledFrame, EngineCache, FrameCompiler
 from engine.runtime.tensorrt_package import choose_package, present_target
 
-__all__ = ["CompileRequest", "clear_engines", "compile_weights", "list_engines"]
+__all__ = ["CompileRequest", "clear_engines", "compile_weights", "list_engines", "parse_rows"]
 
 _DRAWN_SEED = 0
 
@@ -33,7 +34,7 @@ class CompileRequest:
         targets: "sm86" and the like, "cpu" for OpenVINO and ONNX Runtime; empty is this machine's.
         via: "auto", "tensorrt-rtx", "tensorrt" or "torch-tensorrt".
         precision: of engines, "fp16" or "fp32"; the CPU's network is always fp32.
-        rows: sessions in one pass.
+        rows: sessions in one pass, an engine for each number; a server makes batches of 1, 2, 4, 8 and 16.
         layout: of what engines hand out: "rgb", which sessions take, or "i420" for programs of your own.
     """
 
@@ -42,8 +43,20 @@ class CompileRequest:
     targets: tuple[str, ...] = ()
     via: str = "auto"
     precision: str = "fp16"
-    rows: int = 1
+    rows: tuple[int, ...] = (1,)
     layout: str = "rgb"
+
+
+def parse_rows(text: str) -> tuple[int, ...]:
+    """``1,2,4`` as numbers, each once.
+
+    Raises:
+        CommandInvalid: it is something else.
+    """
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError as error:
+        raise CommandInvalid(f"--rows takes numbers of sessions, as 1 or 1,2,4,8,16, not {text!r}") from error
 
 
 def compile_weights(request: CompileRequest) -> None:
@@ -58,20 +71,29 @@ def compile_weights(request: CompileRequest) -> None:
         if target != "cpu":
             choose_package(request.via, target)
     network, checksum = _drawn(request.preset) if request.preset else _loaded(request.weights)
-    engines = FrameCompiler(
-        network, checksum, rows=request.rows, precision=request.precision, layout=request.layout
-    )
+    engines = [
+        FrameCompiler(network, checksum, rows=rows, precision=request.precision, layout=request.layout)
+        for rows in request.rows
+    ]
     on_cpu = FrameCompiler(network, checksum, precision="fp32")
     for target in targets:
-        started = time.perf_counter()
-        frame = on_cpu.onnx() if target == "cpu" else engines.tensorrt(target, request.via)[1]
-        took = "was there" if frame.was_cached else f"built in {time.perf_counter() - started:.1f} s"
-        key = frame.key
-        typer.echo(
-            f"{target}  {key.precision}  {len(frame.payload) / 2**20:.1f} MiB  {took}  "
-            f"{key.package} {key.package_version}"
-        )
-    typer.echo(f"kept in {engines.cache.folder}")
+        if target == "cpu":
+            _build(target, on_cpu.onnx)
+            continue
+        for compiler in engines:
+            _build(target, lambda compiler=compiler, target=target: compiler.tensorrt(target, request.via)[1])
+    typer.echo(f"kept in {on_cpu.cache.folder}")
+
+
+def _build(target: str, make: Callable[[], CompiledFrame]) -> None:
+    started = time.perf_counter()
+    frame = make()
+    took = "was there" if frame.was_cached else f"built in {time.perf_counter() - started:.1f} s"
+    key = frame.key
+    typer.echo(
+        f"{target}  {key.precision}  rows {key.rows or 'any'}  {len(frame.payload) / 2**20:.1f} MiB  {took}  "
+        f"{key.package} {key.package_version}"
+    )
 
 
 def list_engines() -> None:

@@ -478,7 +478,9 @@ def compile_weights(
     ] = None,
     via: Annotated[str, typer.Option(help="auto, tensorrt-rtx, tensorrt or torch-tensorrt.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp16 or fp32.")] = "fp16",
-    rows: Annotated[int, typer.Option(min=1, help="Sessions in one pass.")] = 1,
+    rows: Annotated[
+        str, typer.Option(help="Sessions in one pass; 1,2,4,8,16 for a server where sessions share the card.")
+    ] = "1",
     layout: Annotated[
         str, typer.Option(help="Of what comes out: rgb, as sessions take it, or i420 for other programs.")
     ] = "rgb",
@@ -486,7 +488,7 @@ def compile_weights(
     clear: Annotated[bool, typer.Option("--clear", help="Only delete what is built.")] = False,
 ) -> None:
     """Build the animator for graphics cards ahead of time; a machine without one can do it too."""
-    from clients.cli.compile import CompileRequest, clear_engines, list_engines
+    from clients.cli.compile import CompileRequest, clear_engines, list_engines, parse_rows
     from clients.cli.compile import compile_weights as build
 
     if clear:
@@ -502,7 +504,7 @@ def compile_weights(
                 targets=targets,
                 via=via,
                 precision=precision,
-                rows=rows,
+                rows=parse_rows(rows),
                 layout=layout,
             )
         )

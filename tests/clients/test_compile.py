@@ -48,6 +48,8 @@ def test_what_cannot_be_built_is_refused_before_anything_is() -> None:
         (("--target", "cpu"), WeightsIncomplete, "--preset paper"),
         (("--preset", "lite", "--target", "cpu", "--precision", "fp8"), CommandInvalid, "fp16"),
         (("--preset", "lite", "--target", "cpu", "--layout", "yuy2"), CommandInvalid, "rgb, i420"),
+        (("--preset", "lite", "--target", "sm86", "--rows", "two"), CommandInvalid, "1,2,4,8,16"),
+        (("--preset", "lite", "--target", "cpu", "--rows", "1,65"), CommandInvalid, "1 to 64 rows"),
     ):
         with pytest.raises(error, match=advice):
             _run(*arguments)
