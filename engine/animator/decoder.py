@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from engine.animator.equalised import SLOPE, EqualisedConv2d, Freezable, fused_leaky_relu
 from engine.animator.fir import FirUpsample
 from engine.animator.modulated_conv import ModulatedConv2d, StyledConv2d
+from kernels.warp_blend import Rest, warp_blend
 
 __all__ = ["Decoder", "MaskMode"]
 
@@ -42,9 +43,7 @@ class _FlowHead(nn.Module):
     def forward(self, x_BCHW: Tensor, style_BS: Tensor, below: Tensor | None) -> Tensor:
         """Raw flow x, flow y and mask, (B, 3, H, W)."""
         raw_B3HW: Tensor = self.conv(x_BCHW, style_BS) + self.bias[:, None, None]
-        if self.upsample is not None:
-            raw_B3HW = raw_B3HW + self.upsample(below)
-        return raw_B3HW
+        return raw_B3HW if self.upsample is None else self.upsample(below, raw_B3HW)
 
 
 class _RgbHead(nn.Module):
@@ -63,9 +62,7 @@ class _RgbHead(nn.Module):
     def activate(self, colours_B3HW: Tensor, below: Tensor | None) -> Tensor:
         """The head after its convolution."""
         rgb_B3HW = fused_leaky_relu(colours_B3HW, self.activation_bias) + self.bias[:, None, None]
-        if self.upsample is not None:
-            rgb_B3HW = rgb_B3HW + self.upsample(below)
-        return rgb_B3HW
+        return rgb_B3HW if self.upsample is None else self.upsample(below, rgb_B3HW)
 
 
 class _FeatureTransform(nn.Module):
@@ -121,20 +118,38 @@ class _Level(nn.Module):
         """What goes to the next level: features, raw flow and mask, colours."""
         x_BCHW = self.conv(self.up(x_BCHW, style_BS), style_BS)
         raw = self.to_flow(x_BCHW, style_BS, raw)
-        mask_B1HW = torch.sigmoid(raw[:, 2:])
-        warped_BCHW = _warp(feature_BCHW, raw[:, :2], exact_grid=self.exact_grid) * mask_B1HW
         if self.fetches_colours:
-            painted = None if self.paint is None else self.paint(x_BCHW) * (1 - mask_B1HW)
+            own = None if self.paint is None else self.paint(x_BCHW)
+            warped_BCHW, painted = warp_blend(feature_BCHW, raw, own, rest="kept", exact_grid=self.exact_grid)
             return x_BCHW, raw, _sum(self.to_rgb.activate(warped_BCHW, rgb), painted)
-        kept_BCHW = x_BCHW * (1 - mask_B1HW)
-        painted = None if self.paint is None else self.paint(kept_BCHW)
+        if self.paint is None:
+            warped_BCHW, rest_BCHW = warp_blend(
+                feature_BCHW, raw, x_BCHW, rest=self._rest, exact_grid=self.exact_grid
+            )
+            if self.transform is None:
+                return rest_BCHW, raw, self.to_rgb(warped_BCHW, rgb)
+            shown_BCHW = self.transform(warped_BCHW, style_BS)
+            return shown_BCHW + rest_BCHW, raw, self.to_rgb(shown_BCHW, rgb)
+        warped_BCHW, kept_BCHW = warp_blend(
+            feature_BCHW, raw, x_BCHW, rest="kept", exact_grid=self.exact_grid
+        )
+        painted = self.paint(kept_BCHW)
         if self.transform is None:
             return warped_BCHW + kept_BCHW, raw, _sum(self.to_rgb(warped_BCHW, rgb), painted)
         shown_BCHW = self.transform(warped_BCHW, style_BS)
-        if self.mask_mode == "released":
-            # The release takes the blended features for the mask here, and its weights are trained so.
+        if self._rest == "released":
             kept_BCHW = x_BCHW * (1 - (warped_BCHW + kept_BCHW))
         return shown_BCHW + kept_BCHW, raw, _sum(self.to_rgb(shown_BCHW, rgb), painted)
+
+    @property
+    def _rest(self) -> Rest:
+        """What is added to what is shown. Blended, there is nothing more to add.
+
+        The release takes the blended features for the mask at levels with SFT, and its weights are trained so.
+        """
+        if self.transform is None:
+            return "blended"
+        return "released" if self.mask_mode == "released" else "kept"
 
 
 class Decoder(Freezable):
@@ -225,19 +240,3 @@ class Decoder(Freezable):
 
 def _sum(rgb_B3HW: Tensor, painted: Tensor | None) -> Tensor:
     return rgb_B3HW if painted is None else rgb_B3HW + painted
-
-
-def _warp(feature_BCHW: Tensor, flow_B2HW: Tensor, *, exact_grid: bool = False) -> Tensor:
-    """Fetch features from the identity grid plus tanh(flow) (x, y in [-1, 1] of the picture), zeros outside.
-
-    In float32 at least: half precision would place samples up to 1/16 px off.
-    """
-    height, width = flow_B2HW.shape[2:]
-    exact = torch.promote_types(flow_B2HW.dtype, torch.float32)
-    across, down = (1 - 1 / size if exact_grid else 1.0 for size in (width, height))
-    x_W = torch.linspace(-across, across, width, dtype=exact, device=flow_B2HW.device)
-    y_H = torch.linspace(-down, down, height, dtype=exact, device=flow_B2HW.device)
-    identity_HW2 = torch.stack(torch.meshgrid(x_W, y_H, indexing="xy"), dim=-1)
-    grid_BHW2 = torch.tanh(flow_B2HW.to(exact)).permute(0, 2, 3, 1) + identity_HW2
-    warped_BCHW = F.grid_sample(feature_BCHW.to(exact), grid_BHW2, align_corners=False)
-    return warped_BCHW.to(feature_BCHW.dtype)

@@ -13,21 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["SLOPE", "EqualisedConv2d", "EqualisedLinear", "Freezable", "freeze", "fused_leaky_relu"]
+from kernels.conv_epilogue import SLOPE, conv_epilogue
 
-SLOPE = 0.2
-_GAIN = math.sqrt(2.0)
+__all__ = ["SLOPE", "EqualisedConv2d", "EqualisedLinear", "Freezable", "freeze", "fused_leaky_relu"]
 
 
 def fused_leaky_relu(x_BCHW: Tensor, bias_C: Tensor, scale_BC: Tensor | None = None) -> Tensor:
-    """sqrt(2) leaky_relu(x scale + bias), slope 0.2, which keeps the variance of what it is given.
-
-    The gain is applied to the factors, where it costs nothing: leaky_relu(a x) = a leaky_relu(x) for a > 0.
-    """
-    bias_1C11 = (bias_C * _GAIN)[None, :, None, None]
-    if scale_BC is None:
-        return F.leaky_relu_(torch.add(bias_1C11, x_BCHW, alpha=_GAIN), SLOPE)
-    return F.leaky_relu_(torch.addcmul(bias_1C11, x_BCHW, (scale_BC * _GAIN)[:, :, None, None]), SLOPE)
+    """sqrt(2) leaky_relu(x scale + bias), slope 0.2, which keeps the variance of what it is given."""
+    return conv_epilogue(x_BCHW, bias_C, scale_BC)
 
 
 class Freezable(nn.Module):

@@ -1,16 +1,15 @@
-"""FIR resampling of feature maps with the binomial kernel [1, 3, 3, 1], as depthwise convolutions.
+"""FIR resampling of feature maps with the binomial kernel [1, 3, 3, 1], by `kernels.fir_resample`.
 
-    blur      pad p before and after, 4x4 kernel                          H -> H + 2p - 3
-    upsample  a zero after every sample, pad 2 before and 1 after, 4x4    H -> 2H
-
-Upsampling is written as the transposed convolution that it is, which every backend knows as one operation.
+blur      pad p before and after, 4x4 kernel                          H -> H + 2p - 3
+upsample  a zero after every sample, pad 2 before and 1 after, 4x4    H -> 2H
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from kernels.fir_resample import fir_resample
 
 __all__ = ["FirBlur", "FirUpsample", "fir_kernel"]
 
@@ -34,9 +33,20 @@ class FirBlur(nn.Module):
         self.channels, self.padding, self.stride = channels, padding, stride
         self.register_buffer("kernel", fir_kernel(gain).repeat(channels, 1, 1, 1), persistent=False)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, H', W') with H' = (H + 2 padding - 4) // stride + 1."""
-        return F.conv2d(x_BCHW, self.kernel, stride=self.stride, padding=self.padding, groups=self.channels)
+    def forward(self, x_BCHW: Tensor, bias_C: Tensor | None = None, scale_BC: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, C, H', W') with H' = (H + 2 padding - 4) // stride + 1.
+
+        With a bias, `fused_leaky_relu` of it and of a scale follows.
+        """
+        return fir_resample(
+            x_BCHW,
+            self.kernel,
+            padding=self.padding,
+            down=self.stride,
+            scale_BC=scale_BC,
+            bias_C=bias_C,
+            activate=bias_C is not None,
+        )
 
 
 class FirUpsample(nn.Module):
@@ -49,6 +59,6 @@ class FirUpsample(nn.Module):
         self.channels = channels
         self.register_buffer("kernel", fir_kernel(4.0).repeat(channels, 1, 1, 1), persistent=False)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, 2H, 2W)."""
-        return F.conv_transpose2d(x_BCHW, self.kernel, stride=2, padding=1, groups=self.channels)
+    def forward(self, x_BCHW: Tensor, added_BCHW: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, C, 2H, 2W), plus what is given of that shape."""
+        return fir_resample(x_BCHW, self.kernel, up=2, padding=1, added_BCHW=added_BCHW)

@@ -18,10 +18,9 @@ from torch.nn import functional as F
 
 from engine.animator.equalised import EqualisedLinear, Freezable, fused_leaky_relu
 from engine.animator.fir import FirBlur
+from kernels.conv_epilogue import demodulation
 
 __all__ = ["ModulatedConv2d", "StyledConv2d"]
-
-_EPSILON = 1e-8
 
 
 class ModulatedConv2d(Freezable):
@@ -51,14 +50,16 @@ class ModulatedConv2d(Freezable):
     def forward(self, x_BIHW: Tensor, style_BS: Tensor) -> Tensor:
         """(B, I, H, W) to (B, O, H, W), or (B, O, 2H, 2W) when upsampling."""
         y_BOHW, scale_BO = self.convolve(x_BIHW, style_BS)
+        if self.blur is not None:
+            y_BOHW = self.blur(y_BOHW)
         return y_BOHW if scale_BO is None else y_BOHW * scale_BO[:, :, None, None]
 
     def convolve(self, x_BIHW: Tensor, style_BS: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The convolution, and the scale (B, O) that is still to be applied to what came out (None: none)."""
+        """The convolution, and the scale (B, O) that is still to be applied (None: none), after the blur if any."""
         modulation_BI: Tensor = self.modulation(style_BS)
         x_BIHW = x_BIHW * modulation_BI[:, :, None, None]
         if self.blur is not None:
-            y_BOHW = self.blur(F.conv_transpose2d(x_BIHW, self._kernel(), stride=2))
+            y_BOHW = F.conv_transpose2d(x_BIHW, self._kernel(), stride=2)
         else:
             y_BOHW = F.conv2d(x_BIHW, self._kernel(), padding=self.size // 2)
         return y_BOHW, self._demodulation(modulation_BI) if self.demodulate else None
@@ -71,11 +72,7 @@ class ModulatedConv2d(Freezable):
         return weight.transpose(0, 1) if self.upsample else weight
 
     def _demodulation(self, modulation_BI: Tensor) -> Tensor:
-        # In float32 at least: the sum is of small squares.
-        squared_OI = self._squared() if self.squared_OI is None else self.squared_OI
-        exact = torch.promote_types(modulation_BI.dtype, torch.float32)
-        energy_BO = F.linear(modulation_BI.to(exact).square(), squared_OI.to(exact))
-        return torch.rsqrt(energy_BO + _EPSILON).to(modulation_BI.dtype)
+        return demodulation(modulation_BI, self._squared() if self.squared_OI is None else self.squared_OI)
 
     def _squared(self) -> Tensor:
         return (self.weight * self.scale).square().sum((2, 3))
@@ -96,4 +93,7 @@ class StyledConv2d(nn.Module):
     def forward(self, x_BIHW: Tensor, style_BS: Tensor) -> Tensor:
         """As `ModulatedConv2d`."""
         y_BOHW, scale_BO = self.conv.convolve(x_BIHW, style_BS)
+        if self.conv.blur is not None:
+            blurred_BOHW: Tensor = self.conv.blur(y_BOHW, self.bias, scale_BO)
+            return blurred_BOHW
         return fused_leaky_relu(y_BOHW, self.bias, scale_BO)

@@ -11,24 +11,18 @@ the grid scaled from [-1, 1] to pixels. The bicubic kernel has a = -0.75, as in 
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import logging
-import os
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from kernels.backward_warp.reference import backward_warp_reference
+from kernels.choice import choose, installed, require, triton_runs_on
 from kernels.errors import ImplementationUnavailable
 
 __all__ = ["Implementation", "Mode", "available_implementations", "backward_warp"]
 
 Implementation = Literal["auto", "reference", "opencv", "triton"]
 Mode = Literal["bilinear", "bicubic"]
-
-_log = logging.getLogger(__name__)
-_announced: set[str] = set()
 
 
 def backward_warp(
@@ -42,7 +36,7 @@ def backward_warp(
         grid: (B, H', W', 2) floating point, pixel coordinates (x, y) into the image.
         impl: "reference" (plain PyTorch, differentiable), "opencv" (CPU, uint8 and float32, coordinates
             rounded to
-            1/32 px), "triton" (CUDA, all types), or "auto": the fastest that is here; it never leaves the
+            1/32 px), "triton" (CUDA, all types), or "auto": what `kernels.choice` says; it never leaves the
             device.
         mode: "bilinear" or "bicubic".
 
@@ -54,75 +48,43 @@ def backward_warp(
         ImplementationUnavailable: ``impl`` cannot run here or with these inputs.
     """
     _check(image, grid, mode)
-    if impl == "auto":
-        impl = _choose(image, grid)
-    if impl == "reference":
+    if impl not in get_args(Implementation):
+        raise ValueError(f"impl must be one of {get_args(Implementation)}, not {impl!r}")
+    chosen = _choose(image, grid) if impl == "auto" else impl
+    if chosen == "reference":
         return backward_warp_reference(image, grid, mode)
-    if impl == "opencv":
-        _require("cv2", "opencv", "opencv-contrib-python")
+    require("backward_warp", chosen, image.device)
+    if chosen == "opencv":
         from kernels.backward_warp.opencv import backward_warp_opencv
 
         return backward_warp_opencv(image, grid, mode)
-    if impl == "triton":
-        _require("triton", "triton", "triton")
-        if not _triton_runs_on(image.device):
-            raise ImplementationUnavailable(
-                f"backward_warp impl='triton' needs a CUDA device, not {image.device}"
-            )
-        if image.dtype == torch.float64:
-            raise ImplementationUnavailable("backward_warp impl='triton' computes in float32, not float64")
-        from kernels.backward_warp.triton import backward_warp_triton
+    if image.dtype == torch.float64:
+        raise ImplementationUnavailable("backward_warp impl='triton' computes in float32, not float64")
+    from kernels.backward_warp.triton import backward_warp_triton
 
-        return backward_warp_triton(image, grid, mode)
-    raise ValueError(f"impl must be 'auto', 'reference', 'opencv' or 'triton', not {impl!r}")
+    return backward_warp_triton(image, grid, mode)
 
 
 def available_implementations(device: torch.device) -> tuple[Implementation, ...]:
     """Implementations that can run on ``device`` here, slowest first."""
     found: list[Implementation] = ["reference"]
-    if device.type == "cpu" and _installed("cv2"):
+    if device.type == "cpu" and installed("cv2"):
         found.append("opencv")
-    if _installed("triton") and _triton_runs_on(device):
+    if installed("triton") and triton_runs_on(device):
         found.append("triton")
     return tuple(found)
 
 
-@functools.cache
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def _require(module: str, impl: str, package: str) -> None:
-    if not _installed(module):
-        raise ImplementationUnavailable(f"backward_warp impl={impl!r} needs a package: pip install {package}")
-
-
-def _triton_runs_on(device: torch.device) -> bool:
-    return device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
-
-
-def _choose(image: torch.Tensor, grid: torch.Tensor) -> Implementation:
-    if image.requires_grad or grid.requires_grad or image.dtype == torch.float64:
+def _choose(image: torch.Tensor, grid: torch.Tensor) -> str:
+    if image.requires_grad or grid.requires_grad:
         return "reference"
-    if image.device.type == "cpu" and image.dtype not in (torch.uint8, torch.float32):
-        return "reference"
-    available = available_implementations(image.device)
-    if image.device.type != "cpu":
-        if "triton" in available:
-            return "triton"
-        _announce_fallback(image.device.type)
-        return "reference"
-    if "opencv" not in available:
-        _announce_fallback("cpu")
-        return "reference"
+    fast: list[str] = []
+    if image.dtype != torch.float64:
+        fast.append("triton")
     # OpenCV takes four channels at a time; feature maps are faster in PyTorch.
-    return "opencv" if image.shape[1] <= 4 else "reference"
-
-
-def _announce_fallback(device_type: str) -> None:
-    if device_type not in _announced:
-        _announced.add(device_type)
-        _log.info("backward_warp: no faster implementation on %s, using the reference", device_type)
+    if image.dtype in (torch.uint8, torch.float32) and image.shape[1] <= 4:
+        fast.append("opencv")
+    return choose("backward_warp", image, tuple(fast))
 
 
 def _check(image: torch.Tensor, grid: torch.Tensor, mode: str) -> None:

@@ -7,12 +7,15 @@ one, under compute-sanitizer too.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from engine.animator.decoder import Decoder
+from engine.animator.equalised import Freezable
 from kernels.backward_warp import backward_warp
 from kernels.conv_epilogue import conv_epilogue, demodulation
 from kernels.fir_resample import fir_resample
@@ -56,6 +59,7 @@ def kernel_cases(device: str = "cpu") -> Iterator[KernelCase]:
     yield from _fir_cases(device)
     yield from _epilogue_cases(device)
     yield from _yuv_cases(device)
+    yield from _decoder_cases(device)
 
 
 def backward_inputs(
@@ -209,3 +213,37 @@ def _yuv_cases(device: str) -> Iterator[KernelCase]:
                 return (yuv420(p, **options, impl=impl), yuv420(p.contiguous(), **options, impl=impl))
 
             yield KernelCase("yuv420", f"{tuple(picture.shape)} {dtype} {layout} {matrix}", run, 0.0)
+
+
+def _decoder_cases(device: str) -> Iterator[KernelCase]:
+    """The animator's decoder with every kernel at its place, by the switch."""
+    for transform, paint, mask_mode in (((), (16,), "paper"), ((8, 16), (), "released")):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            decoder = Decoder(
+                (6, 5, 4),
+                8,
+                transform_sizes=transform,
+                paint_sizes=paint,
+                mask_mode=mask_mode,
+                exact_grid=bool(paint),
+            )
+        for module in decoder.modules():
+            if isinstance(module, Freezable):
+                module.freeze()
+        decoder = decoder.requires_grad_(False).to(device)
+        features = decoder.fetched((_draw(device, 2, 5, 8, 8), _draw(device, 2, 4, 16, 16)))
+
+        def run(impl: str, d: Decoder = decoder, f: tuple[Tensor, ...] = features) -> tuple[Tensor, ...]:
+            before = os.environ.get("GOHD_KERNELS")
+            os.environ["GOHD_KERNELS"] = impl
+            try:
+                with torch.no_grad():
+                    return d.pyramid(_draw(str(f[0].device), 2, 8), f)
+            finally:
+                if before is None:
+                    del os.environ["GOHD_KERNELS"]
+                else:
+                    os.environ["GOHD_KERNELS"] = before
+
+        yield KernelCase("decoder", f"transform {transform}, paint {paint}", run, 1e-4)

@@ -1,0 +1,71 @@
+"""How one operation is measured: implementations and the compiled reference beside what the device does at best."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks.timing import percentiles, timed_ms
+
+__all__ = ["Ceilings", "OpCase", "measured"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceilings:
+    """What the device does at best, measured in the same run."""
+
+    copy_gbs: float
+    matrix_tflops: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpCase:
+    """An operation on inputs of one size.
+
+    Attributes:
+        operation, name: the folder in `kernels`, and what was put in.
+        call: runs an implementation, and the reference for "reference".
+        implementations: those beside the reference that can run here.
+        bytes_moved: each input read and each output written once.
+        flop: operations on floating-point numbers, two for a multiply-add.
+    """
+
+    operation: str
+    name: str
+    call: Callable[[str], object]
+    implementations: tuple[str, ...]
+    bytes_moved: int
+    flop: int
+
+
+def measured(
+    case: OpCase, device: torch.device, ceilings: Ceilings, *, calls: int, budget_s: float, compiled: bool
+) -> list[dict[str, Any]]:
+    """A row for each implementation; ``compiled``: also for the reference under torch.compile."""
+    forms: dict[str, Callable[[], object]] = {"reference": lambda: case.call("reference")}
+    if compiled and (device.type == "cuda" or shutil.which("g++")):
+        forms["compiled reference"] = torch.compile(lambda: case.call("reference"), dynamic=False)
+    forms |= {impl: lambda impl=impl: case.call(impl) for impl in case.implementations}
+    floor_ms = max(
+        case.bytes_moved / ceilings.copy_gbs / 1e6, case.flop / max(ceilings.matrix_tflops, 1e-9) / 1e9
+    )
+    rows: list[dict[str, Any]] = []
+    for form, call in forms.items():
+        with torch.inference_mode():
+            ms = percentiles(timed_ms(call, device, calls=calls, budget_s=budget_s))
+        rows.append(
+            {
+                "operation": case.operation,
+                "case": case.name,
+                "form": form,
+                "ms": ms,
+                "gb_per_s": round(case.bytes_moved / ms["p50"] / 1e6, 2),
+                "gflops": round(case.flop / ms["p50"] / 1e6, 2),
+                "share_of_floor": round(floor_ms / ms["p50"], 4),
+            }
+        )
+    return rows
