@@ -8,7 +8,7 @@ A session alone is a batch of one, so there is one way to a frame. Batches diffe
 another size rounds differently, and by nothing else.
 
 Out of memory: the session that joined last is dropped, with what it had on the device, and the phase is run again for
-the others, from the same numbers.
+the others, from the same numbers. A phase that fails otherwise is run again row by row, and ends whom it fails for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 
 from engine.animator.neural import NeuralAnimator
 from engine.batcher import BUCKETS
-from engine.errors import CapacityExceeded, DeviceMemoryExceeded, GohdError
+from engine.errors import CapacityExceeded, DeviceMemoryExceeded, SessionClosed
 from engine.motion.descriptor_window import DescriptorWindow
 from engine.motion.driver import MotionDriver, MotionInput, MotionNetworks
 from engine.motion_rows import MotionRows
@@ -119,7 +119,7 @@ class _Row:
     expression: _F32 | None = None
     window: _F32 | None = None
     speaking: bool = False
-    answer: MadeFrame | GohdError | None = None
+    answer: MadeFrame | Exception | None = None
 
     @property
     def performer(self) -> Performer:
@@ -127,7 +127,7 @@ class _Row:
 
     @property
     def lost(self) -> bool:
-        return isinstance(self.answer, GohdError)
+        return isinstance(self.answer, Exception)
 
 
 class FrameMaker:
@@ -161,7 +161,7 @@ class FrameMaker:
 
     def make(
         self, requests: Sequence[FrameRequest], shown: Sequence[bool] | None = None
-    ) -> list[MadeFrame | GohdError | None]:
+    ) -> list[MadeFrame | Exception | None]:
         """Make a frame of each of some sessions, all different.
 
         Args:
@@ -169,7 +169,7 @@ class FrameMaker:
 
         Returns:
             for each request its frame; None if it is not shown; or the error that ends its session: `CapacityExceeded`
-            where no row is free, `DeviceMemoryExceeded` where it had to be dropped.
+            where no row is free, `DeviceMemoryExceeded` where it had to be dropped, or what its frame failed with.
         """
         flags = [True] * len(requests) if shown is None else shown
         rows = [_Row(request, flag) for request, flag in zip(requests, flags, strict=True)]
@@ -197,7 +197,7 @@ class FrameMaker:
         performer = row.performer
         performer.begin(row.request.generation)
         if performer.left:
-            row.answer = DeviceMemoryExceeded("this session has left its device")
+            row.answer = SessionClosed("this session has left its device")
         elif performer.row is None:
             try:
                 performer.row = self._motion.take(
@@ -282,10 +282,24 @@ class FrameMaker:
                 )
                 self.leave(newest.performer)
                 rows = [row for row in rows if row is not newest]
+            except Exception as error:
+                return self._one_by_one(rows, call, error)
             # Not within the handler: the error holds on to the frames that ran out of memory.
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         return [], []
+
+    def _one_by_one(
+        self, rows: list[_Row], call: Callable[[list[_Row]], list[_T]], error: Exception
+    ) -> tuple[list[_Row], list[_T]]:
+        """`_with_room` after ``error``: a phase that fails has changed nothing."""
+        if len(rows) == 1:
+            rows[0].answer = error
+            self.leave(rows[0].performer)
+            return [], []
+        log.warning("a batch of %d failed and is made row by row", len(rows), exc_info=error)
+        done = [self._with_room([row], call) for row in rows]
+        return [row for kept, _ in done for row in kept], [value for _, values in done for value in values]
 
 
 def _number(row: _Row) -> int:

@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.audio.listener import Listener
-from engine.errors import CommandInvalid, GohdError, SessionClosed
+from engine.errors import CommandInvalid, SessionClosed
 from engine.frame_maker import FrameMaker, FrameRequest, MadeFrame, Performer, Probe
 from engine.motion.descriptor_window import DescriptorWindow
 from engine.motion.driver import MotionDriver, MotionInput
@@ -250,7 +250,7 @@ class Session:
 
     def _make(self) -> Frame:
         (made,) = self._maker.make([self._request()])
-        if isinstance(made, GohdError):
+        if isinstance(made, Exception):
             raise made
         assert made is not None
         return self.finish(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine import Avatar, Engine, Frame, Session, load_engine
 from engine.animator import FaceAnimatorConfig
 from engine.errors import CapacityExceeded, DeviceMemoryExceeded
 from engine.frame_maker import FrameMaker, FrameRequest, MadeFrame
+from engine.runtime import CapturedFrameStep
 from engine.runtime.cuda_graph import rerun
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
@@ -117,22 +118,18 @@ def test_the_geometric_animator_is_shared_alike(engine: Engine, avatar: Avatar, 
         _check_alike(voices.frames[number], _alone(engine, avatar, number, voice, 4))
 
 
-def _check_storm(engine: Engine, avatars: list[Avatar], voice: Wave, capture: Any) -> None:
-    """Joins and leaves in a captured maker; then the same sessions in a fresh one make the same bytes."""
+def _check_storm(
+    engine: Engine, avatars: list[Avatar], voice: Wave, capture: Any, renew: Callable[[], None]
+) -> None:
+    """Joins and leaves in captured steps; then the same sessions in fresh ones make the same bytes."""
 
-    def maker() -> FrameMaker:
-        return FrameMaker(engine.networks, engine.animator, 3, captured=True, capture=capture)
+    def voices() -> _Voices:
+        renew()
+        return _Voices(
+            engine, FrameMaker(engine.networks, engine.animator, 3, captured=True, capture=capture), voice
+        )
 
-    used = _Voices(engine, maker(), voice)
-    for number in range(3):
-        used.join(number, avatars[number % 2])
-    used.make([0, 1, 2])
-    used.make([0, 1])
-    used.make([2])
-    for number in range(3):
-        used.leave(number)
-    fresh = _Voices(engine, maker(), voice)
-    for voices in (used, fresh):
+    def play(voices: _Voices) -> dict[int, list[Frame]]:
         voices.join(5, avatars[1])
         voices.make([5])
         voices.join(6, avatars[0])
@@ -141,16 +138,36 @@ def _check_storm(engine: Engine, avatars: list[Avatar], voice: Wave, capture: An
         voices.leave(5)
         voices.join(7, avatars[1])
         voices.make([6, 7])
+        return voices.frames
+
+    used = voices()
+    for number in range(3):
+        used.join(number, avatars[number % 2])
+    used.make([0, 1, 2])
+    used.make([0, 1])
+    used.make([2])
+    for number in range(3):
+        used.leave(number)
+    frames, fresh = play(used), play(voices())
+    renew()
     for number in (5, 6, 7):
-        _check_alike(used.frames[number], fresh.frames[number], levels=0)
-        count = len(used.frames[number])
-        _check_alike(used.frames[number], _alone(engine, avatars[number % 2], number, voice, count))
+        _check_alike(frames[number], fresh[number], levels=0)
+        alone = _alone(engine, avatars[number % 2], number, voice, len(frames[number]))
+        _check_alike(frames[number], alone)
 
 
 def test_replays_after_sessions_joined_and_left_are_fresh_frames(
-    neural: Engine, avatars: list[Avatar], voice: Wave
+    neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _check_storm(neural, avatars[::1], voice, rerun)
+    eager: Any = neural.animator.step  # type: ignore[attr-defined]
+
+    def flat(code: Any, window: Any, intensity: Any, *features: Any) -> tuple[torch.Tensor]:
+        return (eager(code, window, intensity, features),)
+
+    def renew() -> None:
+        monkeypatch.setattr(neural.animator, "step", CapturedFrameStep(lambda rows: flat, capture=rerun))
+
+    _check_storm(neural, avatars, voice, rerun, renew)
 
 
 @pytest.mark.gpu
@@ -159,9 +176,14 @@ def test_graphs_after_sessions_joined_and_left_make_fresh_frames(
 ) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    engine = load_engine(neural_weights(_SMALL, tmp_path / "weights"), "cuda", "graph")
+    folder = neural_weights(_SMALL, tmp_path / "weights")
+    engine = load_engine(folder, "cuda", "graph")
     assert engine.batches
-    _check_storm(engine, [engine.enroll(portrait_path)] * 2, voice, None)
+
+    def renew() -> None:
+        engine.animator = load_engine(folder, "cuda", "graph").animator
+
+    _check_storm(engine, [engine.enroll(portrait_path), engine.enroll(portrait_path)], voice, None, renew)
 
 
 def test_out_of_memory_drops_one_session_and_leaves_the_others_as_they_are(
@@ -214,6 +236,23 @@ def test_out_of_memory_in_the_motion_changes_nobody_elses_frames(
     monkeypatch.undo()
     assert isinstance(voices.errors[1], DeviceMemoryExceeded)
     _check_alike(voices.frames[0], _alone(neural, avatars[0], 0, voice, 4))
+
+
+def test_a_session_that_fails_ends_alone(
+    neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voices = _Voices(neural, neural.open_maker(3), voice)
+    for number in range(3):
+        voices.join(number, avatars[0])
+    voices.make([0, 1, 2])
+    bad = voices.sessions[1].performer.driver
+    monkeypatch.setattr(bad, "mixed", lambda given, expression: np.full(72, np.nan, np.float32))
+    voices.make([0, 1, 2])
+    assert "not finite" in str(voices.errors.pop(1))
+    assert not voices.errors
+    voices.make([0, 2])
+    for number in (0, 2):
+        _check_alike(voices.frames[number], _alone(neural, avatars[0], number, voice, 3))
 
 
 def test_frames_that_nobody_sees_move_on(neural: Engine, avatars: list[Avatar], voice: Wave) -> None:
