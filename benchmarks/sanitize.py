@@ -73,19 +73,22 @@ def main() -> int:
         reason = "torch can use no CUDA device here"
     elif program is None:
         reason = "compute-sanitizer is not here: pip install nvidia-cuda-sanitizer-api"
-    found: dict[str, object] = {"skipped": reason, "tools": []}
-    if program is not None and reason is None:
-        rows = [run(tool, program, Path(__file__).resolve().parent.parent) for tool in tools]
-        found["tools"] = rows
-        for row in rows:
-            print(f"{row['tool']}: {'clean' if row['clean'] else row['output']}")
-    else:
+    rows: list[dict[str, object]] = []
+    _write(args.json, reason, rows)
+    if program is None or reason is not None:
         print(f"skipped: {reason}")
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if reason is not None:
         return SKIPPED
+    for tool in tools:
+        rows.append(run(tool, program, Path(__file__).resolve().parent.parent))
+        print(f"{tool}: {'clean' if rows[-1]['clean'] else rows[-1]['output']}")
+        _write(args.json, reason, rows)
     return 0 if all(row["clean"] for row in rows) else 1
+
+
+def _write(path: Path | None, reason: str | None, rows: list[dict[str, object]]) -> None:
+    """After each tool, so that a run that is cut short leaves what it has."""
+    if path is not None:
+        path.write_text(json.dumps({"skipped": reason, "tools": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

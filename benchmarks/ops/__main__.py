@@ -14,6 +14,7 @@ import datetime
 import importlib
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from benchmarks.timing import matrix_ceiling_tflops, memory_ceiling_gbs
 OPERATIONS = ("backward_warp", "warp_blend", "fir_resample", "conv_epilogue", "yuv420")
 
 
-def report(device: torch.device, operations: tuple[str, ...], *, quick: bool) -> dict[str, Any]:
-    """What is written as JSON."""
+def reports(device: torch.device, operations: tuple[str, ...], *, quick: bool) -> Iterator[dict[str, Any]]:
+    """What is written as JSON, after each operation anew, so that a run that is cut short leaves what it has."""
     on_cuda = device.type == "cuda"
     dtype = torch.float16 if on_cuda else torch.float32
     size, size_mib = (4096, 512) if on_cuda and not quick else (256, 16)
@@ -35,22 +36,22 @@ def report(device: torch.device, operations: tuple[str, ...], *, quick: bool) ->
         copy_gbs=memory_ceiling_gbs(device, size_mib),
         matrix_tflops=matrix_ceiling_tflops(device, dtype, size),
     )
-    calls, budget_s = (3, 0.3) if quick else (300, 1.0)
+    calls, budget_s = (3, 0.3) if quick else (200, 0.5)
     rows: list[dict[str, Any]] = []
     for operation in operations:
         for case in importlib.import_module(f"benchmarks.ops.{operation}").cases(device, quick=quick):
             # Compiling takes seconds for each case; a quick run only shows that all of it runs.
             rows += measured(case, device, ceilings, calls=calls, budget_s=budget_s, compiled=not quick)
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "quick": quick,
-        "hardware": hardware(device.type),
-        "versions": versions(),
-        "copy_gbs": round(ceilings.copy_gbs, 1),
-        "matrix_tflops": round(ceilings.matrix_tflops, 3),
-        "rows": rows,
-        "verdicts": verdicts(rows),
-    }
+        yield {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "quick": quick,
+            "hardware": hardware(device.type),
+            "versions": versions(),
+            "copy_gbs": round(ceilings.copy_gbs, 1),
+            "matrix_tflops": round(ceilings.matrix_tflops, 3),
+            "rows": rows,
+            "verdicts": verdicts(rows),
+        }
 
 
 def verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,7 +94,10 @@ def main() -> None:
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch can use no CUDA device here")
     torch.set_num_threads(1)
-    found = report(torch.device(args.device), tuple(args.operations) or OPERATIONS, quick=args.quick)
+    found: dict[str, Any] = {}
+    for found in reports(torch.device(args.device), tuple(args.operations) or OPERATIONS, quick=args.quick):
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(
         f"{found['hardware']}\ncopy {found['copy_gbs']} GB/s, matrix product {found['matrix_tflops']} TFLOP/s"
     )
@@ -104,8 +108,6 @@ def main() -> None:
         )
     for verdict in found["verdicts"]:
         print(f"{verdict['operation']} {verdict['form']}: {verdict['times_faster_than_compiled']} x compiled")
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
