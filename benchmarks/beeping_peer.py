@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -119,7 +120,7 @@ class _Stream:
 
 
 class BeepingPeer:
-    """``connect``, wait, ``close``; then ``seen`` and ``heard``."""
+    """``connect``, wait, ``close``; then ``seen``, ``heard``, and ``told``: the server's events."""
 
     def __init__(self, wave: Samples) -> None:
         self.microphone = _Microphone(wave)
@@ -130,6 +131,8 @@ class BeepingPeer:
         self._tasks: list[asyncio.Task[None]] = []
         self._pc.on("track", self._on_track)
         self.session_id = ""
+        self.told: list[dict[str, Any]] = []
+        self._pc.createDataChannel("control").on("message", lambda text: self.told.append(json.loads(text)))
 
     async def connect(self, http: aiohttp.ClientSession, url: str) -> None:
         await self._pc.setLocalDescription()

@@ -10,6 +10,7 @@ queue. It gives up first bits, then frames, then pixels:
 
     queue over 200 ms in two reports       three tenths less
     queue over 500 ms                      half, and no frames until the queue should be empty
+    half the bits gone, the trip as long   no queue then, but a longer way: the bits come back
     loss over 6 %                          a trial: see ``loss.py``; what stays is met with copies of each packet
     loss over 2 %                          stay
     else                                   a quarter more each second up to the last trouble, then a twentieth
@@ -41,6 +42,7 @@ _COPIES = ((0.18, 2), (0.06, 1))
 _LEAST_WINDOW = 30
 # Until there are enough reports to know the way's own length, a longer one is taken for a queue.
 _SURE_REPORTS, _USUAL_TRIP_S = 10, 0.2
+_SAME_LEAST, _SAME_MOST, _SAME_REPORTS = 0.7, 1.4, 2
 _SILENCE_S = 4.0
 
 
@@ -68,6 +70,15 @@ class Quality:
     hold_until_s: float
 
 
+@dataclass(slots=True)
+class _Trouble:
+    """A queue as it was first met: the round trip and the bits then, and how many trips since were as long."""
+
+    round_trip_s: float
+    from_bps: float
+    stayed: int = 0
+
+
 class LinkController:
     """``report`` takes what comes in, ``quality`` is what follows from it."""
 
@@ -84,6 +95,8 @@ class LinkController:
         self._queue_s = 0.0
         self._losses = LossTrial()
         self._cut_s = float("-inf")
+        self._trouble: _Trouble | None = None
+        self._way_is_known = False
 
     @property
     def quality(self) -> Quality:
@@ -106,6 +119,8 @@ class LinkController:
         if sent_bps is not None and bitrate_bps > _IDLE_SHARE * sent_bps:
             least_bps = (1 + _APPLY_STEP) * _RISE * _HALF_RATE_BPS
         self._limit_bps = max(least_bps, bitrate_bps)
+        if self._limit_bps < self._target_bps:
+            self._cut_s = self._last_s  # the same trouble shall not be answered twice
         self._settle()
 
     def report(self, report: LinkReport) -> None:
@@ -130,21 +145,45 @@ class LinkController:
     def _yields_to_queue(self, round_trip_s: float, now_s: float) -> bool:
         self._round_trips.append(round_trip_s)
         least_s = min(self._round_trips)
-        if len(self._round_trips) < _SURE_REPORTS:
+        if len(self._round_trips) < _SURE_REPORTS and not self._way_is_known:
             least_s = min(least_s, _USUAL_TRIP_S)
         before_s, self._queue_s = self._queue_s, round_trip_s - least_s
+        if self._queue_s < _QUEUE_S / 2:
+            self._trouble = None
         if now_s - min(round_trip_s, _MAX_HOLD_S) < self._cut_s:  # what was measured left before the last cut
             return self._queue_s > _QUEUE_S
+        if self._is_the_way_itself(round_trip_s):
+            return False
         if self._queue_s > _DEEP_QUEUE_S:
-            self._reduce(0.5)
-            self._cut_s = now_s
+            self._cut_for_queue(0.5, round_trip_s, now_s)
             self._hold_until_s = now_s + min(self._queue_s, _MAX_HOLD_S)
             return True
         if min(self._queue_s, before_s) > _QUEUE_S:
-            self._reduce(0.7)
-            self._cut_s = now_s
+            self._cut_for_queue(0.7, round_trip_s, now_s)
             return True
         return False
+
+    def _cut_for_queue(self, factor: float, round_trip_s: float, now_s: float) -> None:
+        if self._trouble is None:
+            self._trouble = _Trouble(round_trip_s, self._target_bps)
+        self._reduce(factor)
+        self._cut_s = now_s
+
+    def _is_the_way_itself(self, round_trip_s: float) -> bool:
+        """A queue drains when half of the bits are gone; trips that stay as long as they were are no queue."""
+        trouble = self._trouble
+        if trouble is None or self._target_bps > 0.5 * trouble.from_bps:
+            return False
+        stays = _SAME_LEAST * trouble.round_trip_s <= round_trip_s <= _SAME_MOST * trouble.round_trip_s
+        trouble.stayed = trouble.stayed + 1 if stays else 0
+        if trouble.stayed < _SAME_REPORTS:
+            return False
+        self._round_trips.clear()
+        self._round_trips.append(round_trip_s)
+        self._way_is_known = True
+        self._queue_s, self._trouble = 0.0, None
+        self._target_bps = self._ceiling_bps = max(self._target_bps, trouble.from_bps)
+        return True
 
     def _weigh_loss(self, lost: float) -> None:
         target_bps = self._losses.judge(lost, self._target_bps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +28,7 @@ class PaperLink:
 
     capacity_bps: float
     trip_s: float = 0.04
+    wobble_s: float = 0.0
     lost: float = 0.0
     polices: bool = False
     controller: LinkController = field(default_factory=lambda: LinkController(0.0))
@@ -49,9 +52,8 @@ class PaperLink:
             self.delays_s.append(delay_s)
             self.sent_bps.append(sent_bps)
             if round(self.now_s * 100) % 100 == 0:
-                self.controller.report(
-                    LinkReport(now_s=self.now_s, lost=lost, round_trip_s=self.trip_s + delay_s)
-                )
+                trip_s = self.trip_s + delay_s + self.wobble_s * math.sin(2 * self.now_s)
+                self.controller.report(LinkReport(now_s=self.now_s, lost=lost, round_trip_s=trip_s))
         return self
 
 
@@ -134,6 +136,16 @@ def test_a_longer_way_is_no_queue_for_ever() -> None:
     assert link.controller.quality.bitrate_bps == MAX_BPS
 
 
+@pytest.mark.parametrize(("trip_s", "wobble_s"), [(0.3, 0.0), (0.24, 0.04), (0.6, 0.1)])
+def test_a_longer_way_is_known_for_one_in_seconds(trip_s: float, wobble_s: float) -> None:
+    link = PaperLink(capacity_bps=10e6).run(5)
+    link.trip_s, link.wobble_s = trip_s, wobble_s
+    for _ in range(12):
+        assert link.run(1).controller.quality.frame_step == 1
+    link.run(13)
+    assert link.controller.quality.bitrate_bps >= (2 * START_BPS if wobble_s else MAX_BPS)
+
+
 def test_reports_that_stop_are_bad_news() -> None:
     link = PaperLink(capacity_bps=10e6).run(10)
     link.controller.silence(13.0)
@@ -162,6 +174,16 @@ def test_an_estimate_that_follows_a_still_picture_costs_no_frames() -> None:
     link.controller.limit(40_000, sent_bps=20_000)
     link.run(5)
     assert link.controller.quality.frame_step == 1
+
+
+def test_a_queue_that_an_estimate_has_answered_is_not_answered_again() -> None:
+    link = PaperLink(capacity_bps=10e6).run(10)
+    link.controller.report(LinkReport(now_s=10.2, lost=0.0, round_trip_s=None))
+    link.controller.limit(300_000)
+    link.controller.report(LinkReport(now_s=10.5, lost=0.0, round_trip_s=0.6))
+    assert link.controller.quality.bitrate_bps == 300_000, "what was measured left before"
+    link.controller.report(LinkReport(now_s=11.5, lost=0.0, round_trip_s=0.6))
+    assert link.controller.quality.bitrate_bps == 150_000, "it is still there"
 
 
 def test_round_trips_are_read_from_reports() -> None:
@@ -240,6 +262,11 @@ async def test_reports_of_a_real_receiver_arrive(served: Served) -> None:
     track: Any = served.server.sessions.find(caller.session_id).outlets[0].video
     await until(lambda: track.quality is not None and track.quality.bitrate_bps > START_BPS, 15)
     assert track.quality.frame_step == 1
+    picture = next(s for s in _server_senders(served) if s.kind == "video")
+    link: Any = picture._handle_rtcp_packet.__self__
+    link._sent_bps()
+    await asyncio.sleep(0.2)
+    assert link._sent_bps() > 0
 
 
 def _server_senders(served: Served) -> list[Any]:

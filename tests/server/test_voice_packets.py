@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from aiortc import RTCPeerConnection
 from aiortc.rtp import RtpPacket
 
+from server.codecs import shorten_jitter_buffer
 from server.voice_packets import VoicePackets
 
 
@@ -39,3 +41,11 @@ def test_what_was_overtaken_and_what_comes_twice_is_left_out() -> None:
 
 def test_a_sender_that_begins_anew_is_heard() -> None:
     assert _heard(VoicePackets(), 30_000, 30_001, 12, 13) == [30_000, 30_001, 12, 13]
+
+
+async def test_it_is_where_aiortc_looks_for_it() -> None:
+    connection = RTCPeerConnection()
+    receiver = connection.addTransceiver("audio").receiver
+    assert shorten_jitter_buffer(receiver)
+    assert any(isinstance(value, VoicePackets) for value in vars(receiver).values())
+    await connection.close()
