@@ -305,7 +305,7 @@ def open_animator() -> AnimatorRecipe:
             discriminator_rate=2e-3,
             hold_share=0.25,
             scaled_descriptors=True,
-            still_start=True,
+            begin="warp",
             cache_mib=2048,
         ),
         trainer=TrainerConfig(
@@ -342,7 +342,7 @@ def toy_animator() -> AnimatorRecipe:
             adversarial_from_step=12,
             r1_every=4,
             scaled_descriptors=True,
-            still_start=True,
+            begin="still",
             evaluation_targets=2,
         ),
         trainer=TrainerConfig.toy("toy_animator", steps=20),

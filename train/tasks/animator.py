@@ -20,7 +20,10 @@ from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.motion.coefficients import DESCRIPTOR_SIZE
+from engine.motion.landmark_model import LandmarkModel
+from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from train.data.face_clips import FACE_SIZE, FaceClip
+from train.data.measures import clip_measures
 from train.experts import lip_eye_mask
 from train.losses.adversarial import adversarial_loss, discriminator_loss, r1_penalty
 from train.losses.animator import (
@@ -40,6 +43,7 @@ from train.tasks.animator_figures import (
     contact_sheet,
     evaluation_pairs,
 )
+from train.tasks.animator_start import Begin, begin
 from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.tasks.face_augmentation import FaceAugmentation
 from train.tasks.face_pairs import FaceBatch, FacePairs, shrunk_picture
@@ -60,7 +64,7 @@ class AnimatorTaskConfig:
         adversarial_from_step: where Eq. 16 and the discriminator begin.
         r1_gamma, r1_every: weight gamma / 2 of R1, added (times ``r1_every``) at every so manieth step.
         hold_share: see `FacePairs`; scaled_descriptors: see `train.tasks.descriptor_scale` (landmark space only).
-        still_start: the flow begins at zero, so that an untrained network shows the source where it is.
+        begin: "random"; "still": with a flow of zero; "warp": as a plain warp of the source (`start_as_warp`).
         cache_mib, readers: memory for decoded pictures, threads that decode.
         evaluation_targets: frames of each held-out clip that are shown and measured.
     """
@@ -80,7 +84,7 @@ class AnimatorTaskConfig:
     augmentation: FaceAugmentation = field(default_factory=FaceAugmentation)
     hold_share: float = 0.0
     scaled_descriptors: bool = False
-    still_start: bool = False
+    begin: Begin = "random"
     cache_mib: int = 1024
     readers: int = 2
     evaluation_targets: int = 4
@@ -115,9 +119,11 @@ class ScaledAnimator(nn.Module):
         self.network, self.levels = network, levels
         self.register_buffer("scale_D", scale_D, persistent=False)
 
-    def forward(self, source_B3HW: Tensor, window_BTD: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, source_B3HW: Tensor, window_BTD: Tensor, measures_BG: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Generated pictures (B, 3, size, size) and their flow (B, 2, size, size), see `Decoder.stages`."""
-        identity_code_BS, features = self.network.encode(source_B3HW)
+        identity_code_BS, features = self.network.encode(source_B3HW, measures_BG)
         latent_BS = self.network.navigate(identity_code_BS, window_BTD / self.scale_D)
         return self.network.decoder.stages(latent_BS, features[: self.levels])[-1]
 
@@ -146,11 +152,9 @@ class AnimatorTask:
         _check_experts(config.losses, experts)
         torch.manual_seed(seed)
         self.config, self.experts = config, experts
+        self._model = LandmarkModel.load(BUNDLED_MOTION_SPACE) if config.network.measured else None
         network = FaceAnimatorNetwork(config.network)
-        if config.still_start:
-            for name, parameter in network.decoder.named_parameters():
-                if name.endswith("to_flow.conv.weight"):
-                    nn.init.zeros_(parameter)
+        begin(network, config.begin)
         scale_D = descriptor_scale() if config.scaled_descriptors else torch.ones(DESCRIPTOR_SIZE)
         self.modules = nn.ModuleDict({"animator": ScaledAnimator(network, scale_D, config.levels)})
         self.optimisers: dict[str, torch.optim.Optimizer] = {
@@ -205,7 +209,10 @@ class AnimatorTask:
         batch = self._pairs.draw(draw, cfg.rows)
         self._batch = ", ".join(batch.names)
         target_B3HW = _shrunk(batch.target_B3HW, cfg.size)
-        generated_B3HW, flow_B2HW = self.modules["animator"].train()(batch.source_B3HW, batch.window_BTD)
+        measures = self._measures(batch.source_landmarks_BN3, batch.source_descriptor_BD)
+        generated_B3HW, flow_B2HW = self.modules["animator"].train()(
+            batch.source_B3HW, batch.window_BTD, measures
+        )
         generated_B3HW = generated_B3HW.float()
         terms = self._terms(generated_B3HW, target_B3HW, flow_B2HW.float(), batch)
         adversarial = "discriminator" in self.modules and step >= cfg.adversarial_from_step
@@ -280,6 +287,13 @@ class AnimatorTask:
         render = self._render(self._animator(modules))
         return {"held_out": contact_sheet(render, self._evaluated, self.config.size)}
 
+    def _measures(self, landmarks_BN3: Tensor, descriptor_BD: Tensor) -> Tensor | None:
+        """What the identity code takes of sources beside their pictures, if the layout has it."""
+        if self._model is None:
+            return None
+        measures_BG = clip_measures(landmarks_BN3.cpu(), descriptor_BD.cpu(), self._model)
+        return measures_BG.to(landmarks_BN3.device)
+
     def _animator(self, modules: Mapping[str, nn.Module] | nn.ModuleDict) -> ScaledAnimator:
         animator = modules["animator"]
         assert isinstance(animator, ScaledAnimator)
@@ -293,7 +307,11 @@ class AnimatorTask:
             sources = np.stack([shrunk_picture(pair.clip.rgb(pair.source), size) for pair in pairs])
             source_B3HW = torch.from_numpy(sources).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
             window_BTD = torch.from_numpy(np.stack([pair.window_TD for pair in pairs])).to(device)
-            rgb_B3HW, _ = animator(source_B3HW, window_BTD)
+            measures = self._measures(
+                torch.from_numpy(np.stack([pair.clip.landmarks_px[pair.source] for pair in pairs])),
+                torch.from_numpy(np.stack([pair.clip.descriptors[pair.source] for pair in pairs])),
+            )
+            rgb_B3HW, _ = animator(source_B3HW, window_BTD, None if measures is None else measures.to(device))
             bytes_B3HW = (rgb_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
             pictures: NDArray[np.uint8] = bytes_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
             return pictures

@@ -30,7 +30,7 @@ __all__ = ["FaceBatch", "FacePairs", "descriptor_window", "shrunk_picture"]
 class FaceBatch:
     """Rows of source and target; pictures float32 in [-1, 1], landmarks in px of the 256 crop.
 
-    source_B3HW, target_B3HW, window_BTD, source_landmarks_BN3, target_landmarks_BN3; names: "clip:source>target".
+    source_descriptor_BD: the motion descriptor of the source itself; names: "clip:source>target".
     """
 
     source_B3HW: Tensor
@@ -38,6 +38,7 @@ class FaceBatch:
     window_BTD: Tensor
     source_landmarks_BN3: Tensor
     target_landmarks_BN3: Tensor
+    source_descriptor_BD: Tensor
     names: tuple[str, ...]
 
 
@@ -122,8 +123,13 @@ class FacePairs:
                 ]
             )
         )
+        rest_B1D = torch.from_numpy(
+            np.stack([self._clips[clip].descriptors[source] for clip, source, _ in picks])[:, None]
+        )
         if self._mirror_sign_E is not None:
-            window_BTD = change.descriptors(window_BTD, self._mirror_sign_E)
+            window_BTD, rest_B1D = (
+                change.descriptors(part, self._mirror_sign_E) for part in (window_BTD, rest_B1D)
+            )
         sources, targets = ([(pick[0], pick[side]) for pick in picks] for side in (1, 2))
         pictures = self._cache.pictures([*sources, *targets]).to(draw.device, non_blocking=True)
         source_B3HW, target_B3HW = (
@@ -136,6 +142,7 @@ class FacePairs:
             window_BTD.to(draw.device),
             change.landmarks(self._landmarks(sources)).to(draw.device),
             change.landmarks(self._landmarks(targets)).to(draw.device),
+            rest_B1D[:, 0],
             tuple(f"{self._clips[clip].clip}:{source}>{target}" for clip, source, target in picks),
         )
 
