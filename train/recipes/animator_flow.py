@@ -97,7 +97,7 @@ def open_animator_flow() -> AnimatorFlowRecipe:
     learns flow from pictures alone.
     """
     return AnimatorFlowRecipe(
-        task=FlowTaskConfig(network=FaceAnimatorConfig.lite(), learning_rate=1.5e-4, linear_steps=1500),
+        task=FlowTaskConfig(network=FaceAnimatorConfig.lite(), learning_rate=2e-3, linear_steps=1500),
         trainer=TrainerConfig(
             out=Path("runs/open_animator_flow"),
             steps=4000,

@@ -48,6 +48,8 @@ class FlowTaskConfig:
         rows: batch size. components: of the neutral shapes that the identity code takes.
         linear_size, linear_steps: level at which `start_linear` writes a linear flow, and how long its maps are
             fitted; 0 steps begin with no flow.
+        linear_rate: learning rate of the layers that hold the regression, relative: Adam's first steps are as long
+            as its rate, and there a step of all weights moves the whole face.
         face, detail: how much more a place counts near a landmark, and within the boxes of mouth and eyes.
     """
 
@@ -57,6 +59,7 @@ class FlowTaskConfig:
     components: int = 128
     linear_size: int = 32
     linear_steps: int = 0
+    linear_rate: float = 0.05
     face: float = 3.0
     detail: float = 4.0
 
@@ -165,12 +168,36 @@ class FlowTask:
         self.modules = nn.ModuleDict({"flow": network})
         if config.linear_steps:
             self._start_linear(network)
-        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "flow": torch.optim.Adam(learning, config.learning_rate, betas=(0.9, 0.99))
+            "flow": torch.optim.Adam(self._groups(network), betas=(0.9, 0.99))
         }
         self._device = torch.device("cpu")
         self.modules.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _groups(self, network: FlowNetwork) -> list[dict[str, Any]]:
+        """Parameters that learn, with their rates."""
+        config, inner = self.config, network.network
+        levels: list[Any] = list(inner.decoder.levels)
+        regression: list[nn.Parameter] = []
+        if config.linear_steps:
+            below = levels[: config.linear_size.bit_length() - 3]
+            for part in (
+                network.code,
+                inner.mapping,
+                inner.head,
+                inner.basis,
+                *(level.to_flow for level in below),
+            ):
+                regression += part.parameters()
+            maps = [inner.decoder.first, *(part for level in below for part in (level.up, level.conv))]
+            regression += [inner.decoder.constant_CHW]
+            regression += [parameter for part in maps for parameter in (part.conv.weight, part.bias)]
+        slow = {id(parameter) for parameter in regression}
+        fast = [p for p in network.parameters() if p.requires_grad and id(p) not in slow]
+        groups: list[dict[str, Any]] = [{"params": fast, "lr": config.learning_rate}]
+        if regression:
+            groups.append({"params": regression, "lr": config.linear_rate * config.learning_rate})
+        return groups
 
     def _start_linear(self, network: FlowNetwork) -> None:
         data = self._train
