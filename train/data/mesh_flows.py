@@ -70,7 +70,7 @@ class MeshFlowConfig:
         wide_gaze: share of the samples that look anywhere.
     """
 
-    portraits: int = 2000
+    portraits: int = 1600
     samples: int = 12
     window: int = 7
     film_share: float = 0.5
