@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import secrets
 
-from server.admission import FrameCost, capacity, cores
+from server.admission import CpuPerFrame, FrameCost, capacity, cores
 from server.live_session import LiveSession
 from server.protocol import Refusal
 
@@ -19,11 +19,13 @@ _SURE_FRAMES = 50
 class SessionRegister:
     """``cost`` is what a frame takes by the start-up measurement; until then one session fits.
 
-    ``core_count`` cores are shared by all sessions.
+    ``core_count`` cores are shared by all sessions; ``spent`` is what the process takes for a frame.
     """
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, spent: CpuPerFrame | None = None) -> None:
         self._limit = limit
+        self._spent = spent or CpuPerFrame()
+        self._frames_gone = 0
         self._places: dict[str, LiveSession | None] = {}
         self.cost: FrameCost | None = None
         self.core_count = cores()
@@ -37,10 +39,12 @@ class SessionRegister:
         """Sessions that fit at what frames cost now."""
         if self.cost is None:
             return 1
+        self._note_spent()
         running = [s for s in self._places.values() if s is not None and s.frames_made >= _SURE_FRAMES]
         cost = self.cost
         if running:
             core_ms = sum(session.worker.core_ms for session in running) / len(running)
+            core_ms = max(core_ms, self._spent.milliseconds - cost.encode_ms)
             cost = dataclasses.replace(cost, render_ms=core_ms)
         return capacity(cost, self.core_count, self._limit)
 
@@ -67,10 +71,16 @@ class SessionRegister:
         return session_id
 
     def fill(self, session_id: str, session: LiveSession) -> None:
+        self._note_spent()
         self._places[session_id] = session
 
     def release(self, session_id: str) -> None:
-        self._places.pop(session_id, None)
+        self._note_spent()
+        session = self._places.pop(session_id, None)
+        if session is not None:
+            self._frames_gone += session.frames_made
+        if not self._places:
+            self._spent.forget()
 
     def find(self, session_id: str) -> LiveSession:
         """Raises Refusal ``not_found``."""
@@ -78,6 +88,10 @@ class SessionRegister:
         if session is None or session.ending:
             raise Refusal("not_found", "There is no such session.")
         return session
+
+    def _note_spent(self) -> None:
+        running = sum(session.frames_made for session in self._places.values() if session is not None)
+        self._spent.note(self._frames_gone + running)
 
     async def close_all(self, reason: str) -> None:
         sessions = [session for session in self._places.values() if session is not None]

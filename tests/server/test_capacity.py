@@ -10,7 +10,7 @@ from fake_engine import FakeEngine
 from prometheus_client.parser import text_string_to_metric_families
 from serving_helper import Served, ServeFactory, until
 
-from server.admission import FrameCost, capacity, measure_encoder_ms
+from server.admission import CpuPerFrame, FrameCost, capacity, measure_encoder_ms
 
 
 def test_capacity_follows_the_cost_of_a_frame() -> None:
@@ -44,6 +44,40 @@ async def test_sessions_that_run_slowly_leave_no_room_for_more(serve_fake: Serve
     assert served.server.sessions.free > 0
     engine.sessions[-1].render_s = 0.2
     await until(lambda: served.server.sessions.free == 0, 15)
+    status, body = await served.caller().post()
+    assert (status, body["error"]["code"]) == (503, "busy")
+
+
+def test_all_that_the_process_spends_for_a_frame_counts() -> None:
+    spent_s = 100.0
+    spent = CpuPerFrame(lambda: spent_s)
+    spent.note(0)
+    spent_s += 1.5
+    spent.note(49)
+    assert spent.milliseconds == 0.0, "too few to say"
+    spent_s += 0.5
+    spent.note(50)
+    assert spent.milliseconds == 40.0
+    spent.forget()
+    spent_s += 60.0
+    spent.note(50)
+    spent_s += 2.0
+    spent.note(150)
+    assert spent.milliseconds == 20.0, "what was spent while nobody ran is nobody's"
+
+
+async def test_what_is_spent_beside_the_engine_takes_places(serve_fake: ServeFactory) -> None:
+    served = await serve_fake(core_count=2)
+    spent_s = 0.0
+    sessions = served.server.sessions
+    sessions._spent = CpuPerFrame(lambda: spent_s)
+    caller = await served.caller().connect()
+    session = sessions.find(caller.session_id)
+    await until(lambda: session.frames_made >= 50)
+    before = sessions.capacity
+    assert before > 1
+    spent_s += 0.045 * session.frames_made
+    assert sessions.capacity == 1
     status, body = await served.caller().post()
     assert (status, body["error"]["code"]) == (503, "busy")
 
