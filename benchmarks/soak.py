@@ -151,6 +151,7 @@ def _steady(watcher: Watcher, began_s: float, ended_s: float) -> dict[str, Any]:
         "lived_to_the_end": bool(ended_s - pictures[-1, 1] < _FREEZE_S),
         "seconds": round(float(pictures[-1, 1] - pictures[0, 1]), 1),
         "fps": round((len(pictures) - 1) / float(pictures[-1, 1] - pictures[0, 1]), 3),
+        "fps_by_minute": _by_minute(pictures[:, 1], began_s),
         "longest_gap_ms": round(1e3 * float(gaps_s.max()), 1),
         "gap_ms": asdict(Percentiles.of(list(1e3 * gaps_s))),
         "freezes_over_500_ms": int((gaps_s > _FREEZE_S).sum()),
@@ -158,6 +159,13 @@ def _steady(watcher: Watcher, began_s: float, ended_s: float) -> dict[str, Any]:
         "drift_ms": round(float(np.median(apart_ms[-minute:]) - np.median(apart_ms[:minute])), 2),
         "drift_slope_ms_per_hour": round(float(slope), 2),
     }
+
+
+def _by_minute(arrivals_s: np.ndarray, began_s: float) -> list[float]:
+    """Pictures a second in each whole minute."""
+    minutes = ((arrivals_s - began_s) // 60).astype(int)
+    whole = int((arrivals_s[-1] - began_s) // 60)
+    return [round(int((minutes == minute).sum()) / 60, 1) for minute in range(whole)]
 
 
 def _ahead_s(frames: np.ndarray, edge_s: float) -> float:
