@@ -188,5 +188,5 @@ def _wait_for(shown: list[list[Picture]], count: int, end_s: float) -> None:
 def test_capacity_is_bound_by_the_device_and_by_the_cores() -> None:
     device = BatchTimes({1: 0.002, 16: 0.006})
     assert capacity(FrameCost(render_ms=0.1, encode_ms=0.1, device=device), 1000) == 81
-    assert capacity(FrameCost(render_ms=3, encode_ms=5, device=device), 2) == 8
+    assert capacity(FrameCost(render_ms=3, encode_ms=5, device=device), 2) == 6
     assert capacity(FrameCost(render_ms=0.1, encode_ms=0.1, device=BatchTimes({1: 0.1})), 2) == 1

@@ -14,8 +14,9 @@ from server.admission import CpuPerFrame, FrameCost, capacity, measure_encoder_m
 
 
 def test_capacity_follows_the_cost_of_a_frame() -> None:
-    assert capacity(FrameCost(render_ms=15, encode_ms=5), 2) == 3
-    assert capacity(FrameCost(render_ms=15, encode_ms=5), 16) == 25
+    assert capacity(FrameCost(render_ms=15, encode_ms=5), 2) == 2
+    assert capacity(FrameCost(render_ms=28, encode_ms=3), 2) == 1, "what a machine of two cores bore, no more"
+    assert capacity(FrameCost(render_ms=15, encode_ms=5), 16) == 19
     assert capacity(FrameCost(render_ms=1000, encode_ms=5), 2) == 1
     assert capacity(FrameCost(render_ms=0, encode_ms=0.1), 2, limit=8) == 8
 
