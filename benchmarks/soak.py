@@ -1,10 +1,12 @@
 """Does a server stay as it is? Sessions come and go for minutes, one stays, and what the process holds is counted.
 
-    python benchmarks/soak.py [--minutes 20] [--visitors 2] [--seed 0] [--json OUT]
+    python benchmarks/soak.py [--minutes 20] [--visitors 2] [--cores N] [--seed 0] [--json OUT]
 
 A real ``gohd serve`` in a process of its own. One session speaks all the time; beside it visitors come, stay 3 to 12 s
 and go in every way there is: they end their session, close the tab, vanish, play by WHEP, speak by WebSocket, bring a
-picture of their own. What a full server refuses (503) comes again later and is counted.
+picture of their own. What a full server refuses (503) comes again later and is counted; with ``--cores`` it believes in
+so many and lets in more than it could serve in time: more comes and goes, and the figures of the steady session are then
+those of an overloaded server.
 
 - held: memory after a garbage collection and ``malloc_trim``, tasks, descriptors, threads, peer connections; with the
   one session alone after a warm-up, and again at the end; and the slope of memory through the censuses in between.
@@ -44,8 +46,13 @@ _FREEZE_S = 0.5
 class Soak:
     """``run`` is the whole of it."""
 
-    def __init__(self, visitors: int, seed: int) -> None:
+    def __init__(self, visitors: int, seed: int, cores: int | None = None) -> None:
         self._visitors = visitors
+        self._program = "from clients.cli import main; main()"
+        if cores is not None:
+            self._program = (
+                f"import server.register; server.register.cores = lambda: {cores}; {self._program}"
+            )
         self._dice = np.random.default_rng(seed)
         self._voice: Samples = np.repeat((32767 * demo_voice(20.0)).astype(np.int16), 3)
         self._visits: Counter[str] = Counter()
@@ -55,7 +62,7 @@ class Soak:
         self._censuses: list[tuple[float, Census]] = []
 
     async def run(self, seconds: float) -> dict[str, Any]:
-        server = await asyncio.to_thread(Server, "serve", "--port", "0")
+        server = await asyncio.to_thread(Server, "serve", "--port", "0", program=self._program)
         try:
             async with aiohttp.ClientSession() as http:
                 steady = Watcher(self._voice)
@@ -180,12 +187,14 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--visitors", type=int, default=2, help="how many come and go at once")
+    parser.add_argument("--cores", type=int, help="cores that the server is told it has")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="where to write the report")
     args = parser.parse_args()
     report: dict[str, Any] = {"hardware": hardware("cpu"), "versions": versions()}
+    report["told_cores"] = args.cores
     report["load_average_before"] = os.getloadavg()
-    report["soak"] = asyncio.run(Soak(args.visitors, args.seed).run(60 * args.minutes))
+    report["soak"] = asyncio.run(Soak(args.visitors, args.seed, args.cores).run(60 * args.minutes))
     report["load_average_after"] = os.getloadavg()
     Console().print_json(json.dumps(report))
     if args.json:
