@@ -4,9 +4,9 @@
 
 A real ``gohd serve`` in a process of its own. One session speaks all the time; beside it visitors come, stay 3 to 12 s
 and go in every way there is: they end their session, close the tab, vanish, play by WHEP, speak by WebSocket, bring a
-picture of their own. What a full server refuses (503) comes again later and is counted; with ``--cores`` it believes in
-so many and lets in more than it could serve in time: more comes and goes, and the figures of the steady session are then
-those of an overloaded server.
+picture of their own. What a full server refuses (503) comes again later and is counted; with ``--cores`` it believes
+in so many and lets in more than it could serve in time: more comes and goes, and the figures of the steady session are
+then those of an overloaded server.
 
 - held: memory after a garbage collection and ``malloc_trim``, tasks, descriptors, threads, peer connections; with the
   one session alone after a warm-up, and again at the end; and the slope of memory through the censuses in between.
