@@ -9,7 +9,7 @@ It is the network of `engine.animator` with another convolution, so its pictures
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
@@ -50,5 +50,4 @@ class _Naive:
             return y.reshape(rows, -1, height, width), None
         turned = weight_BOIkk.transpose(1, 2).flatten(0, 1)
         y = F.conv_transpose2d(x_1NHW, turned, stride=2, groups=rows)
-        blur: nn.Module = conv.blur
-        return blur(y.reshape(rows, -1, *y.shape[2:])), None
+        return y.reshape(rows, -1, *y.shape[2:]), None  # who calls applies the blur
