@@ -67,7 +67,8 @@ TYPES = (
 
 
 def _signed(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    claims = {"exp": time.time() + 600, "aud": "gohd-live", **claims}
+    # Made when tests are collected, used when it is their turn.
+    claims = {"exp": time.time() + 86_400, "aud": "gohd-live", **claims}
     return jwt.encode({k: v for k, v in claims.items() if v is not None}, secret, algorithm=algorithm)
 
 
