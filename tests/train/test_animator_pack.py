@@ -105,7 +105,8 @@ def test_the_open_recipe_learns_from_a_pack_and_goes_on_from_its_weights(
     pack = tmp_path / "pack"
     _pack(pack, f"prepared={prepared}", f"portraits={portraits}", "every=2")
     settings = [
-        f"faces={pack}", "still.motion.frames=2", "task.network.widths=4,4,4,4", "task.rows=2", "task.readers=1",
+        f"faces={pack}", "still.motion.frames=2", "task.network.paint_sizes=32", "task.network.widths=4,4,4,4",
+        "task.rows=2", "task.readers=1",
         "task.losses.perceptual=0", "task.losses.parsing=0", "task.losses.adversarial=0.05", "trainer.steps=2",
         "trainer.device=cpu", "trainer.threads=1", "trainer.tensorboard=false", "compare=false",
     ]  # fmt: skip
