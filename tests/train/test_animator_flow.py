@@ -114,6 +114,10 @@ def test_the_exported_network_moves_as_the_trained_one(flows: FlowData, model: L
         flow = network.decoder.stages(network.navigate(code, window), blank)[-1][1]
     assert expected.abs().max() > 0.02
     np.testing.assert_allclose(flow.numpy(), expected.numpy(), atol=2e-4)
+    again = FlowTask(FlowTaskConfig(network=_TINY, linear_steps=5), flows, flows, start=network)
+    with torch.no_grad():
+        resumed = again.modules["flow"](measures, window, 4)[-1]
+    np.testing.assert_allclose(resumed.numpy(), expected.numpy(), atol=1e-3)
 
 
 def test_identity_coefficients_and_residual_say_the_same(flows: FlowData, model: LandmarkModel) -> None:

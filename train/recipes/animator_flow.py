@@ -17,6 +17,7 @@ from train.data.mesh_flows import MeshFlowConfig, mesh_flows, save_flows
 from train.export import export_network
 from train.recipes.recipe import Experiment, TrainingRecipe, recipe
 from train.tasks.animator_flow import FlowTask, FlowTaskConfig, load_flows
+from train.tasks.animator_start import load_start
 from train.trainer import TrainerConfig, TrainingResult
 
 __all__ = ["AnimatorFlowRecipe", "FlowsRecipe", "open_animator_flow", "prepare_flows"]
@@ -59,16 +60,22 @@ class AnimatorFlowRecipe(TrainingRecipe):
 
     Attributes:
         train, held_out: files of `prepare_flows`.
+        start: weights folder to go on from; None begins with the regression.
     """
 
     task: FlowTaskConfig
     train: tuple[Path, ...] = (Path("runs/flows/train.safetensors"),)
     held_out: tuple[Path, ...] = (Path("runs/flows/held_out.safetensors"),)
+    start: Path | None = None
 
     def build(self) -> Experiment:
         """The network without its encoder."""
         task = FlowTask(
-            self.task, load_flows(*self.train), load_flows(*self.held_out), seed=self.trainer.seed
+            self.task,
+            load_flows(*self.train),
+            load_flows(*self.held_out),
+            start=None if self.start is None else load_start(self.start, self.task.network),
+            seed=self.trainer.seed,
         )
         return Experiment(task, partial(self._export, task))
 
@@ -93,7 +100,8 @@ def prepare_flows() -> FlowsRecipe:
 def open_animator_flow() -> AnimatorFlowRecipe:
     """First stage of the bundled animator: its flow up to 64 px from measures and motion, against the mesh's flow.
 
-    No picture is made; `open_animator` goes on from the exported weights with ``start=``. Beside the paper, which
+    No picture is made. ``start=train/results/open_animator_flow`` goes on from the last weights, and `open_animator`
+    goes on from those exported here, with ``start=`` too. Beside the paper, which
     learns flow from pictures alone.
     """
     return AnimatorFlowRecipe(

@@ -27,9 +27,10 @@ from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.errors import InputError
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.landmark_model import LandmarkModel
+from engine.motion.landmark_table import LANDMARK_COUNT
 from train.experts import lip_eye_mask
 from train.tasks.animator_start import start_as_warp
-from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale
+from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.tasks.flow_start import start_linear
 from train.tasks.protocol import Draw, Update
 
@@ -137,6 +138,16 @@ class FlowNetwork(nn.Module):
             flows.append(torch.tanh(raw[:, :2]))
         return flows
 
+    @torch.no_grad()
+    def start_from(self, network: FaceAnimatorNetwork) -> None:
+        """Go on from an exported network. Of what its code takes of shapes, the part in the components is kept."""
+        assert network.measures is not None
+        self.network.load_state_dict(unfold_descriptor_scale(network, self.scale_D.cpu()).state_dict())
+        weight_SG = network.measures.weight
+        plain_SG = torch.cat([weight_SG[:, :DESCRIPTOR_SIZE], weight_SG[:, -3 * LANDMARK_COUNT :]], 1)
+        self.code.weight.copy_(plain_SG @ torch.linalg.pinv(self.whitening_KG.cpu()))
+        self.code.bias.copy_(network.measures.bias + plain_SG @ self.mean_G.cpu())
+
     def exported(self, model: LandmarkModel) -> FaceAnimatorNetwork:
         """The network as the engine loads it, on the CPU, its encoder untrained but for what `start_as_warp` set."""
         network = fold_descriptor_scale(self.network, self.scale_D).cpu()
@@ -157,7 +168,16 @@ class FlowTask:
 
     averaged = ("flow",)
 
-    def __init__(self, config: FlowTaskConfig, train: FlowData, held_out: FlowData, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        config: FlowTaskConfig,
+        train: FlowData,
+        held_out: FlowData,
+        *,
+        start: FaceAnimatorNetwork | None = None,
+        seed: int = 0,
+    ) -> None:
+        """``start``: an exported network to go on from, in place of the linear start."""
         torch.manual_seed(seed)
         self.config, self._train, self._held_out = config, train, held_out
         self._levels = int(train.flow_N2HW.shape[-1]).bit_length() - 3
@@ -166,7 +186,9 @@ class FlowTask:
         for part in idle:
             part.requires_grad_(False)
         self.modules = nn.ModuleDict({"flow": network})
-        if config.linear_steps:
+        if start is not None:
+            network.start_from(start)
+        elif config.linear_steps:
             self._start_linear(network)
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "flow": torch.optim.Adam(self._groups(network), betas=(0.9, 0.99))
