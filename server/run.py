@@ -59,6 +59,10 @@ async def _serve(
     for number, action in ((signal.SIGINT, stop.set), (signal.SIGTERM, terminate)):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows, or not the main thread
             loop.add_signal_handler(number, action)
+    # Before anything is loaded: a process that ends while a thread of it loads torch is aborted.
+    probe = await loop.create_server(asyncio.Protocol, config.host, config.port)
+    probe.close()
+    await probe.wait_closed()
     server = AvatarServer(config, load)
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=_SHUTDOWN_S)
     try:

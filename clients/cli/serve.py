@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from typing import Any
 
 import typer
@@ -26,6 +29,11 @@ def run_server(**settings: Any) -> None:
         raise typer.BadParameter(
             f"cannot listen on {config.host}:{config.port}: {error.strerror or error}"
         ) from error
+    if any(thread.name == "engine-host" for thread in threading.enumerate()):
+        # It still loads, and nothing can stop that; torch aborts a process whose interpreter ends meanwhile.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _say_address(url: str) -> None:
