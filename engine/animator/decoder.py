@@ -108,38 +108,30 @@ class _Level(nn.Module):
 
     def unwarped(self, x_BCHW: Tensor, style_BS: Tensor, raw: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features and raw flow as `forward` gives them for a portrait whose features are zero."""
-        x_BCHW = self.conv(self.up(x_BCHW, style_BS), style_BS)
-        raw_B3HW: Tensor = self.to_flow(x_BCHW, style_BS, raw)
+        x_BCHW, raw_B3HW = self._flowing(x_BCHW, style_BS, raw)
         return x_BCHW * torch.sigmoid(-raw_B3HW[:, 2:]), raw_B3HW
+
+    def _flowing(self, x_BCHW: Tensor, style_BS: Tensor, below: Tensor | None) -> tuple[Tensor, Tensor]:
+        x_BCHW = self.conv(self.up(x_BCHW, style_BS), style_BS)
+        return x_BCHW, self.to_flow(x_BCHW, style_BS, below)
 
     def forward(
         self, x_BCHW: Tensor, style_BS: Tensor, feature_BCHW: Tensor, raw: Tensor | None, rgb: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What goes to the next level: features, raw flow and mask, colours."""
-        x_BCHW = self.conv(self.up(x_BCHW, style_BS), style_BS)
-        raw = self.to_flow(x_BCHW, style_BS, raw)
+        x_BCHW, raw = self._flowing(x_BCHW, style_BS, raw)
         if self.fetches_colours:
             own = None if self.paint is None else self.paint(x_BCHW)
             warped_BCHW, painted = warp_blend(feature_BCHW, raw, own, rest="kept", exact_grid=self.exact_grid)
             return x_BCHW, raw, _sum(self.to_rgb.activate(warped_BCHW, rgb), painted)
-        if self.paint is None:
-            warped_BCHW, rest_BCHW = warp_blend(
-                feature_BCHW, raw, x_BCHW, rest=self._rest, exact_grid=self.exact_grid
-            )
-            if self.transform is None:
-                return rest_BCHW, raw, self.to_rgb(warped_BCHW, rgb)
-            shown_BCHW = self.transform(warped_BCHW, style_BS)
-            return shown_BCHW + rest_BCHW, raw, self.to_rgb(shown_BCHW, rgb)
-        warped_BCHW, kept_BCHW = warp_blend(
-            feature_BCHW, raw, x_BCHW, rest="kept", exact_grid=self.exact_grid
-        )
-        painted = self.paint(kept_BCHW)
-        if self.transform is None:
-            return warped_BCHW + kept_BCHW, raw, _sum(self.to_rgb(warped_BCHW, rgb), painted)
-        shown_BCHW = self.transform(warped_BCHW, style_BS)
-        if self._rest == "released":
-            kept_BCHW = x_BCHW * (1 - (warped_BCHW + kept_BCHW))
-        return shown_BCHW + kept_BCHW, raw, _sum(self.to_rgb(shown_BCHW, rgb), painted)
+        rest = self._rest if self.paint is None else "kept"
+        warped_BCHW, rest_BCHW = warp_blend(feature_BCHW, raw, x_BCHW, rest=rest, exact_grid=self.exact_grid)
+        painted = None if self.paint is None else self.paint(rest_BCHW)
+        if self.paint is not None and self._rest == "released":
+            rest_BCHW = x_BCHW * (1 - (warped_BCHW + rest_BCHW))
+        shown_BCHW = warped_BCHW if self.transform is None else self.transform(warped_BCHW, style_BS)
+        out_BCHW = rest_BCHW if rest == "blended" else shown_BCHW + rest_BCHW
+        return out_BCHW, raw, _sum(self.to_rgb(shown_BCHW, rgb), painted)
 
     @property
     def _rest(self) -> Rest:
