@@ -74,10 +74,12 @@ def compare(
     model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
     experts = open_experts()
     held_out = [clip for clip in clips if clip.split == "held_out"]
-    animators: dict[str, Animator] = {"geometric": GeometricAnimator(model)}
+    geometric = GeometricAnimator(model)
+    animators: dict[str, Animator] = {"geometric": geometric}
     for folder in weights:
         network, checksum = load_network(WeightsFolder.open(folder))
-        animators[folder.name] = neural_animator(network, checksum, backend=backend)
+        mesh = geometric if network.config.guided else None
+        animators[folder.name] = neural_animator(network, checksum, backend=backend, mesh=mesh)
     past = max(animator.past_frames for animator in animators.values())
     future = max(animator.future_frames for animator in animators.values())
     renders: dict[str, Render] = {"unmoved": unmoved_render(size)}

@@ -25,13 +25,13 @@ from engine.animator.fir import FirUpsample
 from engine.animator.modulated_conv import ModulatedConv2d, StyledConv2d
 from kernels.warp_blend import Rest, warp_blend
 
-__all__ = ["Decoder", "MaskMode"]
+__all__ = ["FIRST_SIZE", "Decoder", "FlowHead", "MaskMode"]
 
 MaskMode = Literal["paper", "released"]
-_FIRST_SIZE = 4
+FIRST_SIZE = 4
 
 
-class _FlowHead(nn.Module):
+class FlowHead(nn.Module):
     """Flow and mask of a level, as a correction of the level below's."""
 
     def __init__(self, channels: int, style_size: int, *, first: bool) -> None:
@@ -100,7 +100,7 @@ class _Level(nn.Module):
         self.mask_mode, self.exact_grid = mask_mode, exact_grid
         self.up = StyledConv2d(channels, width, style_size, upsample=True)
         self.conv = StyledConv2d(width, width, style_size)
-        self.to_flow = _FlowHead(width, style_size, first=first)
+        self.to_flow = FlowHead(width, style_size, first=first)
         self.to_rgb = _RgbHead(width, first=first)
         self.transform = _FeatureTransform(width, style_size) if transform else None
         self.paint = EqualisedConv2d(width, 3, 1) if paint else None
@@ -172,7 +172,7 @@ class Decoder(Freezable):
         grid that spans the picture's edges, half a pixel outside at its border.
         """
         super().__init__()
-        self.constant_CHW = nn.Parameter(torch.randn(widths[0], _FIRST_SIZE, _FIRST_SIZE))
+        self.constant_CHW = nn.Parameter(torch.randn(widths[0], FIRST_SIZE, FIRST_SIZE))
         self.first = StyledConv2d(widths[0], widths[0], style_size)
         self.levels = nn.ModuleList(
             _Level(
@@ -180,8 +180,8 @@ class Decoder(Freezable):
                 width,
                 style_size,
                 first=index == 0,
-                transform=_FIRST_SIZE << index + 1 in transform_sizes,
-                paint=_FIRST_SIZE << index + 1 in paint_sizes,
+                transform=FIRST_SIZE << index + 1 in transform_sizes,
+                paint=FIRST_SIZE << index + 1 in paint_sizes,
                 mask_mode=mask_mode,
                 exact_grid=exact_grid,
             )

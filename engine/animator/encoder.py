@@ -13,6 +13,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from engine.animator.equalised import EqualisedConv2d, fused_leaky_relu
 from engine.animator.fir import FirBlur
@@ -56,11 +57,14 @@ class HalvingBlock(nn.Module):
 class AppearanceEncoder(nn.Module):
     """Encoder whose widths are those of the decoder at the same size, so that its features fit there."""
 
-    def __init__(self, widths: tuple[int, ...], style_size: int) -> None:
-        """``widths``: channels at 4, 8, 16, ... pixels."""
+    def __init__(self, widths: tuple[int, ...], style_size: int, *, fold: int = 1) -> None:
+        """``widths``: channels at 4, 8, 16, ... pixels; ``fold``: pixels of the picture along the side of one of the
+        finest map's, whose channels they become.
+        """
         super().__init__()
         falling = widths[::-1]
-        self.stem = ActivatedConv(3, falling[0], 1)
+        self.fold = fold
+        self.stem = ActivatedConv(3 * fold * fold, falling[0], 1)
         self.blocks = nn.ModuleList(
             HalvingBlock(channels, out_channels) for channels, out_channels in itertools.pairwise(falling)
         )
@@ -70,9 +74,9 @@ class AppearanceEncoder(nn.Module):
         """Encode portraits, float (B, 3, size, size) in [-1, 1].
 
         Returns:
-            identity code (B, S), and the feature maps from 8x8 up to size x size.
+            identity code (B, S), and the feature maps from 8x8 up to size / fold.
         """
-        x_BCHW: Tensor = self.stem(rgb_BCHW)
+        x_BCHW: Tensor = self.stem(rgb_BCHW if self.fold == 1 else F.pixel_unshuffle(rgb_BCHW, self.fold))
         features: list[Tensor] = []
         for block in self.blocks:
             features.append(x_BCHW)

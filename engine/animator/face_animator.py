@@ -16,6 +16,7 @@ from engine.animator.decoder import Decoder, MaskMode
 from engine.animator.descriptor_mapping import DescriptorMapping, MotionHead
 from engine.animator.encoder import AppearanceEncoder
 from engine.animator.equalised import freeze
+from engine.animator.guided_decoder import FOLD, GuidedDecoder
 from engine.animator.motion_basis import MotionBasis
 from engine.motion.coefficients import DESCRIPTOR_SIZE, IDENTITY_SIZE, Coefficients
 from engine.motion.landmark_table import LANDMARK_COUNT
@@ -35,6 +36,9 @@ class FaceAnimatorConfig:
     `Decoder`.
     ``measured``: the identity code is that of the picture plus a linear map of `portrait_measures`, so that the
     network need not guess what the landmark fit knows of the portrait.
+    ``guided``: the decoder is a `GuidedDecoder`, whose widths end at half of the picture's size; per frame it
+    also takes what the geometric animator makes of the portrait (`engine.animator.guide`). What the fields above say of
+    SFT, mask, painting and grid is then without effect.
     """
 
     widths: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64)
@@ -51,6 +55,7 @@ class FaceAnimatorConfig:
     paint_sizes: tuple[int, ...] = ()
     exact_grid: bool = False
     measured: bool = False
+    guided: bool = False
 
     def __post_init__(self) -> None:
         if self.mask_mode not in get_args(MaskMode):
@@ -102,6 +107,25 @@ class FaceAnimatorConfig:
             measured=True,
         )
 
+    @classmethod
+    def guided_lite(cls) -> FaceAnimatorConfig:
+        """The bundled weights' layout: as narrow as `lite`, and guided by the mesh."""
+        return cls(
+            widths=(96, 96, 96, 64, 48, 32),
+            style_size=128,
+            directions=32,
+            past_frames=0,
+            future_frames=0,
+            mapping_width=128,
+            mapping_kernel=1,
+            mapping_dilations=(),
+            head_layers=2,
+            transform_sizes=(),
+            mask_mode="paper",
+            exact_grid=True,
+            guided=True,
+        )
+
     @property
     def window_frames(self) -> int:
         """Descriptors that one picture needs."""
@@ -110,7 +134,7 @@ class FaceAnimatorConfig:
     @property
     def picture_size(self) -> int:
         """Height and width of portrait and picture in pixels."""
-        return 2 << len(self.widths)
+        return (2 * FOLD if self.guided else 2) << len(self.widths)
 
 
 class FaceAnimatorNetwork(nn.Module):
@@ -119,21 +143,25 @@ class FaceAnimatorNetwork(nn.Module):
     def __init__(self, config: FaceAnimatorConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or FaceAnimatorConfig.paper()
-        self.encoder = AppearanceEncoder(config.widths, config.style_size)
+        self.encoder = AppearanceEncoder(config.widths, config.style_size, fold=FOLD if config.guided else 1)
         self.mapping = DescriptorMapping(
             DESCRIPTOR_SIZE, config.mapping_width, config.mapping_kernel, config.mapping_dilations
         )
         self.head = MotionHead(config.style_size, config.mapping_width, config.directions, config.head_layers)
         self.basis = MotionBasis(config.style_size, config.directions)
         self.measures = nn.Linear(MEASURES_SIZE, config.style_size) if config.measured else None
-        self.decoder = Decoder(
-            config.widths,
-            config.style_size,
-            transform_sizes=config.transform_sizes,
-            paint_sizes=config.paint_sizes,
-            mask_mode=config.mask_mode,
-            exact_grid=config.exact_grid,
-        )
+        self.decoder: Decoder | GuidedDecoder
+        if config.guided:
+            self.decoder = GuidedDecoder(config.widths, config.style_size)
+        else:
+            self.decoder = Decoder(
+                config.widths,
+                config.style_size,
+                transform_sizes=config.transform_sizes,
+                paint_sizes=config.paint_sizes,
+                mask_mode=config.mask_mode,
+                exact_grid=config.exact_grid,
+            )
 
     def encode(
         self, rgb_B3HW: Tensor, measures_BG: Tensor | None = None

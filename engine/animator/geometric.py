@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from engine.animator.head_motion import HeadMotion, HeadPlace
-from engine.animator.layered import LayeredPortrait, build_layers, draw, source_map
+from engine.animator.layered import LayeredPortrait, build_layers, draw, draw_with_map, source_map
 from engine.errors import CommandInvalid
 from engine.motion.coefficients import DESCRIPTOR_SIZE, EXPRESSION, GAZE, POSE, Coefficients
 from engine.motion.gaze import camera_gaze_to_eye_in_head
@@ -102,6 +102,36 @@ class GeometricAnimator:
             ValueError: another shape, or values that are not finite.
             CommandInvalid: the intensity is out of range.
         """
+        return draw(prepared.layers, *self._moved(prepared, self._shown(prepared, window_TD, intensity)))
+
+    def render_with_map(
+        self,
+        prepared: PreparedPortrait,
+        window_TD: npt.NDArray[np.floating],
+        *,
+        intensity: float = 1.0,
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """`render`'s picture, and the `source_map` of what it shows; arguments and errors as `render`."""
+        shown = self._shown(prepared, window_TD, intensity)
+        return draw_with_map(prepared.layers, *self._moved(prepared, shown))
+
+    def source_map(
+        self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]
+    ) -> npt.NDArray[np.float32]:
+        """Where in the crop each pixel of the picture of a descriptor (72,) comes from: x, y px (S, S, 2).
+
+        Pixel centres are at integers. Of what the crop does not show, see `engine.animator.layered.source_map`.
+        """
+        return source_map(prepared.layers, *self._moved(prepared, descriptor))
+
+    def landmarks(self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]) -> Float64Array:
+        """Landmarks (478, 3), px with pixel centres at integers, that the portrait is moved to; descriptor (72,)."""
+        return self._moved(prepared, descriptor)[0]
+
+    def _shown(
+        self, prepared: PreparedPortrait, window_TD: npt.NDArray[np.floating], intensity: float
+    ) -> npt.NDArray[np.floating]:
+        """The descriptor (72,) that is drawn."""
         if not 0.0 <= intensity <= 1.0:
             raise CommandInvalid(f"intensity must be within 0..1, not {intensity}")
         if window_TD.shape != (self.past_frames + 1 + self.future_frames, DESCRIPTOR_SIZE):
@@ -113,34 +143,19 @@ class GeometricAnimator:
         descriptor = window_TD[self.past_frames]
         if intensity < 1.0:
             neutral = _neutral(prepared.rest_descriptor)
-            descriptor = neutral + np.float32(intensity) * (descriptor - neutral)
-        place = HeadPlace.of(descriptor[POSE], prepared.layers.skin.shape[0])
-        return draw(
-            prepared.layers,
-            self._landmarks(prepared.neutral_shape, descriptor, place),
-            HeadMotion.between(prepared.rest_place, place),
-            _eye_in_head(descriptor),
-        )
+            return np.asarray(neutral + np.float32(intensity) * (descriptor - neutral))
+        return np.asarray(descriptor)
 
-    def source_map(
+    def _moved(
         self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]
-    ) -> npt.NDArray[np.float32]:
-        """Where in the crop each pixel of the picture of a descriptor (72,) comes from: x, y px (S, S, 2).
-
-        Pixel centres are at integers. Of what the crop does not show, see `engine.animator.layered.source_map`.
-        """
+    ) -> tuple[Float64Array, HeadMotion, tuple[float, float]]:
+        """Landmarks, head motion and eye-in-head gaze of a descriptor (72,), as the layers take them."""
         place = HeadPlace.of(descriptor[POSE], prepared.layers.skin.shape[0])
-        return source_map(
-            prepared.layers,
+        return (
             self._landmarks(prepared.neutral_shape, descriptor, place),
             HeadMotion.between(prepared.rest_place, place),
             _eye_in_head(descriptor),
         )
-
-    def landmarks(self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]) -> Float64Array:
-        """Landmarks (478, 3), px with pixel centres at integers, that the portrait is moved to; descriptor (72,)."""
-        place = HeadPlace.of(descriptor[POSE], prepared.layers.skin.shape[0])
-        return self._landmarks(prepared.neutral_shape, descriptor, place)
 
     def _landmarks(
         self, neutral: Float64Array, descriptor: npt.NDArray[np.floating], place: HeadPlace

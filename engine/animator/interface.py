@@ -60,7 +60,8 @@ def load_animator(
         raise WeightsIncomplete(
             f"{folder.path} has no animator; import one with: gohd weights import --animator FaceAnimator_GoHD.pt ..."
         )
-    if name == "geometric" and folder.config.get("motion_space", "landmark") == "landmark":
+    landmark_space = folder.config.get("motion_space", "landmark") == "landmark"
+    if name == "geometric" and landmark_space:
         if backend not in ("auto", "eager"):
             raise BackendUnavailable(
                 f"backend '{backend}' runs a neural animator, and that of {folder.path} is geometric; "
@@ -75,6 +76,8 @@ def load_animator(
     size = network.config.picture_size
     if size != CROP_SIZE:
         raise WeightsCorrupt(f"{folder.path} makes pictures of {size} pixels; sessions need {CROP_SIZE}")
+    if network.config.guided and not landmark_space:
+        raise WeightsCorrupt(f"{folder.path} has a guided animator, which needs the landmark motion space")
     return neural_animator(
         network,
         checksum,
@@ -82,4 +85,5 @@ def load_animator(
         device=device,
         marking=marking,
         build=folder.path in list_weights(),  # what is bundled is known to be small
+        mesh=GeometricAnimator(model) if network.config.guided else None,
     )

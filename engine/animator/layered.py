@@ -17,7 +17,7 @@ from engine.animator.rims import box_around, opening
 from engine.animator.topology import EYES, MOUTH_LOWER, MOUTH_UPPER
 from kernels.backward_warp import backward_warp
 
-__all__ = ["LayeredPortrait", "build_layers", "draw", "source_map"]
+__all__ = ["LayeredPortrait", "build_layers", "draw", "draw_with_map", "source_map"]
 
 Float64Array = npt.NDArray[np.float64]
 ImageArray = npt.NDArray[np.uint8]
@@ -75,8 +75,34 @@ def draw(
     eye_in_head: tuple[float, float],
 ) -> ImageArray:
     """Picture (H, W, 3) uint8 of the portrait with its landmarks moved to (478, 3) px."""
-    points, source_map = _moved_skin(portrait, landmarks_px, head, eye_in_head)
-    grid = torch.from_numpy(source_map)[None]
+    points, places = _moved_skin(portrait, landmarks_px, head, eye_in_head)
+    return _drawn(portrait, points, places, landmarks_px, head, eye_in_head)
+
+
+def draw_with_map(
+    portrait: LayeredPortrait,
+    landmarks_px: npt.NDArray[np.floating],
+    head: HeadMotion,
+    eye_in_head: tuple[float, float],
+) -> tuple[ImageArray, npt.NDArray[np.float32]]:
+    """`draw`'s picture and its `source_map`, for hardly more than the picture alone."""
+    points, places = _moved_skin(portrait, landmarks_px, head, eye_in_head)
+    frame = _drawn(portrait, points, places, landmarks_px, head, eye_in_head)
+    for eye in portrait.eyes:
+        eye.turn(places, points, head, eye_in_head)
+    return frame, places
+
+
+def _drawn(
+    portrait: LayeredPortrait,
+    points: Float64Array,
+    places: npt.NDArray[np.float32],
+    landmarks_px: npt.NDArray[np.floating],
+    head: HeadMotion,
+    eye_in_head: tuple[float, float],
+) -> ImageArray:
+    """Skin by its map, then eyes and mouth."""
+    grid = torch.from_numpy(places)[None]
     image = torch.from_numpy(portrait.skin).permute(2, 0, 1)[None]
     warped = backward_warp(image, grid, impl="opencv", mode="bicubic")
     frame = np.ascontiguousarray(warped[0].permute(1, 2, 0).numpy())

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork, portrait_measures
+from engine.animator.geometric import GeometricAnimator, PreparedPortrait
+from engine.animator.guide import frame_guide
 from engine.animator.step import FrameStep, eager_step
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
@@ -34,10 +36,12 @@ class NeuralPortrait:
     Attributes:
         identity_code: (1, S), z_R.
         features: feature maps (1, C, H, W) from 8x8 up.
+        mesh: the portrait cut into layers, for a guided network.
     """
 
     identity_code: Tensor
     features: tuple[Tensor, ...]
+    mesh: PreparedPortrait | None = None
 
 
 class NeuralAnimator:
@@ -59,15 +63,19 @@ class NeuralAnimator:
         step: FrameStep | None = None,
         backend: str = "eager",
         finishes: bool = False,
+        mesh: GeometricAnimator | None = None,
     ) -> None:
         """Take over ``network``: it is frozen and moved, and cannot be trained any more.
 
         Args:
+            mesh: what guides it, if its layout is guided.
             dtype: float32, bfloat16 or float16 for weights and features; flow is sampled in float32 anyway.
             step: a backend's form of the per-frame step; None is eager.
             backend: name of where the step comes from.
             finishes: whether that step takes ``finished_B``.
         """
+        if network.config.guided != (mesh is not None):
+            raise ValueError("a guided network needs the geometric animator, and another has no use for it")
         # Frozen before it is narrowed: scales and Q are worked out in float32.
         self.network = network.freeze().to(device=device, dtype=dtype)
         self.past_frames = network.config.past_frames
@@ -77,6 +85,7 @@ class NeuralAnimator:
         self._last: dict[int, tuple[tuple[NeuralPortrait, ...], NeuralPortrait]] = {}
         self.backend = backend
         self.finishes = finishes
+        self._mesh = mesh
 
     @classmethod
     def load(
@@ -85,13 +94,14 @@ class NeuralAnimator:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        mesh: GeometricAnimator | None = None,
     ) -> NeuralAnimator:
         """Read ``animator.safetensors`` as section ``neural_animator`` of the config lays it out.
 
         Raises:
             WeightsCorrupt: a key, name or shape is wrong.
         """
-        return cls(load_network(folder)[0], device=device, dtype=dtype)
+        return cls(load_network(folder)[0], device=device, dtype=dtype, mesh=mesh)
 
     @torch.inference_mode()
     def prepare(self, crop: FaceCrop, coefficients: Coefficients) -> NeuralPortrait:
@@ -113,7 +123,8 @@ class NeuralAnimator:
         identity_code, features = self.network.encode(
             rgb_13HW.to(self._dtype), None if measures is None else measures.to(self._device, self._dtype)
         )
-        return NeuralPortrait(identity_code=identity_code, features=features)
+        mesh = None if self._mesh is None else self._mesh.prepare(crop, coefficients)
+        return NeuralPortrait(identity_code=identity_code, features=features, mesh=mesh)
 
     def render(
         self,
@@ -169,11 +180,30 @@ class NeuralAnimator:
             together.identity_code,
             window,
             intensity_B,
-            together.features,
+            (*together.features, *self._guide(prepared, window_BTD, lambdas)),
             finished_B,
         )
         pictures: npt.NDArray[np.uint8] = rgb_BHW3.cpu().numpy()
         return pictures
+
+    def _guide(
+        self,
+        prepared: Sequence[NeuralPortrait],
+        window_BTD: npt.NDArray[np.floating],
+        lambdas: Sequence[float],
+    ) -> tuple[Tensor, ...]:
+        """What the mesh makes of the rows, for a guided network; drawn one after the other on the CPU."""
+        if self._mesh is None:
+            return ()
+        guides = []
+        for portrait, window_TD, intensity in zip(prepared, window_BTD, lambdas, strict=True):
+            assert portrait.mesh is not None
+            shown_1D = window_TD[self.past_frames : self.past_frames + 1]
+            guides.append(
+                frame_guide(*self._mesh.render_with_map(portrait.mesh, shown_1D, intensity=intensity))
+            )
+        guide_B5HW = guides[0][None] if len(guides) == 1 else np.stack(guides)
+        return (torch.from_numpy(guide_B5HW).to(self._device, self._dtype),)
 
     def _together(self, prepared: Sequence[NeuralPortrait]) -> NeuralPortrait:
         """Portraits as the rows of one: the same tensors as the last time while the same portraits come, so that a

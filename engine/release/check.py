@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.decoder import Decoder
 from engine.audio import mel_spectrogram
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
@@ -126,6 +127,7 @@ def _animator(folder: WeightsFolder, inputs: Arrays, _: Path) -> Arrays:
     network = FaceAnimatorNetwork(config)
     load_into(network, folder.tensors("animator.safetensors"), "animator.safetensors")
     network.freeze()
+    assert isinstance(network.decoder, Decoder), "the release has no guide"
     window_BTD = inputs["semantics"].transpose(1, 2)
     identity_code, features = network.encode(inputs["source"])
     motion_feature = network.mapping(window_BTD)

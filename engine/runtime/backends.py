@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.animator.face_animator import FaceAnimatorNetwork
+from engine.animator.geometric import GeometricAnimator
 from engine.animator.neural import NeuralAnimator
 from engine.animator.step import FrameStep, eager_step
 from engine.errors import BackendUnavailable, MissingDependency
@@ -49,6 +50,7 @@ def neural_animator(
     cache: EngineCache | None = None,
     marking: Marking | None = None,
     build: bool = False,
+    mesh: GeometricAnimator | None = None,
 ) -> NeuralAnimator:
     """An animator of ``network``, which it takes over, with the step of a backend.
 
@@ -57,6 +59,7 @@ def neural_animator(
         cache: of built engines; None is the user's.
         marking: what finished pictures are marked with.
         build: let "auto" export the network for the CPU when it was not built before; the lite one takes seconds, once.
+        mesh: what guides a network of a guided layout.
 
     Raises:
         BackendUnavailable: the backend is not on this machine; the message has the install line.
@@ -81,7 +84,9 @@ def neural_animator(
         step = _compiled(network, pattern_SP)
     else:
         step = eager_step(network)
-    return NeuralAnimator(network, device=device, dtype=dtype, step=step, backend=backend, finishes=finishes)
+    return NeuralAnimator(
+        network, device=device, dtype=dtype, step=step, backend=backend, finishes=finishes, mesh=mesh
+    )
 
 
 def check_backend(backend: str, device: torch.device) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.animator.face_animator import FaceAnimatorNetwork
+from engine.animator.guided_decoder import GUIDE_CHANNELS
 from engine.animator.step import to_bytes, to_levels
 from engine.finish import Marking
 from engine.finish.graph import FinishGraph, marking_pattern
@@ -38,6 +39,8 @@ __all__ = [
     "lip_graphs",
     "pose_graphs",
 ]
+
+_MOTION_INPUTS = ("identity_code", "window", "intensity")
 
 LAYOUTS = ("rgb", "i420")
 """Of finished frames: uint8 (B, size, size, 3), or uint8 (B, 3 size / 2, size) of BT.601 as encoders take it."""
@@ -93,7 +96,7 @@ def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:
     """
     inputs = _animator_inputs(network)
     like = inputs["window"]
-    features = {name: inputs.pop(name) for name in list(inputs) if name.startswith("feature_")}
+    features = {name: inputs.pop(name) for name in list(inputs) if name not in _MOTION_INPUTS}
     inputs |= {
         "finished": like.new_ones(1),
         "pattern": marking_pattern(Marking()).to(like.device),
@@ -108,12 +111,16 @@ def _animator_inputs(network: FaceAnimatorNetwork) -> dict[str, Tensor]:
     rgb_13HW = like.new_zeros(1, 3, config.picture_size, config.picture_size)
     with torch.no_grad():
         identity_code, features = network.encode(rgb_13HW)
-    return {
+    inputs = {
         "identity_code": identity_code,
         "window": like.new_zeros(1, config.window_frames, DESCRIPTOR_SIZE),
         "intensity": like.new_ones(1),
         **{f"feature_{maps.shape[-1]}": maps for maps in features},
     }
+    if config.guided:
+        size = config.picture_size
+        inputs["guide"] = like.new_zeros(1, GUIDE_CHANNELS, size, size)
+    return inputs
 
 
 def lip_graphs(network: LipNetwork) -> tuple[Graph, Graph]:

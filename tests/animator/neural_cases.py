@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from engine.animator import FaceAnimatorConfig
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 
-__all__ = ["CASES", "SMALL", "inputs"]
+__all__ = ["CASES", "GUIDED", "SMALL", "guides", "inputs"]
 
 SMALL = dataclasses.replace(
     FaceAnimatorConfig.lite(),
@@ -31,6 +31,15 @@ SMALL = dataclasses.replace(
 )
 """64x64 pixels, with the transforms that the lite layout leaves out and with frames to come."""
 
+GUIDED = dataclasses.replace(
+    FaceAnimatorConfig.guided_lite(),
+    widths=(16, 12, 12, 10, 8),
+    style_size=24,
+    directions=6,
+    mapping_width=16,
+)
+"""128x128 pixels."""
+
 CASES = {
     "lite": FaceAnimatorConfig.lite(),
     "small_paper": SMALL,
@@ -45,3 +54,14 @@ def inputs(config: FaceAnimatorConfig, rows: int = 2) -> tuple[Tensor, Tensor]:
     size = config.picture_size
     rgb = F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
     return rgb, torch.randn(rows, config.window_frames, DESCRIPTOR_SIZE, generator=generator)
+
+
+def guides(config: FaceAnimatorConfig, rows: int = 2) -> tuple[Tensor, ...]:
+    """The guide of a guided layout (rows, 5, size, size): smooth colours and a flow of some pixels; else nothing."""
+    if not config.guided:
+        return ()
+    generator = torch.Generator().manual_seed(8)
+    size = config.picture_size
+    coarse = torch.rand(rows, 5, 6, 6, generator=generator) * 2 - 1
+    coarse[:, 3:] *= 0.05
+    return (F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True),)

@@ -15,7 +15,7 @@ from engine.animator.step import FrameStep, eager_step
 from engine.finish import Finish, Marking
 from engine.finish.graph import marking_pattern
 from engine.runtime import EngineCache, FrameCompiler
-from tests.animator.neural_cases import SMALL, inputs
+from tests.animator.neural_cases import GUIDED, SMALL, guides, inputs
 from tests.drawn_weights import draw_weights
 
 __all__ = ["HEAD", "LAYOUTS", "MARKING", "Frames", "compiler", "drawn", "engine_twin", "frames"]
@@ -26,7 +26,9 @@ HEAD = dataclasses.replace(SMALL, widths=(16, 12, 12, 8, 8, 8), transform_sizes=
 LAYOUTS = {
     "tiny": dataclasses.replace(SMALL, widths=SMALL.widths[:4], transform_sizes=(32,)),
     "head": HEAD,
+    "guided": GUIDED,
     "lite": FaceAnimatorConfig.lite(),
+    "guided_lite": FaceAnimatorConfig.guided_lite(),
     "paper": FaceAnimatorConfig.paper(),
 }
 
@@ -76,6 +78,7 @@ def frames(layout: str, rows: int = 1) -> Frames:
     rgb, window = inputs(config, rows=rows)
     with torch.inference_mode():
         code, features = network.encode(rgb)
+        features = (*features, *guides(config, rows))
         given = code, window / 4, torch.linspace(1, 0.5, rows), features
         bare = eager_step(network)(*given).numpy()
     assert bare.std() > 5

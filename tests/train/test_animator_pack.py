@@ -11,9 +11,12 @@ import pytest
 
 import train
 from engine.errors import CommandInvalid, InputError
+from engine.motion.landmark_model import LandmarkModel
+from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from train.data.face_clips import FaceClip, encode_jpeg, load_face_clips, save_face_clip
 from train.data.face_pack import load_still_portraits
 from train.data.manifest import ClipRecord, write_manifest
+from train.data.photo_clips import photo_clips
 from train.data.random_motion import RandomMotion
 from train.data.rendered_clips import render_clips
 from train.data.still_clips import StillConfig, StillPortrait, still_clips
@@ -96,22 +99,44 @@ def test_rendered_clips_equal_those_rendered_on_demand() -> None:
         rendered.rgb(2)
 
 
-def test_the_open_recipe_learns_from_a_pack_and_goes_on_from_its_weights(
-    tmp_path: Path, prepared: Path, film: FaceClip
+@pytest.mark.parametrize("recipe", ["open_animator", "open_guided_animator"])
+def test_the_open_recipes_learn_from_a_pack_and_go_on_from_their_weights(
+    recipe: str, tmp_path: Path, prepared: Path
 ) -> None:
     portraits = tmp_path / "portraits"
     portraits.mkdir()
-    shutil.copy(_PORTRAIT, portraits / "sam.jpg")
+    for name in ("sam.jpg", "kim-neutral.jpg", "kim-smile.jpg"):
+        shutil.copy(_PORTRAIT, portraits / name)
     pack = tmp_path / "pack"
     _pack(pack, f"prepared={prepared}", f"portraits={portraits}", "every=2")
+    layout = (
+        ["task.network.paint_sizes=32", "task.network.widths=4,4,4,4", "still.motion.frames=2"]
+        if recipe == "open_animator"
+        else ["task.network.widths=4,4,4,4,4,4", "pair_share=0.4", "photo_share=0.3"]
+    )
     settings = [
-        f"faces={pack}", "still.motion.frames=2", "task.network.paint_sizes=32", "task.network.widths=4,4,4,4",
-        "task.rows=2", "task.readers=1",
+        f"faces={pack}", *layout, "task.rows=2", "task.readers=1",
         "task.losses.perceptual=0", "task.losses.parsing=0", "task.losses.adversarial=0.05", "trainer.steps=2",
         "trainer.device=cpu", "trainer.threads=1", "trainer.tensorboard=false", "compare=false",
     ]  # fmt: skip
     weights = tmp_path / "weights"
-    figures = train.run("open_animator", [*settings, f"trainer.out={tmp_path / 'one'}", f"weights={weights}"])
+    figures = train.run(recipe, [*settings, f"trainer.out={tmp_path / 'one'}", f"weights={weights}"])
     assert np.isfinite(figures["discriminator/loss"])
     again = [*settings, f"trainer.out={tmp_path / 'two'}", f"start={weights}"]
-    assert np.isfinite(train.run("open_animator", again)["animator/flow"])
+    assert np.isfinite(train.run(recipe, again)["animator/reconstruction"])
+
+
+def test_photographs_of_a_person_are_a_clip(film: FaceClip) -> None:
+    model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
+    photos = [
+        StillPortrait(f"{person}-{frame}", person, "train", film.rgb(frame), film.landmarks_px[frame])
+        for person, frame in (("kim", 0), ("sam", 1), ("kim", 3))
+    ]
+    kim, sam = photo_clips(photos, model)
+    assert (kim.person, kim.frames, sam.person, sam.frames) == ("kim", 2, "sam", 1)
+    assert np.array_equal(kim.rgb(1), film.rgb(3))
+    assert np.array_equal(kim.landmarks_px[1], film.landmarks_px[3])
+    found = model.fit_sequence(kim.landmarks_px)
+    assert np.array_equal(kim.descriptors, found.descriptors)
+    with pytest.raises(IndexError):
+        sam.rgb(1)

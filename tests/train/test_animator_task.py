@@ -186,6 +186,22 @@ def test_warp_start_shows_the_source_as_it_is(clips: list[FaceClip], layout: str
     assert (shown - source).abs().max() < 0.05
 
 
+def test_a_guided_training_begins_with_what_the_geometric_animator_shows(clips: list[FaceClip]) -> None:
+    layout = dataclasses.replace(
+        FaceAnimatorConfig.guided_lite(), widths=(4,) * 6, style_size=8, directions=3
+    )
+    task = _task(clips, network=layout, begin="warp", discriminator_widths=(4,) * 7, perceptual_window=64)
+    figures = task.evaluate(dict(task.modules.items()))
+    expected = task.figures(geometric_render(LandmarkModel.load(BUNDLED_MOTION_SPACE), task.config.size))
+    assert figures["ssim"] == pytest.approx(expected["ssim"], abs=0.01)
+    assert figures["ssim"] > figures["unmoved_ssim"] + 0.05
+    animator, _ = task.updates(Draw.of(0, 0), 0)
+    animator.loss.backward()  # type: ignore[no-untyped-call]
+    assert set(animator.log) >= {"reconstruction", "perceptual"}
+    with pytest.raises(ValueError, match="6 numbers"):
+        dataclasses.replace(task.config, network=dataclasses.replace(layout, widths=(4,) * 5))
+
+
 def test_scaled_descriptors_are_folded_in_and_out() -> None:
     torch.manual_seed(0)
     network = FaceAnimatorNetwork(_TINY)

@@ -16,6 +16,7 @@ from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from train.data import face_pack
 from train.data.face_clips import FaceClip, load_face_clips
+from train.data.photo_clips import photo_clips
 from train.data.random_motion import RandomMotion
 from train.data.rendered_clips import render_clips
 from train.data.still_clips import StillConfig, still_clips
@@ -36,6 +37,7 @@ __all__ = [
     "FacePackRecipe",
     "animator_experts",
     "open_animator",
+    "open_guided_animator",
     "paper_animator",
     "prepare_faces",
     "table4_full",
@@ -60,6 +62,7 @@ class AnimatorRecipe(TrainingRecipe):
             folder of `prepare_faces` holds.
         clips_per_still, still: how many clips a portrait is moved in, and how.
         still_workers: processes that render these clips before the first step; 0 renders when a frame is drawn.
+        pair_share: share of the rows that are two photographs of one person; photo_share: that are one, which stays.
     """
 
     task: AnimatorTaskConfig
@@ -73,6 +76,8 @@ class AnimatorRecipe(TrainingRecipe):
     clips_per_still: int = 1
     still: StillConfig = field(default_factory=StillConfig)
     still_workers: int = 0
+    pair_share: float = 0.0
+    photo_share: float = 0.0
 
     def build(self) -> Experiment:
         """The animator, its discriminator and the experts that its losses need."""
@@ -102,10 +107,17 @@ class AnimatorRecipe(TrainingRecipe):
 
             return [(1.0, synthetic_face_clips(clips=3, frames=8))]
         groups: list[tuple[float, Sequence[FaceClip]]] = []
-        if self.still_share < 1 or (self.faces / "manifest.jsonl").is_file():
-            groups.append((1 - self.still_share, load_face_clips(self.faces)))
+        film_share = 1 - self.still_share - self.pair_share - self.photo_share
+        if film_share > 0 or (self.faces / "manifest.jsonl").is_file():
+            groups.append((film_share, load_face_clips(self.faces)))
+        if film_share == 1:
+            return groups
+        portraits = [p for p in face_pack.load_still_portraits(self.faces) if p.split == "train"]
+        if self.pair_share or self.photo_share:
+            photos = photo_clips(portraits, LandmarkModel.load(BUNDLED_MOTION_SPACE))
+            groups.append((self.pair_share, [clip for clip in photos if clip.frames > 1]))
+            groups.append((self.photo_share, [clip for clip in photos if clip.frames == 1]))
         if self.still_share:
-            portraits = [p for p in face_pack.load_still_portraits(self.faces) if p.split == "train"]
             moved = still_clips(portraits, self.still, clips_per_portrait=self.clips_per_still)
             rendered = render_clips(moved, self.still_workers) if self.still_workers else moved
             groups.append((self.still_share, rendered))
@@ -319,6 +331,34 @@ def open_animator() -> AnimatorRecipe:
         compare=True,
         still_share=0.5,
         still=StillConfig(motion=RandomMotion(frames=16, gaze_rad=0.35)),
+    )
+
+
+@recipe
+def open_guided_animator() -> AnimatorRecipe:
+    """The bundled animator: lite layout guided by the mesh, on a folder of `prepare_faces`.
+
+    It begins as the geometric animator's picture, so that every step is about what that one gets wrong. No moved
+    stills, whose truth is the geometric animator itself: beside films, pairs of photographs of one person and
+    photographs alone. ``start=`` goes on from exported weights.
+    """
+    full = open_animator()
+    return dataclasses.replace(
+        full,
+        task=dataclasses.replace(
+            full.task,
+            network=FaceAnimatorConfig.guided_lite(),
+            rows=8,
+            losses=AnimatorLossWeights(
+                reconstruction=4.0, perceptual=0.04, expression=0, gaze=0, parsing=0, adversarial=0
+            ),
+            perceptual_window=160,
+            hold_share=0.0,
+        ),
+        trainer=dataclasses.replace(full.trainer, out=Path("runs/open_guided_animator"), device="cpu"),
+        still_share=0.0,
+        pair_share=0.2,
+        photo_share=0.1,
     )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.guided_decoder import GuidedDecoder
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
@@ -47,6 +48,7 @@ from train.tasks.animator_start import Begin, begin
 from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.tasks.face_augmentation import FaceAugmentation
 from train.tasks.face_pairs import FaceBatch, FacePairs, shrunk_picture
+from train.tasks.frame_guides import FrameGuides
 from train.tasks.protocol import Draw, Update
 
 __all__ = ["AnimatorTask", "AnimatorTaskConfig", "ScaledAnimator"]
@@ -64,6 +66,8 @@ class AnimatorTaskConfig:
         adversarial_from_step: where Eq. 16 and the discriminator begin.
         r1_gamma, r1_every: weight gamma / 2 of R1, added (times ``r1_every``) at every so manieth step.
         hold_share: see `FacePairs`; scaled_descriptors: see `train.tasks.descriptor_scale` (landmark space only).
+        perceptual_window: side in px of the part of the pictures that Eq. 12 looks at, drawn anew for every batch; 0 is
+            all of them. Half of the side costs a quarter.
         begin: "random"; "still": with a flow of zero; "warp": as a plain warp of the source (`start_as_warp`).
         cache_mib, readers: memory for decoded pictures, threads that decode.
         evaluation_targets: frames of each held-out clip that are shown and measured.
@@ -84,15 +88,19 @@ class AnimatorTaskConfig:
     augmentation: FaceAugmentation = field(default_factory=FaceAugmentation)
     hold_share: float = 0.0
     scaled_descriptors: bool = False
+    perceptual_window: int = 0
     begin: Begin = "random"
     cache_mib: int = 1024
     readers: int = 2
     evaluation_targets: int = 4
 
     def __post_init__(self) -> None:
-        sizes = [8 << level for level in range(len(self.network.widths) - 1)]
+        levels = 0 if self.network.guided else len(self.network.widths) - 1
+        sizes = [8 << level for level in range(levels)]
         if self.picture_size not in (0, *sizes):
             raise ValueError(f"picture_size must be 0 or one of {sizes}, not {self.picture_size}")
+        if self.network.guided and self.network.picture_size != FACE_SIZE:
+            raise ValueError(f"guides are made of {FACE_SIZE} px: widths needs 6 numbers")
         if self.rows < 1 or self.r1_every < 1 or self.evaluation_targets < 1:
             raise ValueError("rows, r1_every and evaluation_targets must be at least 1")
         if len(self.discriminator_widths) < self.levels + 1:
@@ -120,12 +128,24 @@ class ScaledAnimator(nn.Module):
         self.register_buffer("scale_D", scale_D, persistent=False)
 
     def forward(
-        self, source_B3HW: Tensor, window_BTD: Tensor, measures_BG: Tensor | None = None
+        self,
+        source_B3HW: Tensor,
+        window_BTD: Tensor,
+        measures_BG: Tensor | None = None,
+        guide_B5HW: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Generated pictures (B, 3, size, size) and their flow (B, 2, size, size), see `Decoder.stages`."""
+        """Generated pictures (B, 3, size, size) and their flow (B, 2, size, size), see `Decoder.stages`.
+
+        Of a guided network, whose flow is the mesh's, the second is what it corrects.
+        """
         identity_code_BS, features = self.network.encode(source_B3HW, measures_BG)
         latent_BS = self.network.navigate(identity_code_BS, window_BTD / self.scale_D)
-        return self.network.decoder.stages(latent_BS, features[: self.levels])[-1]
+        decoder = self.network.decoder
+        if isinstance(decoder, GuidedDecoder):
+            assert guide_B5HW is not None
+            picture_B3HW, raw_B3HW = decoder.corrected(latent_BS, (*features, guide_B5HW))
+            return picture_B3HW, torch.tanh(raw_B3HW[:, :2])
+        return decoder.stages(latent_BS, features[: self.levels])[-1]
 
 
 class AnimatorTask:
@@ -152,7 +172,9 @@ class AnimatorTask:
         _check_experts(config.losses, experts)
         torch.manual_seed(seed)
         self.config, self.experts = config, experts
-        self._model = LandmarkModel.load(BUNDLED_MOTION_SPACE) if config.network.measured else None
+        model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
+        self._model = model if config.network.measured else None
+        self._guides = FrameGuides(model) if config.network.guided else None
         network = FaceAnimatorNetwork(config.network)
         begin(network, config.begin)
         scale_D = descriptor_scale() if config.scaled_descriptors else torch.ones(DESCRIPTOR_SIZE)
@@ -210,11 +232,14 @@ class AnimatorTask:
         self._batch = ", ".join(batch.names)
         target_B3HW = _shrunk(batch.target_B3HW, cfg.size)
         measures = self._measures(batch.source_landmarks_BN3, batch.source_descriptor_BD)
+        guide = self._guide(
+            batch.source_B3HW, batch.source_landmarks_BN3, batch.source_descriptor_BD, batch.window_BTD
+        )
         generated_B3HW, flow_B2HW = self.modules["animator"].train()(
-            batch.source_B3HW, batch.window_BTD, measures
+            batch.source_B3HW, batch.window_BTD, measures, guide
         )
         generated_B3HW = generated_B3HW.float()
-        terms = self._terms(generated_B3HW, target_B3HW, flow_B2HW.float(), batch)
+        terms = self._terms(generated_B3HW, target_B3HW, flow_B2HW.float(), batch, draw.generator)
         adversarial = "discriminator" in self.modules and step >= cfg.adversarial_from_step
         if adversarial:
             discriminator = self.modules["discriminator"]
@@ -228,7 +253,12 @@ class AnimatorTask:
             yield self._discriminator_update(target_B3HW, generated_B3HW.detach(), step)
 
     def _terms(
-        self, generated_B3HW: Tensor, target_B3HW: Tensor, flow_B2HW: Tensor, batch: FaceBatch
+        self,
+        generated_B3HW: Tensor,
+        target_B3HW: Tensor,
+        flow_B2HW: Tensor,
+        batch: FaceBatch,
+        generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """Eq. 11 to 15 and the flow term, each where it has a weight, by the name of its weight."""
         weights, experts, size = self.config.losses, self.experts, self.config.size
@@ -236,14 +266,17 @@ class AnimatorTask:
         mask_B1HW = 1 + weights.mask * lip_eye_mask(landmarks_BN3, size).to(target_B3HW)
         terms = {"reconstruction": reconstruction_loss(generated_B3HW, target_B3HW, mask_B1HW)}
         if weights.perceptual and experts.perceptual is not None:
+            seen = self._perceptual_part(generator)
             with torch.no_grad():
-                maps = experts.perceptual(target_B3HW)
-            terms["perceptual"] = perceptual_loss(experts.perceptual(generated_B3HW), maps, mask_B1HW)
+                maps = experts.perceptual(target_B3HW[seen])
+            terms["perceptual"] = perceptual_loss(
+                experts.perceptual(generated_B3HW[seen]), maps, mask_B1HW[seen]
+            )
         if experts.face is not None and any(getattr(weights, name) for name in experts.terms):
             with torch.no_grad():
                 truth = experts.face(target_B3HW, landmarks_BN3)
-            for name, seen in experts.face(generated_B3HW, landmarks_BN3).items():
-                terms[name] = (parsing_loss if name == "parsing" else feature_loss)(seen, truth[name])
+            for name, found in experts.face(generated_B3HW, landmarks_BN3).items():
+                terms[name] = (parsing_loss if name == "parsing" else feature_loss)(found, truth[name])
         if weights.flow:
             half = FACE_SIZE / 2
             source_BN2, target_BN2 = (
@@ -252,6 +285,14 @@ class AnimatorTask:
             )
             terms["flow"] = flow_loss(flow_B2HW, source_BN2, target_BN2)
         return terms
+
+    def _perceptual_part(self, generator: torch.Generator) -> tuple[slice, ...]:
+        """Rows, channels, and the window of the pictures."""
+        side, size = self.config.perceptual_window, self.config.size
+        if not 0 < side < size:
+            return (slice(None),)
+        top, left = torch.randint(size - side + 1, (2,), generator=generator).tolist()
+        return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))
 
     def _discriminator_update(self, real_B3HW: Tensor, generated_B3HW: Tensor, step: int) -> Update:
         cfg, discriminator = self.config, self.modules["discriminator"]
@@ -294,6 +335,15 @@ class AnimatorTask:
         measures_BG = clip_measures(landmarks_BN3.cpu(), descriptor_BD.cpu(), self._model)
         return measures_BG.to(landmarks_BN3.device)
 
+    def _guide(
+        self, source_B3HW: Tensor, landmarks_BN3: Tensor, descriptor_BD: Tensor, window_BTD: Tensor
+    ) -> Tensor | None:
+        """What the mesh makes of sources, if the layout is guided by it."""
+        if self._guides is None:
+            return None
+        shown_BD = window_BTD[:, self.config.network.past_frames]
+        return self._guides.batch(source_B3HW, landmarks_BN3, descriptor_BD, shown_BD)
+
     def _animator(self, modules: Mapping[str, nn.Module] | nn.ModuleDict) -> ScaledAnimator:
         animator = modules["animator"]
         assert isinstance(animator, ScaledAnimator)
@@ -307,11 +357,14 @@ class AnimatorTask:
             sources = np.stack([shrunk_picture(pair.clip.rgb(pair.source), size) for pair in pairs])
             source_B3HW = torch.from_numpy(sources).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
             window_BTD = torch.from_numpy(np.stack([pair.window_TD for pair in pairs])).to(device)
-            measures = self._measures(
-                torch.from_numpy(np.stack([pair.clip.landmarks_px[pair.source] for pair in pairs])),
-                torch.from_numpy(np.stack([pair.clip.descriptors[pair.source] for pair in pairs])),
+            landmarks_BN3 = torch.from_numpy(np.stack([p.clip.landmarks_px[p.source] for p in pairs]))
+            descriptor_BD = torch.from_numpy(np.stack([p.clip.descriptors[p.source] for p in pairs]))
+            rgb_B3HW, _ = animator(
+                source_B3HW,
+                window_BTD,
+                self._measures(landmarks_BN3.to(device), descriptor_BD),
+                self._guide(source_B3HW, landmarks_BN3, descriptor_BD, window_BTD),
             )
-            rgb_B3HW, _ = animator(source_B3HW, window_BTD, None if measures is None else measures.to(device))
             bytes_B3HW = (rgb_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
             pictures: NDArray[np.uint8] = bytes_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
             return pictures

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.guided_decoder import GuidedDecoder
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
 from engine.errors import CommandInvalid
@@ -54,8 +55,11 @@ def start_as_warp(network: FaceAnimatorNetwork) -> None:
     Three channels of the finest features carry the colours: shifted by one, so that they lie on the linear side of
     the activation, and back in the last head. There the mask is near 1; below it is near 0, and nothing is shown.
     Motion is the shown frame's alone, and the picture adds nothing to the identity code if there are measures.
-    SFT blocks show their input as it is.
+    SFT blocks show their input as it is. A guided network begins as the mesh's picture, uncorrected.
     """
+    if isinstance(network.decoder, GuidedDecoder):
+        _start_as_guide(network.decoder)
+        return
     stem = network.encoder.stem
     levels: list[Any] = list(network.decoder.levels)
     stem.conv.weight[:3] = torch.eye(3)[:, :, None, None] / stem.conv.scale
@@ -84,3 +88,14 @@ def start_as_warp(network: FaceAnimatorNetwork) -> None:
     share = 0.5 / (1 / (1 + math.exp(-_TOP_MASK)))
     top.to_rgb.conv.weight[:, :3] = torch.eye(3)[:, :, None, None] * share / top.to_rgb.conv.scale
     top.to_rgb.bias.fill_(-1.0)
+
+
+def _start_as_guide(decoder: GuidedDecoder) -> None:
+    heads: list[Any] = [level.to_flow for level in decoder.levels]
+    for head in heads:
+        head.conv.weight.zero_()
+        head.bias.zero_()
+    finish: Any = decoder.finish
+    finish.conv.weight.zero_()
+    finish.bias.zero_()
+    finish.bias[2] = _TOP_MASK

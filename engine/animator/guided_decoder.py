@@ -1,0 +1,135 @@
+"""Decoder that is guided by the mesh: it corrects, covers and paints over what the geometric animator shows.
+
+    constant 4x4 -> styled conv -> level 8 -> ... -> level 128 -> finish 256 -> RGB
+
+    a level      out of the level below --styled, x2--> + seen ------styled--------+--> blend --> out of the level
+                                                        |                |         |
+                 mesh's picture ------folded, 1x1-------+     flow head: correction, mask m
+                                                                         |
+                 portrait's features ----------------------> warp by mesh's flow + correction, * m
+
+    finish       mesh's picture -> warp by the correction alone, * m, + colours of its own (1 - m)
+
+Flow, mask and blend are those of `engine.animator.decoder` (Fig. 2), with two differences. Where each place comes from
+is known from the landmarks' mesh before anything is learnt, so levels learn what it misses: hair, shoulders, lids. And
+what the last level fetches is not the portrait but the mesh's picture: irises turn in it, the mouth has an inside.
+The last doubling is a fold of four pixels into channels, which costs a third of a level.
+
+Shape suffixes: B rows, C channels, H and W pixels, S style.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.animator.decoder import FIRST_SIZE, FlowHead
+from engine.animator.equalised import EqualisedConv2d
+from engine.animator.fir import FirUpsample
+from engine.animator.modulated_conv import StyledConv2d
+from kernels.warp_blend import warp_blend
+
+__all__ = ["FOLD", "GUIDE_CHANNELS", "GuidedDecoder"]
+
+FOLD = 2
+"""Pixels of the picture along the side of one of the finest level's."""
+GUIDE_CHANNELS = 5
+"""Of a guide: the mesh's picture RGB in [-1, 1], and its flow x, y before the activation tanh."""
+
+_SEES_FROM = 32
+
+
+class _GuidedLevel(nn.Module):
+    def __init__(self, channels: int, width: int, style_size: int, *, first: bool, fold: int) -> None:
+        super().__init__()
+        self.up = StyledConv2d(channels, width, style_size, upsample=True)
+        self.conv = StyledConv2d(width, width, style_size)
+        self.see = EqualisedConv2d(3 * fold * fold, width, 1) if fold else None
+        self.to_flow = FlowHead(width, style_size, first=first)
+        self.fold = fold
+
+    def forward(
+        self,
+        x_BCHW: Tensor,
+        style_BS: Tensor,
+        feature_BCHW: Tensor,
+        raw: Tensor | None,
+        guide_B5HW: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Features, and correction and mask (B, 3, H, W) before their activations."""
+        x_BCHW = self.up(x_BCHW, style_BS)
+        if self.see is not None:
+            x_BCHW = x_BCHW + self.see(F.pixel_unshuffle(guide_B5HW[:, :3], self.fold))
+        x_BCHW = self.conv(x_BCHW, style_BS)
+        raw_B3HW: Tensor = self.to_flow(x_BCHW, style_BS, raw)
+        mesh_B2HW = F.avg_pool2d(guide_B5HW[:, 3:], guide_B5HW.shape[-1] // feature_BCHW.shape[-1])
+        moved_B3HW = torch.cat([raw_B3HW[:, :2] + mesh_B2HW, raw_B3HW[:, 2:]], 1)
+        _, out_BCHW = warp_blend(feature_BCHW, moved_B3HW, x_BCHW, rest="blended", exact_grid=True)
+        return out_BCHW, raw_B3HW
+
+
+class _Finish(nn.Module):
+    """Twice the size: the mesh's picture, corrected, and colours of its own where the mask lets go of it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = EqualisedConv2d(width, 6 * FOLD * FOLD, 3, padding=1)
+        self.bias = nn.Parameter(torch.zeros(6))
+        self.upsample = FirUpsample(3)
+
+    def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor, guide_B5HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Picture (B, 3, 2H, 2W), and correction and mask of the same size."""
+        own_B6HW = F.pixel_shuffle(self.conv(x_BCHW), FOLD) + self.bias[:, None, None]
+        raw_B3HW = self.upsample(raw_B3HW, own_B6HW[:, :3])
+        _, picture_B3HW = warp_blend(
+            guide_B5HW[:, :3], raw_B3HW, own_B6HW[:, 3:], rest="blended", exact_grid=True
+        )
+        return picture_B3HW, raw_B3HW
+
+
+class GuidedDecoder(nn.Module):
+    """The picture of a latent code, a portrait and a guide."""
+
+    def __init__(self, widths: tuple[int, ...], style_size: int) -> None:
+        """``widths``: channels at 4, 8, 16, ... pixels, up to half of the picture's size."""
+        super().__init__()
+        size = FIRST_SIZE << len(widths)
+        self.constant_CHW = nn.Parameter(torch.randn(widths[0], FIRST_SIZE, FIRST_SIZE))
+        self.first = StyledConv2d(widths[0], widths[0], style_size)
+        self.levels = nn.ModuleList(
+            _GuidedLevel(
+                channels,
+                width,
+                style_size,
+                first=index == 0,
+                fold=size // (FIRST_SIZE << index + 1) if FIRST_SIZE << index + 1 >= _SEES_FROM else 0,
+            )
+            for index, (channels, width) in enumerate(itertools.pairwise(widths))
+        )
+        self.finish = _Finish(widths[-1])
+
+    def fetched(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The encoder's feature maps as the levels take them, which is as they are."""
+        return features
+
+    def forward(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        """Picture (B, 3, size, size), in [-1, 1] up to what the network overshoots.
+
+        Args:
+            latent_BS: z_R + lambda eta.
+            features: feature maps from 8x8 up, and last the guide (B, 5, size, size), see `GUIDE_CHANNELS`.
+        """
+        return self.corrected(latent_BS, features)[0]
+
+    def corrected(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """`forward`'s picture, and correction of the flow and mask (B, 3, size, size) before their activations."""
+        *maps, guide_B5HW = features
+        x_BCHW: Tensor = self.first(self.constant_CHW.expand(latent_BS.shape[0], -1, -1, -1), latent_BS)
+        raw: Tensor | None = None
+        for level, feature_BCHW in zip(self.levels, maps, strict=True):
+            x_BCHW, raw = level(x_BCHW, latent_BS, feature_BCHW, raw, guide_B5HW)
+        picture_B3HW, raw_B3HW = self.finish(x_BCHW, raw, guide_B5HW)
+        return picture_B3HW, raw_B3HW

@@ -1,0 +1,141 @@
+"""The animator that the mesh guides: where it begins, what it takes, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, GeometricAnimator, NeuralAnimator
+from engine.animator.guide import frame_guide
+from engine.motion.coefficients import GAZE, POSE, Coefficients
+from engine.motion.landmark_model import LandmarkModel
+from engine.motion.motion_space import BUNDLED_MOTION_SPACE
+from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
+from tests.animator.neural_cases import GUIDED, guides, inputs
+from tests.drawn_weights import draw_weights
+from train.tasks.animator_start import begin
+
+_PORTRAIT = Path(__file__).resolve().parents[2] / "engine" / "assets" / "portrait.jpg"
+
+
+@pytest.fixture(scope="module")
+def model() -> LandmarkModel:
+    return LandmarkModel.load(BUNDLED_MOTION_SPACE)
+
+
+@pytest.fixture(scope="module")
+def mesh(model: LandmarkModel) -> GeometricAnimator:
+    return GeometricAnimator(model)
+
+
+@pytest.fixture(scope="module")
+def portrait(model: LandmarkModel) -> tuple[FaceCrop, Coefficients]:
+    rgb = load_image(_PORTRAIT)
+    crop = crop_face(rgb, FaceLandmarker().detect(rgb))
+    return crop, model.fit(crop.landmarks_px)
+
+
+@pytest.fixture(scope="module")
+def windows(portrait: tuple[FaceCrop, Coefficients]) -> np.ndarray:
+    """(2, 1, 72): turned, smiling or not, looking aside."""
+    windows = np.repeat(portrait[1].descriptor[None, None], 2, 0)
+    windows[0, 0, :6] += 0.8
+    windows[0, 0, POSE][1] += 0.1
+    windows[1, 0, GAZE] = (0.1, 0.4)
+    return windows
+
+
+def _network(config: FaceAnimatorConfig, start: str = "") -> FaceAnimatorNetwork:
+    network = FaceAnimatorNetwork(config)
+    draw_weights(network)
+    if start:
+        begin(network, "warp")
+    return network
+
+
+def test_it_begins_as_the_picture_of_the_mesh(
+    mesh: GeometricAnimator, portrait: tuple[FaceCrop, Coefficients], windows: np.ndarray
+) -> None:
+    animator = NeuralAnimator(_network(FaceAnimatorConfig.guided_lite(), "warp"), mesh=mesh)
+    prepared = animator.prepare(*portrait)
+    for window in windows:
+        shown = animator.render(prepared, window, intensity=0.7).astype(int)
+        expected = mesh.render(mesh.prepare(*portrait), window, intensity=0.7)
+        # The mask begins near 1, and lets through a little of a grey that is not painted over yet.
+        assert np.abs(shown - expected).max() <= 3
+
+
+def test_rows_are_guided_each_by_its_own_portrait_and_motion(
+    mesh: GeometricAnimator, portrait: tuple[FaceCrop, Coefficients], windows: np.ndarray
+) -> None:
+    animator = NeuralAnimator(_network(FaceAnimatorConfig.guided_lite()), mesh=mesh)
+    crop, coefficients = portrait
+    darker = FaceCrop(crop.rgb // 2, crop.landmarks_px, crop.matrix)
+    prepared = [animator.prepare(crop, coefficients), animator.prepare(darker, coefficients)]
+    together = animator.render_batch(prepared, windows, intensity=[1.0, 0.5])
+    for row, one in enumerate(prepared):
+        alone = animator.render(one, windows[row], intensity=1.0 - 0.5 * row)
+        assert np.abs(together[row].astype(int) - alone).max() <= 1
+    assert np.abs(together[0].astype(int) - together[1]).mean() > 5
+
+
+def test_a_map_comes_with_the_picture(
+    mesh: GeometricAnimator, portrait: tuple[FaceCrop, Coefficients], windows: np.ndarray
+) -> None:
+    prepared = mesh.prepare(*portrait)
+    rgb, places = mesh.render_with_map(prepared, windows[0])
+    assert np.array_equal(rgb, mesh.render(prepared, windows[0]))
+    assert np.array_equal(places, mesh.source_map(prepared, windows[0, 0]))
+    guide = frame_guide(rgb, places)
+    assert np.allclose(guide[:3].transpose(1, 2, 0) * 127.5 + 127.5, rgb, atol=1e-3)
+    size = rgb.shape[0]
+    back = np.tanh(guide[3:]) * (size / 2) + np.mgrid[:size, :size][::-1]
+    assert np.allclose(back.transpose(1, 2, 0), places, atol=1e-2)
+
+
+def test_the_flow_of_the_mesh_is_what_features_are_fetched_by() -> None:
+    """A flow of some pixels changes the picture even where its colours stay."""
+    network = _network(GUIDED).freeze()
+    rgb, window = inputs(GUIDED, rows=1)
+    (guide,) = guides(GUIDED, rows=1)
+    still = guide.clone()
+    still[:, 3:] = 0
+    with torch.inference_mode():
+        code, features = network.encode(rgb)
+        pictures = [network.animate(code, (*features, given), window) for given in (guide, still)]
+    assert (pictures[0] - pictures[1]).abs().mean() > 1e-3
+
+
+def test_every_weight_of_the_guided_animator_learns() -> None:
+    network = _network(FaceAnimatorConfig.guided_lite())
+    rgb, window = inputs(network.config, rows=1)
+    code, features = network.encode(rgb)
+    picture = network.animate(code, (*features, *guides(network.config, rows=1)), window)
+    picture.square().mean().backward()
+    assert [n for n, p in network.named_parameters() if not p.grad.abs().sum() > 0] == []
+
+
+def test_freezing_changes_nothing() -> None:
+    network = _network(GUIDED)
+    rgb, window = inputs(GUIDED)
+
+    def picture() -> torch.Tensor:
+        code, features = network.encode(rgb)
+        return network.animate(code, (*features, *guides(GUIDED)), window)
+
+    with torch.no_grad():
+        before = picture()
+        network.freeze()
+        assert torch.allclose(picture(), before, atol=1e-4)
+
+
+def test_a_guide_is_asked_for_where_it_is_needed(mesh: GeometricAnimator) -> None:
+    with pytest.raises(ValueError, match="guided"):
+        NeuralAnimator(_network(GUIDED))
+    unguided = dataclasses.replace(FaceAnimatorConfig.lite(), widths=(8, 8, 8), paint_sizes=())
+    with pytest.raises(ValueError, match="guided"):
+        NeuralAnimator(_network(unguided), mesh=mesh)
