@@ -57,15 +57,19 @@ class _GuidedLevel(nn.Module):
         style_BS: Tensor,
         feature_BCHW: Tensor,
         raw: Tensor | None,
-        guide_B5HW: Tensor,
+        mesh_B2HW: Tensor,
+        colours_B3HW: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Features, and correction and mask (B, 3, H, W) before their activations."""
+        """Features, and correction and mask (B, 3, H, W) before their activations.
+
+        Args:
+            mesh_B2HW: flow of the mesh at this level's size; colours_B3HW: picture of the mesh, as large as it is.
+        """
         x_BCHW = self.up(x_BCHW, style_BS)
         if self.see is not None:
-            x_BCHW = x_BCHW + self.see(F.pixel_unshuffle(guide_B5HW[:, :3], self.fold))
+            x_BCHW = x_BCHW + self.see(F.pixel_unshuffle(colours_B3HW, self.fold))
         x_BCHW = self.conv(x_BCHW, style_BS)
         raw_B3HW: Tensor = self.to_flow(x_BCHW, style_BS, raw)
-        mesh_B2HW = F.avg_pool2d(guide_B5HW[:, 3:], guide_B5HW.shape[-1] // feature_BCHW.shape[-1])
         moved_B3HW = torch.cat([raw_B3HW[:, :2] + mesh_B2HW, raw_B3HW[:, 2:]], 1)
         _, out_BCHW = warp_blend(feature_BCHW, moved_B3HW, x_BCHW, rest="blended", exact_grid=True)
         return out_BCHW, raw_B3HW
@@ -80,13 +84,15 @@ class _Finish(nn.Module):
         self.bias = nn.Parameter(torch.zeros(6))
         self.upsample = FirUpsample(3)
 
-    def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor, guide_B5HW: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor, colours_B3HW: Tensor) -> tuple[Tensor, Tensor]:
         """Picture (B, 3, 2H, 2W), and correction and mask of the same size."""
-        own_B6HW = F.pixel_shuffle(self.conv(x_BCHW), FOLD) + self.bias[:, None, None]
-        raw_B3HW = self.upsample(raw_B3HW, own_B6HW[:, :3])
-        _, picture_B3HW = warp_blend(
-            guide_B5HW[:, :3], raw_B3HW, own_B6HW[:, 3:], rest="blended", exact_grid=True
+        folded = self.conv(x_BCHW).chunk(2, 1)
+        own_B3HW, paint_B3HW = (
+            F.pixel_shuffle(part, FOLD) + bias_3[:, None, None]
+            for part, bias_3 in zip(folded, self.bias.chunk(2), strict=True)
         )
+        raw_B3HW = self.upsample(raw_B3HW, own_B3HW)
+        _, picture_B3HW = warp_blend(colours_B3HW, raw_B3HW, paint_B3HW, rest="blended", exact_grid=True)
         return picture_B3HW, raw_B3HW
 
 
@@ -127,9 +133,14 @@ class GuidedDecoder(nn.Module):
     def corrected(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """`forward`'s picture, and correction of the flow and mask (B, 3, size, size) before their activations."""
         *maps, guide_B5HW = features
+        colours_B3HW, mesh_B2HW = guide_B5HW[:, :3], guide_B5HW[:, 3:]
+        flows: list[Tensor] = []
+        for _ in maps:
+            mesh_B2HW = F.avg_pool2d(mesh_B2HW, 2)
+            flows.insert(0, mesh_B2HW)
         x_BCHW: Tensor = self.first(self.constant_CHW.expand(latent_BS.shape[0], -1, -1, -1), latent_BS)
         raw: Tensor | None = None
-        for level, feature_BCHW in zip(self.levels, maps, strict=True):
-            x_BCHW, raw = level(x_BCHW, latent_BS, feature_BCHW, raw, guide_B5HW)
-        picture_B3HW, raw_B3HW = self.finish(x_BCHW, raw, guide_B5HW)
+        for level, feature_BCHW, flow_B2HW in zip(self.levels, maps, flows, strict=True):
+            x_BCHW, raw = level(x_BCHW, latent_BS, feature_BCHW, raw, flow_B2HW, colours_B3HW)
+        picture_B3HW, raw_B3HW = self.finish(x_BCHW, raw, colours_B3HW)
         return picture_B3HW, raw_B3HW
