@@ -45,8 +45,8 @@ def load_engine(
         weights: name of a bundled folder or a path.
         device: "auto", "cpu" or "cuda"; where the networks run. "auto" is the CPU for the small networks beside the
             geometric animator, which runs there, and a GPU, if there is one, beside the neural one.
-        backend: what runs the neural animator: "auto", "eager", "compiled", "graph", "onnx" or "tensorrt", see
-            `engine.runtime.backends`. The motion networks are small and stay eager.
+        backend: what runs the neural animator: "auto", "eager", "compiled", "graph", "onnx" or "tensorrt", or
+            "geometric" to do without it, see `engine.runtime.backends`. The motion networks are small and stay eager.
         marking: what the invisible mark in every frame says; None says nothing, but it is there.
 
     Raises:
@@ -57,7 +57,7 @@ def load_engine(
     if backend not in BACKENDS:
         raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
     folder = WeightsFolder.open(weights)
-    neural = folder.config.get("animator") == "neural"
+    neural = folder.config.get("animator") == "neural" and backend != "geometric"
     return Engine(folder, _device(device, neural), marking or Marking(), backend)
 
 

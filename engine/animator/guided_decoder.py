@@ -8,7 +8,7 @@
                                                                          |
                  portrait's features ----------------------> warp by mesh's flow + correction, * m
 
-    finish       mesh's picture -> warp by the correction alone, * m, + colours of its own (1 - m)
+    finish       mesh's picture -> warp by the correction alone, + what it lacks in colour
 
 Flow, mask and blend are those of `engine.animator.decoder` (Fig. 2), with two differences. Where each place comes from
 is known from the landmarks' mesh before anything is learnt, so levels learn what it misses: hair, shoulders, lids. And
@@ -30,7 +30,7 @@ from engine.animator.decoder import FIRST_SIZE, FlowHead
 from engine.animator.equalised import EqualisedConv2d
 from engine.animator.fir import FirUpsample
 from engine.animator.modulated_conv import StyledConv2d
-from kernels.warp_blend import warp_blend
+from kernels.warp_blend import flow_warp_reference, warp_blend
 
 __all__ = ["FOLD", "GUIDE_CHANNELS", "GuidedDecoder"]
 
@@ -40,6 +40,9 @@ GUIDE_CHANNELS = 5
 """Of a guide: the mesh's picture RGB in [-1, 1], and its flow x, y before the activation tanh."""
 
 _SEES_FROM = 32
+_FLOW_GAIN, _COLOUR_GAIN = 1 / 32, 1 / 4
+"""What heads give is this much of the flow and of the colours: corrections are pixels, where a flow of 1 is half of the
+picture, and a step of Adam moves every weight by the same."""
 
 
 class _GuidedLevel(nn.Module):
@@ -70,30 +73,29 @@ class _GuidedLevel(nn.Module):
             x_BCHW = x_BCHW + self.see(F.pixel_unshuffle(colours_B3HW, self.fold))
         x_BCHW = self.conv(x_BCHW, style_BS)
         raw_B3HW: Tensor = self.to_flow(x_BCHW, style_BS, raw)
-        moved_B3HW = torch.cat([raw_B3HW[:, :2] + mesh_B2HW, raw_B3HW[:, 2:]], 1)
+        moved_B3HW = torch.cat([_FLOW_GAIN * raw_B3HW[:, :2] + mesh_B2HW, raw_B3HW[:, 2:]], 1)
         _, out_BCHW = warp_blend(feature_BCHW, moved_B3HW, x_BCHW, rest="blended", exact_grid=True)
         return out_BCHW, raw_B3HW
 
 
 class _Finish(nn.Module):
-    """Twice the size: the mesh's picture, corrected, and colours of its own where the mask lets go of it."""
+    """Twice the size: the mesh's picture, moved by the correction, plus what it lacks in colour."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = EqualisedConv2d(width, 6 * FOLD * FOLD, 3, padding=1)
-        self.bias = nn.Parameter(torch.zeros(6))
-        self.upsample = FirUpsample(3)
+        self.conv = EqualisedConv2d(width, (2 + 3) * FOLD * FOLD, 3, padding=1)
+        self.bias = nn.Parameter(torch.zeros(2 + 3))
+        self.upsample = FirUpsample(2)
 
     def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor, colours_B3HW: Tensor) -> tuple[Tensor, Tensor]:
-        """Picture (B, 3, 2H, 2W), and correction and mask of the same size."""
-        folded = self.conv(x_BCHW).chunk(2, 1)
-        own_B3HW, paint_B3HW = (
-            F.pixel_shuffle(part, FOLD) + bias_3[:, None, None]
-            for part, bias_3 in zip(folded, self.bias.chunk(2), strict=True)
-        )
-        raw_B3HW = self.upsample(raw_B3HW, own_B3HW)
-        _, picture_B3HW = warp_blend(colours_B3HW, raw_B3HW, paint_B3HW, rest="blended", exact_grid=True)
-        return picture_B3HW, raw_B3HW
+        """Picture (B, 3, 2H, 2W), and correction (B, 2, 2H, 2W) before its activation."""
+        folded_BCHW = self.conv(x_BCHW)
+        flows = 2 * FOLD * FOLD
+        own_B2HW = F.pixel_shuffle(folded_BCHW[:, :flows], FOLD) + self.bias[:2, None, None]
+        added_B3HW = F.pixel_shuffle(folded_BCHW[:, flows:], FOLD) + self.bias[2:, None, None]
+        correction_B2HW = _FLOW_GAIN * self.upsample(raw_B3HW[:, :2], own_B2HW)
+        moved_B3HW = flow_warp_reference(colours_B3HW, correction_B2HW, exact_grid=True)
+        return moved_B3HW + _COLOUR_GAIN * added_B3HW, correction_B2HW
 
 
 class GuidedDecoder(nn.Module):
@@ -131,7 +133,7 @@ class GuidedDecoder(nn.Module):
         return self.corrected(latent_BS, features)[0]
 
     def corrected(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """`forward`'s picture, and correction of the flow and mask (B, 3, size, size) before their activations."""
+        """`forward`'s picture, and the finest correction of the flow (B, 2, size, size) before its activation."""
         *maps, guide_B5HW = features
         colours_B3HW, mesh_B2HW = guide_B5HW[:, :3], guide_B5HW[:, 3:]
         flows: list[Tensor] = []
@@ -142,5 +144,5 @@ class GuidedDecoder(nn.Module):
         raw: Tensor | None = None
         for level, feature_BCHW, flow_B2HW in zip(self.levels, maps, flows, strict=True):
             x_BCHW, raw = level(x_BCHW, latent_BS, feature_BCHW, raw, flow_B2HW, colours_B3HW)
-        picture_B3HW, raw_B3HW = self.finish(x_BCHW, raw, colours_B3HW)
-        return picture_B3HW, raw_B3HW
+        picture_B3HW, correction_B2HW = self.finish(x_BCHW, raw, colours_B3HW)
+        return picture_B3HW, correction_B2HW

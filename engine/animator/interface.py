@@ -47,7 +47,7 @@ def load_animator(
     backend: str = "auto",
     marking: Marking | None = None,
 ) -> Animator:
-    """The animator that ``config.json`` names, run by ``backend`` if it is a network.
+    """The animator that ``config.json`` names, run by ``backend`` if it is a network ("geometric": without it).
 
     ``marking`` is what one that finishes its pictures marks them with.
 
@@ -61,11 +61,15 @@ def load_animator(
             f"{folder.path} has no animator; import one with: gohd weights import --animator FaceAnimator_GoHD.pt ..."
         )
     landmark_space = folder.config.get("motion_space", "landmark") == "landmark"
-    if name == "geometric" and landmark_space:
-        if backend not in ("auto", "eager"):
+    if backend == "geometric" and not landmark_space:
+        raise BackendUnavailable(
+            f"backend 'geometric' draws in the landmark motion space, not in that of {folder.path}"
+        )
+    if landmark_space and "geometric" in (name, backend):
+        if backend not in ("auto", "eager", "geometric"):
             raise BackendUnavailable(
                 f"backend '{backend}' runs a neural animator, and that of {folder.path} is geometric; "
-                "choose auto or eager"
+                "choose auto or geometric"
             )
         return GeometricAnimator(model)
     if name != "neural":

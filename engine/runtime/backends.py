@@ -5,6 +5,7 @@ onnx       the exported network in OpenVINO, or in ONNX Runtime     CPU         
 compiled   torch.compile                                            CPU, CUDA   fp32 / fp16
 graph      the eager step in a CUDA graph                           CUDA        fp16
 tensorrt   an engine of tensorrt-rtx or tensorrt in a CUDA graph    CUDA        fp16
+geometric  no network: what guides it is shown as it is             CPU         -
 auto       CUDA: tensorrt if it is built, else graph; CPU: onnx if it is built, else eager
 """
 
@@ -36,7 +37,7 @@ from engine.runtime.tensorrt_step import TensorRTEngine
 
 __all__ = ["BACKENDS", "Backend", "captured_step", "check_backend", "neural_animator"]
 
-Backend = Literal["auto", "eager", "compiled", "graph", "onnx", "tensorrt"]
+Backend = Literal["auto", "eager", "compiled", "graph", "onnx", "tensorrt", "geometric"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 _log = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ def check_backend(backend: str, device: torch.device) -> None:
     """
     if backend not in BACKENDS:
         raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
+    if backend == "geometric":
+        raise BackendUnavailable("backend 'geometric' runs no network; load the weights with `load_engine`")
     on_cuda = device.type == "cuda"
     if backend in ("graph", "tensorrt") and not on_cuda:
         raise BackendUnavailable(

@@ -65,8 +65,7 @@ def test_it_begins_as_the_picture_of_the_mesh(
     for window in windows:
         shown = animator.render(prepared, window, intensity=0.7).astype(int)
         expected = mesh.render(mesh.prepare(*portrait), window, intensity=0.7)
-        # The mask begins near 1, and lets through a little of a grey that is not painted over yet.
-        assert np.abs(shown - expected).max() <= 3
+        assert np.abs(shown - expected).max() <= 1
 
 
 def test_rows_are_guided_each_by_its_own_portrait_and_motion(

@@ -352,7 +352,7 @@ def open_guided_animator() -> AnimatorRecipe:
             losses=AnimatorLossWeights(
                 reconstruction=4.0, perceptual=0.04, expression=0, gaze=0, parsing=0, adversarial=0
             ),
-            perceptual_window=160,
+            perceptual_window=128,
             hold_share=0.0,
         ),
         trainer=dataclasses.replace(full.trainer, out=Path("runs/open_guided_animator"), device="cpu"),

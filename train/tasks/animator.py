@@ -143,8 +143,8 @@ class ScaledAnimator(nn.Module):
         decoder = self.network.decoder
         if isinstance(decoder, GuidedDecoder):
             assert guide_B5HW is not None
-            picture_B3HW, raw_B3HW = decoder.corrected(latent_BS, (*features, guide_B5HW))
-            return picture_B3HW, torch.tanh(raw_B3HW[:, :2])
+            picture_B3HW, correction_B2HW = decoder.corrected(latent_BS, (*features, guide_B5HW))
+            return picture_B3HW, torch.tanh(correction_B2HW)
         return decoder.stages(latent_BS, features[: self.levels])[-1]
 
 

@@ -98,4 +98,3 @@ def _start_as_guide(decoder: GuidedDecoder) -> None:
     finish: Any = decoder.finish
     finish.conv.weight.zero_()
     finish.bias.zero_()
-    finish.bias[2] = _TOP_MASK
