@@ -114,7 +114,8 @@ def verify_checksums(folder: Path) -> None:
     """Compare every file that ``SHA256SUMS`` lists.
 
     Raises:
-        WeightsCorrupt: the list is missing or malformed, a file is missing, unlisted (safetensors, config) or differs.
+        WeightsCorrupt: the list is missing or malformed, or a file (config, safetensors, ONNX) is missing, unlisted or
+            another.
     """
     listing = folder / CHECKSUMS
     try:
@@ -139,7 +140,7 @@ def verify_checksums(folder: Path) -> None:
 
 
 def write_checksums(folder: Path) -> None:
-    """Write ``SHA256SUMS`` over ``config.json`` and every safetensors file of ``folder``."""
+    """Write ``SHA256SUMS`` over ``config.json`` and every safetensors and ONNX file of ``folder``."""
     text = "".join(f"{_sha256(path)}  {path.name}\n" for path in _checked_files(folder))
     (folder / CHECKSUMS).write_text(text, encoding="utf-8")
 
@@ -182,7 +183,7 @@ def _named(label: str, names: Iterable[str]) -> list[str]:
 
 
 def _checked_files(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("*.safetensors"), folder / "config.json"])
+    return sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx"), folder / "config.json"])
 
 
 def _sha256(path: Path) -> str:

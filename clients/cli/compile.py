@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import typer
@@ -14,9 +15,10 @@ from rich.table import Table
 
 from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.neural import load_network
-from engine.checkpoint import WeightsFolder
+from engine.checkpoint import WeightsFolder, write_checksums
 from engine.errors import CommandInvalid, WeightsIncomplete
 from engine.runtime import CompiledFrame, EngineCache, FrameCompiler
+from engine.runtime.compilation import bundled_name
 from engine.runtime.tensorrt_package import choose_package, present_target
 
 __all__ = ["CompileRequest", "clear_engines", "compile_weights", "list_engines", "parse_rows"]
@@ -35,6 +37,7 @@ class CompileRequest:
         via: "auto", "tensorrt-rtx", "tensorrt" or "torch-tensorrt".
         precision: of engines, "fp16" or "fp32"; the CPU's network is always fp32.
         rows: sessions in one pass, an engine for each number; a server makes batches of 1, 2, 4, 8 and 16.
+        bundle: also put the CPU's network into the weights folder, so that machines need nothing to export it.
         layout: of what engines hand out: "rgb", which sessions take, or "i420" for programs of your own.
     """
 
@@ -45,6 +48,7 @@ class CompileRequest:
     precision: str = "fp16"
     rows: tuple[int, ...] = (1,)
     layout: str = "rgb"
+    bundle: bool = False
 
 
 def parse_rows(text: str) -> tuple[int, ...]:
@@ -66,6 +70,8 @@ def compile_weights(request: CompileRequest) -> None:
         WeightsIncomplete: the weights' animator is no network.
         CommandInvalid, MissingDependency, BackendUnavailable: see the message.
     """
+    if request.bundle and (request.preset or "cpu" not in request.targets):
+        raise CommandInvalid("--bundle keeps the network of --target cpu with the weights that it is of")
     targets = request.targets or (present_target() or "cpu",)
     for target in targets:  # all of them, before the first is built
         if target != "cpu":
@@ -78,14 +84,24 @@ def compile_weights(request: CompileRequest) -> None:
     on_cpu = FrameCompiler(network, checksum, precision="fp32")
     for target in targets:
         if target == "cpu":
-            _build(target, on_cpu.onnx)
+            frame = _build(target, on_cpu.onnx)
+            if request.bundle:
+                _bundle(WeightsFolder.open(request.weights).path, checksum, frame.payload)
             continue
         for compiler in engines:
             _build(target, lambda compiler=compiler, target=target: compiler.tensorrt(target, request.via)[1])
     typer.echo(f"kept in {on_cpu.cache.folder}")
 
 
-def _build(target: str, make: Callable[[], CompiledFrame]) -> None:
+def _bundle(folder: Path, checksum: str, network: bytes) -> None:
+    for older in folder.glob("animator-*.onnx"):
+        older.unlink()
+    (folder / bundled_name(checksum)).write_bytes(network)
+    write_checksums(folder)
+    typer.echo(f"kept in {folder / bundled_name(checksum)}")
+
+
+def _build(target: str, make: Callable[[], CompiledFrame]) -> CompiledFrame:
     started = time.perf_counter()
     frame = make()
     took = "was there" if frame.was_cached else f"built in {time.perf_counter() - started:.1f} s"
@@ -94,6 +110,7 @@ def _build(target: str, make: Callable[[], CompiledFrame]) -> None:
         f"{target}  {key.precision}  rows {key.rows or 'any'}  {len(frame.payload) / 2**20:.1f} MiB  {took}  "
         f"{key.package} {key.package_version}"
     )
+    return frame
 
 
 def list_engines() -> None:
@@ -133,7 +150,11 @@ def _loaded(weights: str) -> tuple[FaceAnimatorNetwork, str]:
 
 
 def _drawn(preset: str) -> tuple[FaceAnimatorNetwork, str]:
-    presets = {"paper": FaceAnimatorConfig.paper, "lite": FaceAnimatorConfig.lite}
+    presets = {
+        "paper": FaceAnimatorConfig.paper,
+        "lite": FaceAnimatorConfig.lite,
+        "guided-lite": FaceAnimatorConfig.guided_lite,
+    }
     if preset not in presets:
         raise CommandInvalid(f"--preset must be one of {', '.join(presets)}, not {preset!r}")
     with torch.random.fork_rng(devices=[]):

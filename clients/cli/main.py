@@ -35,7 +35,7 @@ Device = Annotated[str, typer.Option(help="Where the networks run: auto, cpu or 
 Backend = Annotated[
     str,
     typer.Option(
-        help="What runs a neural animator: auto, eager, compiled, graph, onnx or tensorrt (gohd weights compile)."
+        help="What runs the animator's network: auto, eager, compiled, graph, onnx, tensorrt; geometric does without."
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what happens.")]
@@ -470,7 +470,9 @@ def compile_weights(
     weights: Weights = "default",
     preset: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="'paper' or 'lite': that layout with random weights, where there are none."),
+        typer.Option(
+            help="'paper', 'lite' or 'guided-lite': that layout with random weights, where there are none."
+        ),
     ] = None,
     target: Annotated[
         Optional[str],  # noqa: UP045
@@ -484,6 +486,9 @@ def compile_weights(
     layout: Annotated[
         str, typer.Option(help="Of what comes out: rgb, as sessions take it, or i420 for other programs.")
     ] = "rgb",
+    bundle: Annotated[
+        bool, typer.Option(help="Keep what --target cpu builds in the weights folder too.")
+    ] = False,
     show: Annotated[bool, typer.Option("--list", help="Only show what is built, and its size.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Only delete what is built.")] = False,
 ) -> None:
@@ -506,5 +511,6 @@ def compile_weights(
                 precision=precision,
                 rows=parse_rows(rows),
                 layout=layout,
+                bundle=bundle,
             )
         )

@@ -4,7 +4,7 @@
 
     a level      out of the level below --styled, x2--> + seen ------styled--------+--> blend --> out of the level
                                                         |                |         |
-                 mesh's picture ------folded, 1x1-------+     flow head: correction, mask m
+                 mesh's flow, picture folded ----1x1----+     flow head: correction, mask m
                                                                          |
                  portrait's features ----------------------> warp by mesh's flow + correction, * m
 
@@ -50,7 +50,7 @@ class _GuidedLevel(nn.Module):
         super().__init__()
         self.up = StyledConv2d(channels, width, style_size, upsample=True)
         self.conv = StyledConv2d(width, width, style_size)
-        self.see = EqualisedConv2d(3 * fold * fold, width, 1) if fold else None
+        self.see = EqualisedConv2d(2 + 3 * fold * fold, width, 1)
         self.to_flow = FlowHead(width, style_size, first=first)
         self.fold = fold
 
@@ -68,9 +68,10 @@ class _GuidedLevel(nn.Module):
         Args:
             mesh_B2HW: flow of the mesh at this level's size; colours_B3HW: picture of the mesh, as large as it is.
         """
-        x_BCHW = self.up(x_BCHW, style_BS)
-        if self.see is not None:
-            x_BCHW = x_BCHW + self.see(F.pixel_unshuffle(colours_B3HW, self.fold))
+        seen = [mesh_B2HW / _FLOW_GAIN]
+        if self.fold:
+            seen.append(F.pixel_unshuffle(colours_B3HW, self.fold))
+        x_BCHW = self.up(x_BCHW, style_BS) + self.see(torch.cat(seen, 1))
         x_BCHW = self.conv(x_BCHW, style_BS)
         raw_B3HW: Tensor = self.to_flow(x_BCHW, style_BS, raw)
         moved_B3HW = torch.cat([_FLOW_GAIN * raw_B3HW[:, :2] + mesh_B2HW, raw_B3HW[:, 2:]], 1)

@@ -17,6 +17,7 @@ from engine.motion.coefficients import Coefficients
 from engine.motion.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE, FaceCrop
 from engine.runtime.backends import neural_animator
+from engine.runtime.compilation import bundled_name
 
 __all__ = ["Animator", "load_animator"]
 
@@ -82,6 +83,7 @@ def load_animator(
         raise WeightsCorrupt(f"{folder.path} makes pictures of {size} pixels; sessions need {CROP_SIZE}")
     if network.config.guided and not landmark_space:
         raise WeightsCorrupt(f"{folder.path} has a guided animator, which needs the landmark motion space")
+    bundled = folder.path / bundled_name(checksum)
     return neural_animator(
         network,
         checksum,
@@ -90,4 +92,5 @@ def load_animator(
         marking=marking,
         build=folder.path in list_weights(),  # what is bundled is known to be small
         mesh=GeometricAnimator(model) if network.config.guided else None,
+        exported=bundled.read_bytes() if bundled.is_file() else None,
     )

@@ -31,7 +31,7 @@ from engine.runtime.compilation import FrameCompiler
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.runtime.engine_cache import EngineCache
 from engine.runtime.graphs import FinishedFrame, animator_graph
-from engine.runtime.onnx_step import onnx_step, onnx_version
+from engine.runtime.onnx_step import onnx_runner, onnx_step, onnx_version
 from engine.runtime.tensorrt_package import choose_package, present_target
 from engine.runtime.tensorrt_step import TensorRTEngine
 
@@ -52,6 +52,7 @@ def neural_animator(
     marking: Marking | None = None,
     build: bool = False,
     mesh: GeometricAnimator | None = None,
+    exported: bytes | None = None,
 ) -> NeuralAnimator:
     """An animator of ``network``, which it takes over, with the step of a backend.
 
@@ -61,6 +62,7 @@ def neural_animator(
         marking: what finished pictures are marked with.
         build: let "auto" export the network for the CPU when it was not built before; the lite one takes seconds, once.
         mesh: what guides a network of a guided layout.
+        exported: the ONNX network for the CPU, if the weights bring it.
 
     Raises:
         BackendUnavailable: the backend is not on this machine; the message has the install line.
@@ -68,15 +70,16 @@ def neural_animator(
     device = torch.device(device)
     narrow = device.type == "cuda"
     compiler = FrameCompiler(network, weights, precision="fp16" if narrow else "fp32", cache=cache)
-    backend = _automatic(device, compiler, build) if backend == "auto" else backend
-    check_backend(backend, device)
+    if backend == "auto":
+        backend = _automatic(device, compiler, build, exported is not None)
+    check_backend(backend, device, exported is not None)
     dtype = torch.float16 if narrow and backend != "eager" else torch.float32
     finishes = narrow and backend != "eager"
     pattern_SP = marking_pattern(marking or Marking()).to(device) if finishes else None
     network.freeze().to(device=device, dtype=dtype)
     step: FrameStep
     if backend == "onnx":
-        step = onnx_step(compiler.onnx().payload)
+        step = onnx_step(exported or compiler.onnx().payload)
     elif backend == "tensorrt":
         step = _tensorrt(compiler, pattern_SP)
     elif backend == "graph":
@@ -90,8 +93,8 @@ def neural_animator(
     )
 
 
-def check_backend(backend: str, device: torch.device) -> None:
-    """Whether ``backend`` (not "auto") can run on ``device`` here.
+def check_backend(backend: str, device: torch.device, exported: bool = False) -> None:
+    """Whether ``backend`` (not "auto") can run on ``device`` here; ``exported``: there is an ONNX network already.
 
     Raises:
         BackendUnavailable: it cannot; the message says what to install or to choose.
@@ -113,7 +116,7 @@ def check_backend(backend: str, device: torch.device) -> None:
                 raise BackendUnavailable(
                     "backend 'onnx' runs on the CPU; on CUDA choose tensorrt, graph or compiled"
                 )
-            onnx_version()
+            onnx_runner() if exported else onnx_version()
     except MissingDependency as error:
         raise BackendUnavailable(str(error)) from error
     if backend == "graph" and not cuda_graphs_enabled():
@@ -128,13 +131,16 @@ def check_backend(backend: str, device: torch.device) -> None:
         )
 
 
-def _automatic(device: torch.device, compiler: FrameCompiler, build: bool) -> str:
+def _automatic(device: torch.device, compiler: FrameCompiler, build: bool, exported: bool) -> str:
     """The fastest that is there: built networks count when they are built, so that nobody waits unasked."""
     try:
         if device.type == "cuda":
             check_backend("tensorrt", device)
             if compiler.has_tensorrt(present_target() or ""):
                 return "tensorrt"
+        elif exported:
+            check_backend("onnx", device, exported)
+            return "onnx"
         elif compiler.has_onnx():
             return "onnx"
         elif build:

@@ -25,11 +25,19 @@ from engine.runtime.onnx_step import onnx_version
 from engine.runtime.tensorrt_build import build_from_onnx, build_from_torch
 from engine.runtime.tensorrt_package import Package, choose_package
 
-__all__ = ["PRECISIONS", "CompiledFrame", "FrameCompiler"]
+__all__ = ["PRECISIONS", "CompiledFrame", "FrameCompiler", "bundled_name"]
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
 _REVISION = 2
 """Of how the step is exported; a new one leaves all built engines behind."""
+
+
+def bundled_name(weights: str) -> str:
+    """File in a weights folder that is `FrameCompiler.onnx` of an animator with this checksum.
+
+    It is optional, and belongs to those weights alone: with others in their place nothing asks for it any more.
+    """
+    return f"animator-{weights[:12]}.onnx"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,14 @@ from typer.testing import CliRunner
 
 import clients.cli.compile as compilation
 from clients.cli.main import app
-from engine.animator import FaceAnimatorConfig
-from engine.errors import BackendUnavailable, CommandInvalid, WeightsIncomplete
+from engine import load_engine
+from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.checkpoint import resolve_weights
+from engine.errors import BackendUnavailable, CommandInvalid, WeightsCorrupt, WeightsIncomplete
+from tests.animator.neural_cases import GUIDED
+from tests.drawn_weights import draw_weights
 from tests.runtime.frame_cases import HEAD
+from train.export import export_network
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +58,8 @@ def test_what_cannot_be_built_is_refused_before_anything_is() -> None:
         (("--preset", "lite", "--target", "cpu", "--layout", "yuy2"), CommandInvalid, "rgb, i420"),
         (("--preset", "lite", "--target", "sm86", "--rows", "two"), CommandInvalid, "1,2,4,8,16"),
         (("--preset", "lite", "--target", "cpu", "--rows", "1,65"), CommandInvalid, "1 to 64 rows"),
+        (("--preset", "lite", "--target", "cpu", "--bundle"), CommandInvalid, "--bundle"),
+        (("--target", "sm86", "--bundle"), CommandInvalid, "--bundle"),
     ):
         with pytest.raises(error, match=advice):
             _run(*arguments)
@@ -57,3 +67,33 @@ def test_what_cannot_be_built_is_refused_before_anything_is() -> None:
     with pytest.raises(BackendUnavailable, match="--via tensorrt on the card itself"):
         _run("--preset", "lite", "--via", "tensorrt-rtx", "--target", "sm90")
     assert "0 engines" in _run("--list")
+
+
+def test_weights_can_bring_their_network_for_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nothing on the machine needs to export it; and it is of those weights alone."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("openvino")
+    folder = tmp_path / "weights"
+    shutil.copytree(resolve_weights("default"), folder)
+    layout = dataclasses.replace(GUIDED, widths=(8, 8, 8, 8, 8, 8))
+
+    def export(seed: int) -> None:
+        network = FaceAnimatorNetwork(layout)
+        draw_weights(network, seed)
+        sections = {"neural_animator": layout, "animator": "neural"}
+        export_network(folder, "animator", network, sections=sections, training={})
+
+    (folder / "animator-000000000000.onnx").write_bytes(b"of older weights")
+    export(1)
+    assert "kept in" in _run("--weights", str(folder), "--target", "cpu", "--bundle")
+    (bundled,) = folder.glob("*.onnx")
+    assert bundled.name in (folder / "SHA256SUMS").read_text()
+    _run("--clear")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "onnx" in name else find(name))
+    assert load_engine(folder, "cpu").animator.backend == "onnx"  # type: ignore[attr-defined]
+    export(2)
+    assert load_engine(folder, "cpu").animator.backend == "eager"  # type: ignore[attr-defined]
+    bundled.write_bytes(b"something else")
+    with pytest.raises(WeightsCorrupt, match="differs"):
+        load_engine(folder, "cpu")
