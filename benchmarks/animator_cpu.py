@@ -32,6 +32,7 @@ from benchmarks.latency import demo_voice, hardware, versions
 from benchmarks.timing import percentiles, timed_ms
 from engine import load_engine
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, GeometricAnimator
+from engine.animator.guide import frame_guide
 from engine.animator.neural import NeuralAnimator, NeuralPortrait, load_network
 from engine.animator.step import FrameStep
 from engine.assets import PORTRAIT
@@ -90,7 +91,8 @@ def _prepare(folder: Path, weights: Path | None) -> None:
     frames = session.push_pcm(demo_voice(_SECONDS), SAMPLE_RATE_HZ)
     descriptors = np.stack([frame.descriptor for frame in frames])
     network = _network(weights)
-    animator = NeuralAnimator(network)
+    mesh = GeometricAnimator(engine.model) if network.config.guided else None
+    animator = NeuralAnimator(network, mesh=mesh)
     prepared = animator.prepare(avatar.crop, avatar.coefficients)
     reach = animator.past_frames + animator.future_frames
     places = range(len(descriptors) - reach)
@@ -107,7 +109,10 @@ def _prepare(folder: Path, weights: Path | None) -> None:
     constant = (prepared.identity_code, *prepared.features)
     calibration = []
     for window in windows[: len(windows) // 2 : 6]:
-        values = (constant[0], torch.from_numpy(window)[None], torch.ones(1), *constant[1:])
+        values = [constant[0], torch.from_numpy(window)[None], torch.ones(1), *constant[1:]]
+        if mesh is not None:
+            assert prepared.mesh is not None
+            values.append(torch.from_numpy(frame_guide(*mesh.render_with_map(prepared.mesh, window)))[None])
         calibration.append({name: value.numpy() for name, value in zip(graph.inputs, values, strict=True)})
     quantise(folder / "fp32.onnx", folder / "int8.onnx", calibration)
 
@@ -147,13 +152,13 @@ def run_way(folder: Path, weights: Path | None, way: str, threads: int, frames: 
 def _renderer(folder: Path, weights: Path | None, way: str) -> tuple[Callable[[int], np.ndarray], int]:
     """Picture of the n-th frame, and how many frames there are."""
     given = np.load(folder / "inputs.npz")
+    engine = load_engine(backend="geometric")
+    mesh = engine.animator
+    assert isinstance(mesh, GeometricAnimator)
+    layers = engine.enroll(PORTRAIT).prepared
     if way == "geometric":
-        engine = load_engine()
-        assert isinstance(engine.animator, GeometricAnimator)
-        avatar, descriptors = engine.enroll(PORTRAIT), given["descriptors"]
-        return lambda place: engine.animator.render(avatar.prepared, descriptors[place][None]), len(
-            descriptors
-        )
+        descriptors = given["descriptors"]
+        return lambda place: mesh.render(layers, descriptors[place][None]), len(descriptors)
     runner, precision = way.split()
     dtype = torch.bfloat16 if precision == "bf16" and runner == "compiled" else torch.float32
     network = _network(weights)
@@ -166,11 +171,13 @@ def _renderer(folder: Path, weights: Path | None, way: str) -> tuple[Callable[[i
     elif runner == "compiled":
         frame = torch.compile(animator_graph(network.freeze().to(dtype), as_bytes=True).module, dynamic=False)
         step = lambda code, window, intensity, maps, finished=None: frame(code, window, intensity, *maps)  # noqa: E731
-    animator = NeuralAnimator(network, dtype=dtype, step=step, backend=runner)
+    guided = network.config.guided
+    animator = NeuralAnimator(network, dtype=dtype, step=step, backend=runner, mesh=mesh if guided else None)
     features = tuple(
         torch.from_numpy(given[f"feature_{index}"]).to(dtype) for index in range(len(given.files) - 3)
     )
-    portrait = NeuralPortrait(torch.from_numpy(given["code"]).to(dtype), features)
+    code = torch.from_numpy(given["code"]).to(dtype)
+    portrait = NeuralPortrait(code, features, layers if guided else None)
     windows = given["windows"]
     return lambda place: animator.render(portrait, windows[place]), len(windows)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.animator.face_animator import MEASURES_SIZE, FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.guided_decoder import GUIDE_CHANNELS
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.expression import LipConfig, LipNetwork
@@ -55,12 +56,14 @@ def network_costs(preset: Preset) -> tuple[NetworkCost, ...]:
     with torch.device("meta"), torch.no_grad():
         paper = preset == "paper"
         animator = FaceAnimatorNetwork(FaceAnimatorConfig.paper() if paper else FaceAnimatorConfig.lite())
+        guided = () if paper else (FaceAnimatorNetwork(FaceAnimatorConfig.guided_lite()),)
         lip = LipNetwork(LipConfig.paper(eye_feature=True) if paper else LipConfig.lite())
         eye = EyeMotionNetwork(EyeConfig.paper() if paper else EyeConfig.lite())
         pose = PoseDenoiser(DenoiserConfig.paper() if paper else DenoiserConfig.lite())
         gaze = (PoseDenoiser(DenoiserConfig.paper(channels=2)),) if paper else ()
         return (
-            *_animator_costs(animator),
+            *_animator_costs("animator", animator),
+            *(cost for network in guided for cost in _animator_costs("guided animator", network)),
             *_lip_costs(lip),
             _eye_cost(eye),
             *(
@@ -70,19 +73,21 @@ def network_costs(preset: Preset) -> tuple[NetworkCost, ...]:
         )
 
 
-def _animator_costs(network: FaceAnimatorNetwork) -> tuple[NetworkCost, ...]:
+def _animator_costs(name: str, network: FaceAnimatorNetwork) -> tuple[NetworkCost, ...]:
     config = network.config
     network.eval()
     rgb = torch.zeros(1, 3, config.picture_size, config.picture_size)
     window = torch.zeros(1, config.window_frames, DESCRIPTOR_SIZE)
     measures = torch.zeros(1, MEASURES_SIZE) if config.measured else None
     code, features = network.encode(rgb, measures)
+    if config.guided:
+        features = (*features, torch.zeros(1, GUIDE_CHANNELS, *rgb.shape[2:]))
     encoder = nn.ModuleList([network.encoder, *([] if network.measures is None else [network.measures])])
     motion = nn.ModuleList([network.mapping, network.head, network.basis])
     return (
-        _cost("animator encoder", encoder, "portrait", lambda: network.encode(rgb, measures)),
-        _cost("animator motion", motion, "frame", lambda: network.navigate(code, window)),
-        _cost("animator decoder", network.decoder, "frame", lambda: network.decoder(code, features)),
+        _cost(f"{name} encoder", encoder, "portrait", lambda: network.encode(rgb, measures)),
+        _cost(f"{name} motion", motion, "frame", lambda: network.navigate(code, window)),
+        _cost(f"{name} decoder", network.decoder, "frame", lambda: network.decoder(code, features)),
     )
 
 
