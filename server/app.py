@@ -130,7 +130,7 @@ class AvatarServer:
         return web.json_response(encode_portrait(portrait_id), status=201)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        await self.sessions.find(request.match_info["id"]).close("ended by the client")
+        await self.sessions.end(request.match_info["id"], "ended by the client")
         return web.Response(status=204)
 
     async def _ice(self, request: web.Request) -> web.Response:

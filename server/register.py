@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import secrets
+from collections import deque
 
 from server.admission import CpuPerFrame, FrameCost, capacity, cores
 from server.live_session import LiveSession
@@ -13,6 +14,7 @@ from server.protocol import Refusal
 __all__ = ["SessionRegister"]
 
 _RETRY_S = 5
+_REMEMBERED = 256
 _SURE_FRAMES = 50
 
 
@@ -27,6 +29,7 @@ class SessionRegister:
         self._spent = spent or CpuPerFrame()
         self._frames_gone = 0
         self._places: dict[str, LiveSession | None] = {}
+        self._ended: deque[str] = deque(maxlen=_REMEMBERED)
         self.cost: FrameCost | None = None
         self.core_count = cores()
         self.draining = False
@@ -79,6 +82,7 @@ class SessionRegister:
         session = self._places.pop(session_id, None)
         if session is not None:
             self._frames_gone += session.frames_made
+            self._ended.append(session_id)
         if not self._places:
             self._spent.forget()
 
@@ -88,6 +92,20 @@ class SessionRegister:
         if session is None or session.ending:
             raise Refusal("not_found", "There is no such session.")
         return session
+
+    async def end(self, session_id: str, reason: str) -> None:
+        """End a session, and return when it has ended.
+
+        That it has ended by itself meanwhile, as when its peer has gone already, is no mistake of who asks.
+
+        Raises:
+            Refusal: ``not_found``.
+        """
+        session = self._places.get(session_id)
+        if session is not None:
+            await session.close(reason)
+        elif session_id not in self._ended:
+            raise Refusal("not_found", "There is no such session.")
 
     def _note_spent(self) -> None:
         running = sum(session.frames_made for session in self._places.values() if session is not None)

@@ -6,6 +6,7 @@ import { endSession, postOffer } from "./server.js";
 const GATHER_TIMEOUT_MS = 1500;
 const CONNECT_TIMEOUT_MS = 15000;
 const DISCONNECTED_TIMEOUT_MS = 5000;
+const GOODBYE_TIMEOUT_MS = 1000;
 
 export class Connection {
   // handlers: onState("connecting" | "live" | "ended" | "failed" | "lost"), onReady() when messages can be sent,
@@ -62,8 +63,9 @@ export class Connection {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.timer);
-    if (this.sessionId) endSession(this.sessionId);
-    this.peer.close();
+    const told = this.sessionId ? endSession(this.sessionId) : Promise.resolve();
+    // First the word, then the act: a peer that goes ends the session too, as if it had been lost.
+    Promise.race([told, pause(GOODBYE_TIMEOUT_MS)]).then(() => this.peer.close());
     this.handlers.onState(state);
   }
 
@@ -117,4 +119,8 @@ export class Connection {
       bufferMs: emitted > 0 ? (1000 * waited) / emitted : null,
     };
   }
+}
+
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -80,8 +80,6 @@ async def test_no_more_sessions_than_fit(serve_fake: ServeFactory) -> None:
     assert body["error"]["message"]
     async with served.http.delete(f"{served.url}/sessions/{first.session_id}") as response:
         assert response.status == 204
-    async with served.http.delete(f"{served.url}/sessions/{first.session_id}") as response:
-        assert response.status == 404
     await served.caller().connect()
 
 
@@ -91,6 +89,19 @@ async def test_a_closed_tab_frees_the_place(served: Served) -> None:
     await caller.hang_up()
     await served.free_again()
     assert served.engine.sessions[-1].closed
+
+
+async def test_ending_what_has_ended_is_no_mistake(served: Served) -> None:
+    """The peer's going may be noticed before the client's word comes; and a client may say it twice."""
+    caller = await served.caller().connect()
+    await until(lambda: caller.frames)
+    await caller.hang_up()
+    await served.free_again()
+    for _ in range(2):
+        async with served.http.delete(f"{served.url}/sessions/{caller.session_id}") as response:
+            assert response.status == 204
+    async with served.http.delete(f"{served.url}/sessions/{'a' * 22}") as response:
+        assert response.status == 404
 
 
 async def test_a_vanished_peer_frees_the_place(serve_fake: ServeFactory) -> None:
