@@ -12,6 +12,7 @@ from train.losses.animator import (
     AnimatorLossWeights,
     feature_loss,
     flow_loss,
+    landmark_loss,
     parsing_loss,
     perceptual_loss,
     reconstruction_loss,
@@ -88,6 +89,12 @@ def test_flow_is_judged_at_the_landmarks_of_the_target() -> None:
     away = source + torch.tensor([0.02, -0.03])
     assert flow_loss(flow, away, target).item() == pytest.approx(0.05)
     assert flow_loss(flow, away, target, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0.025)
+
+
+def test_landmarks_are_compared_in_the_picture_plane() -> None:
+    generated, target = _random(2, 4, 3), _random(2, 4, 3, seed=1)
+    expected = np.abs(generated.numpy() - target.numpy())[..., :2].mean()
+    assert landmark_loss(generated, target).item() == pytest.approx(expected)
 
 
 def test_spread_is_the_groups_standard_deviation() -> None:

@@ -70,7 +70,18 @@ def _experts() -> AnimatorExperts:
         scores = torch.cat([rgb, -rgb], 1)
         return {"expression": rgb.mean((2, 3)), "gaze": rgb.amax((2, 3)), "parsing": scores}
 
-    return AnimatorExperts(perceptual=perceptual, face=face, terms=("expression", "gaze", "parsing"))
+    def landmarks(rgb: Tensor, places: Tensor) -> Tensor:
+        return (
+            places + torch.stack([_brightness(rgb), 0 * _brightness(rgb), 0 * _brightness(rgb)], -1)[:, None]
+        )
+
+    return AnimatorExperts(
+        perceptual=perceptual, face=face, terms=("expression", "gaze", "parsing"), landmarks=landmarks
+    )
+
+
+def _brightness(rgb: Tensor) -> Tensor:
+    return rgb.mean((1, 2, 3))
 
 
 def _task(clips: Sequence[FaceClip], **changes: object) -> AnimatorTask:
@@ -138,6 +149,22 @@ def test_adversary_and_terms_without_weight_are_left_out(clips: list[FaceClip]) 
         AnimatorTask(
             task.config.__class__(network=_TINY), [(1.0, clips)], AnimatorExperts(perceptual=lambda x: [x])
         )
+
+
+def test_landmarks_are_looked_for_now_and_then_and_weigh_as_much_more(clips: list[FaceClip]) -> None:
+    weights = AnimatorLossWeights(perceptual=0, expression=0, gaze=0, parsing=0, adversarial=0, landmarks=0.5)
+    task = _task(clips, losses=weights, landmarks_every=2)
+    first, second = (next(iter(task.updates(Draw.of(0, 0), step))) for step in (0, 1))
+    assert set(first.log) == {"reconstruction", "landmarks"}
+    assert set(second.log) == {"reconstruction"}
+    animator = task.modules["animator"]
+    batch = task._pairs.draw(Draw.of(0, 0), 4)
+    shown, _ = animator(batch.source_B3HW, batch.window_BTD)
+    apart = _brightness(shown) - _brightness(batch.target_B3HW)
+    # of x and y, x moves; the landmarks are the pictures' own, and twice as much counts
+    assert first.log["landmarks"].item() == pytest.approx(2 * apart.abs().mean().item() / 2, rel=1e-4)
+    with pytest.raises(ValueError, match="landmarks loss has a weight but no expert"):
+        AnimatorTask(task.config, [(1.0, clips)], AnimatorExperts())
 
 
 def test_two_shares_learn_what_the_whole_batch_teaches(clips: list[FaceClip]) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "AnimatorLossWeights",
     "feature_loss",
     "flow_loss",
+    "landmark_loss",
     "parsing_loss",
     "perceptual_loss",
     "reconstruction_loss",
@@ -34,6 +35,7 @@ class AnimatorLossWeights:
         mask: what M_lip&eye adds within the boxes of mouth and eyes; the paper gives no value. 0 leaves the mask
             out (Table 4, "w/o M_lip&eye").
         flow: weight of `flow_loss`, which is ours; 0 as in the paper.
+        landmarks: weight of `landmark_loss`, likewise.
     """
 
     reconstruction: float = 1.0
@@ -44,6 +46,7 @@ class AnimatorLossWeights:
     adversarial: float = 1.0
     mask: float = 4.0
     flow: float = 0.0
+    landmarks: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -85,6 +88,11 @@ def parsing_loss(generated_BKHW: Tensor, target_BKHW: Tensor) -> Tensor:
             probable class is the truth; the mean is over rows and pixels.
     """
     return F.cross_entropy(generated_BKHW, target_BKHW.argmax(1))
+
+
+def landmark_loss(generated_BN3: Tensor, target_BN3: Tensor) -> Tensor:
+    """Ours: mean of |x, y| between the landmarks found in the generated and in the real picture, px of the pictures."""
+    return (generated_BN3 - target_BN3)[..., :2].abs().mean()
 
 
 def flow_loss(

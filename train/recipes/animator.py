@@ -350,14 +350,21 @@ def open_guided_animator() -> AnimatorRecipe:
             network=FaceAnimatorConfig.guided_lite(),
             rows=8,
             losses=AnimatorLossWeights(
-                reconstruction=4.0, perceptual=0.04, expression=0, gaze=0, parsing=0, adversarial=0
+                reconstruction=4.0,
+                perceptual=0.06,
+                expression=0,
+                gaze=0,
+                parsing=0,
+                adversarial=0,
+                landmarks=0.1,
             ),
+            landmarks_every=3,
             perceptual_window=128,
             hold_share=0.0,
         ),
         trainer=dataclasses.replace(full.trainer, out=Path("runs/open_guided_animator"), device="cpu"),
         still_share=0.0,
-        pair_share=0.2,
+        pair_share=0.35,
         photo_share=0.1,
     )
 

@@ -31,6 +31,7 @@ from train.losses.animator import (
     AnimatorLossWeights,
     feature_loss,
     flow_loss,
+    landmark_loss,
     parsing_loss,
     perceptual_loss,
     reconstruction_loss,
@@ -66,6 +67,8 @@ class AnimatorTaskConfig:
         adversarial_from_step: where Eq. 16 and the discriminator begin.
         r1_gamma, r1_every: weight gamma / 2 of R1, added (times ``r1_every``) at every so manieth step.
         hold_share: see `FacePairs`; scaled_descriptors: see `train.tasks.descriptor_scale` (landmark space only).
+        landmarks_every: steps at which the landmark term is computed, and weighs as much more; its network costs
+            half of all the rest.
         perceptual_window: side in px of the part of the pictures that Eq. 12 looks at, drawn anew for every batch; 0 is
             all of them. Half of the side costs a quarter.
         begin: "random"; "still": with a flow of zero; "warp": as a plain warp of the source (`start_as_warp`).
@@ -88,6 +91,7 @@ class AnimatorTaskConfig:
     augmentation: FaceAugmentation = field(default_factory=FaceAugmentation)
     hold_share: float = 0.0
     scaled_descriptors: bool = False
+    landmarks_every: int = 1
     perceptual_window: int = 0
     begin: Begin = "random"
     cache_mib: int = 1024
@@ -101,8 +105,8 @@ class AnimatorTaskConfig:
             raise ValueError(f"picture_size must be 0 or one of {sizes}, not {self.picture_size}")
         if self.network.guided and self.network.picture_size != FACE_SIZE:
             raise ValueError(f"guides are made of {FACE_SIZE} px: widths needs 6 numbers")
-        if self.rows < 1 or self.r1_every < 1 or self.evaluation_targets < 1:
-            raise ValueError("rows, r1_every and evaluation_targets must be at least 1")
+        if min(self.rows, self.r1_every, self.landmarks_every, self.evaluation_targets) < 1:
+            raise ValueError("rows, r1_every, landmarks_every and evaluation_targets must be at least 1")
         if len(self.discriminator_widths) < self.levels + 1:
             raise ValueError(f"discriminator_widths needs {self.levels + 1} numbers for {self.size} px")
 
@@ -240,6 +244,8 @@ class AnimatorTask:
         )
         generated_B3HW = generated_B3HW.float()
         terms = self._terms(generated_B3HW, target_B3HW, flow_B2HW.float(), batch, draw.generator)
+        if cfg.losses.landmarks and step % cfg.landmarks_every == 0:
+            terms["landmarks"] = cfg.landmarks_every * self._landmark_term(generated_B3HW, target_B3HW, batch)
         adversarial = "discriminator" in self.modules and step >= cfg.adversarial_from_step
         if adversarial:
             discriminator = self.modules["discriminator"]
@@ -285,6 +291,14 @@ class AnimatorTask:
             )
             terms["flow"] = flow_loss(flow_B2HW, source_BN2, target_BN2)
         return terms
+
+    def _landmark_term(self, generated_B3HW: Tensor, target_B3HW: Tensor, batch: FaceBatch) -> Tensor:
+        locate = self.experts.landmarks
+        assert locate is not None
+        places_BN3 = batch.target_landmarks_BN3 * (self.config.size / FACE_SIZE)
+        with torch.no_grad():
+            truth_BN3 = locate(target_B3HW, places_BN3)
+        return landmark_loss(locate(generated_B3HW, places_BN3), truth_BN3)
 
     def _perceptual_part(self, generator: torch.Generator) -> tuple[slice, ...]:
         """Rows, channels, and the window of the pictures."""
@@ -378,8 +392,8 @@ def _shrunk(rgb_B3HW: Tensor, size: int) -> Tensor:
 
 
 def _check_experts(weights: AnimatorLossWeights, experts: AnimatorExperts) -> None:
-    given = {*experts.terms, *(("perceptual",) if experts.perceptual else ())}
-    for name in ("perceptual", "expression", "gaze", "parsing"):
+    given = {*experts.terms, *(name for name in ("perceptual", "landmarks") if getattr(experts, name))}
+    for name in ("perceptual", "expression", "gaze", "parsing", "landmarks"):
         if getattr(weights, name) and name not in given:
             raise ValueError(
                 f"the {name} loss has a weight but no expert: set task.losses.{name}=0 or give one"
