@@ -356,7 +356,7 @@ def open_guided_animator() -> AnimatorRecipe:
                 gaze=0,
                 parsing=0,
                 adversarial=0,
-                landmarks=0.1,
+                landmarks=0.6,
             ),
             landmarks_every=3,
             perceptual_window=128,
