@@ -5,7 +5,7 @@ import { ConductPanel } from "./conduct.js";
 import { Connection } from "./connection.js";
 import { Graph } from "./graph.js";
 import { PortraitPicker } from "./portrait.js";
-import { endSession, fetchIce, setToken, takeTokenFromAddress } from "./server.js";
+import { fetchIce, setToken, takeTokenFromAddress } from "./server.js";
 import { openVoice } from "./voice.js";
 
 const $ = (id) => document.getElementById(id);
@@ -291,7 +291,6 @@ $("token-form").addEventListener("submit", (event) => {
   start();
 });
 window.addEventListener("pagehide", () => {
-  if (run?.connection?.sessionId) endSession(run.connection.sessionId);
   if (run) stop();
 });
 

@@ -10,7 +10,8 @@ const GOODBYE_TIMEOUT_MS = 1000;
 
 export class Connection {
   // handlers: onState("connecting" | "live" | "ended" | "failed" | "lost"), onReady() when messages can be sent,
-  // onEvent(event), onStream(stream); ice: of fetchIce. "lost" is a failure after it was live.
+  // onEvent(event), onStream(stream); ice: of fetchIce. "lost" is a failure after it was live. After "ended", "failed"
+  // or "lost" nothing more is heard.
   constructor(handlers, ice) {
     this.handlers = handlers;
     this.sessionId = null;
@@ -63,6 +64,7 @@ export class Connection {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.timer);
+    this.peer.ontrack = this.peer.onconnectionstatechange = this.channel.onopen = this.channel.onmessage = null;
     const told = this.sessionId ? endSession(this.sessionId) : Promise.resolve();
     // First the word, then the act: a peer that goes ends the session too, as if it had been lost.
     Promise.race([told, pause(GOODBYE_TIMEOUT_MS)]).then(() => this.peer.close());

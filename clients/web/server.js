@@ -40,17 +40,21 @@ export async function postOffer(sdp, portraitId) {
   return answer;
 }
 
-// Works while the page goes away, too.
-export function endSession(sessionId) {
-  sessionStorage.removeItem(SESSION_KEY);
-  return fetch(`/sessions/${encodeURIComponent(sessionId)}`, {
-    method: "DELETE",
-    headers: authorization(),
-    keepalive: true,
-  }).catch(() => {});
+// Works while the page goes away, too. May be said again: a session that has just ended stays ended.
+export async function endSession(sessionId) {
+  try {
+    await fetch(`/sessions/${encodeURIComponent(sessionId)}`, {
+      method: "DELETE",
+      headers: authorization(),
+      keepalive: true,
+    });
+  } catch {
+    return; // the network is away: the next offer says it first
+  }
+  if (sessionStorage.getItem(SESSION_KEY) === sessionId) sessionStorage.removeItem(SESSION_KEY);
 }
 
-// A reload may have left this tab's session behind; it would keep the only place.
+// A reload or a lost network may have left this tab's session behind; it would keep the only place.
 async function endLeftover() {
   const leftover = sessionStorage.getItem(SESSION_KEY);
   if (leftover) await endSession(leftover);

@@ -1,4 +1,4 @@
-"""Neither animator trembles: the same motion gives the same bytes, and a slow motion has no jumps."""
+"""No animator trembles: the same motion gives the same bytes, and a slow motion has no jumps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from engine import Engine, load_engine
+from engine import load_engine
 from engine.animator import FaceAnimatorNetwork, NeuralAnimator
 from engine.assets import PORTRAIT
 from engine.motion.coefficients import EXPRESSION, GAZE, POSE
@@ -22,17 +22,13 @@ Show = Callable[[np.ndarray], np.ndarray]
 _STEPS = 16
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return load_engine()
-
-
-@pytest.fixture(scope="module", params=["geometric", "neural"])
-def shown(request: pytest.FixtureRequest, engine: Engine) -> tuple[Show, np.ndarray]:
+@pytest.fixture(scope="module", params=["bundled", "geometric", "drawn"])
+def shown(request: pytest.FixtureRequest) -> tuple[Show, np.ndarray]:
     """An animator with the demo portrait, and the portrait's own descriptor."""
+    engine = load_engine(backend="geometric" if request.param == "geometric" else "auto")
     avatar = engine.enroll(PORTRAIT)
     own = avatar.coefficients.descriptor
-    if request.param == "geometric":
+    if request.param != "drawn":
         return lambda descriptor: engine.animator.render(avatar.prepared, descriptor[None]), own
     network = FaceAnimatorNetwork(SMALL)
     draw_weights(network)

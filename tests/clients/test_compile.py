@@ -18,6 +18,7 @@ from engine.checkpoint import resolve_weights
 from engine.errors import BackendUnavailable, CommandInvalid, WeightsCorrupt, WeightsIncomplete
 from tests.animator.neural_cases import GUIDED
 from tests.drawn_weights import draw_weights
+from tests.geometric_weights import geometric_weights
 from tests.runtime.frame_cases import HEAD
 from train.export import export_network
 
@@ -48,12 +49,13 @@ def test_engines_are_built_once_listed_and_cleared() -> None:
     assert "0 engines, 0.0 MiB" in _run("--list")
 
 
-def test_what_cannot_be_built_is_refused_before_anything_is() -> None:
+def test_what_cannot_be_built_is_refused_before_anything_is(tmp_path: Path) -> None:
+    geometric = str(geometric_weights(tmp_path / "geometric"))
     assert compilation.CompileRequest().targets == ()
     for arguments, error, advice in (
         (("--target", "sm86,rtx"), CommandInvalid, "sm86"),
         (("--preset", "huge", "--target", "cpu"), CommandInvalid, "paper, lite"),
-        (("--target", "cpu"), WeightsIncomplete, "--preset paper"),
+        (("--weights", geometric, "--target", "cpu"), WeightsIncomplete, "--preset paper"),
         (("--preset", "lite", "--target", "cpu", "--precision", "fp8"), CommandInvalid, "fp16"),
         (("--preset", "lite", "--target", "cpu", "--layout", "yuy2"), CommandInvalid, "rgb, i420"),
         (("--preset", "lite", "--target", "sm86", "--rows", "two"), CommandInvalid, "1,2,4,8,16"),

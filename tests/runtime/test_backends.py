@@ -19,6 +19,7 @@ from engine.finish.graph import marking_pattern
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from engine.runtime import EngineCache, captured_step, neural_animator
+from tests.geometric_weights import geometric_weights
 from tests.runtime.frame_cases import LAYOUTS, MARKING, compiler, drawn, engine_twin, frames
 
 LARGEST, MEAN = 0, 1
@@ -175,6 +176,17 @@ def test_a_backend_that_is_not_installed_names_its_install_line(
         _animator(backend, EngineCache(tmp_path))
 
 
-def test_a_geometric_animator_has_no_network_to_run() -> None:
+def test_a_geometric_animator_has_no_network_to_run(tmp_path: Path) -> None:
+    folder = geometric_weights(tmp_path / "weights")
     with pytest.raises(BackendUnavailable, match="geometric"):
-        load_engine(backend="onnx")
+        load_engine(folder, backend="onnx")
+    for backend in ("auto", "geometric"):
+        assert isinstance(load_engine(folder, backend=backend).animator, GeometricAnimator)
+
+
+def test_the_network_can_be_left_out() -> None:
+    """Then the picture is that of the mesh, whatever animator the weights have."""
+    engine = load_engine(backend="geometric")
+    assert isinstance(engine.animator, GeometricAnimator)
+    with pytest.raises(BackendUnavailable, match="load_engine"):
+        _animator("geometric", EngineCache())

@@ -155,6 +155,19 @@ def test_a_lost_connection_is_made_again(page: Any, served: Served) -> None:
     page.click("#start")
 
 
+def test_a_session_that_the_server_ended_ends_without_a_complaint(page: Any, served: Served) -> None:
+    """The page's own word then comes too late, as it may whenever both go at once."""
+    _start(page)
+    session = next(iter(served.server.sessions._places.values()))
+    assert session is not None
+    with page.expect_response(lambda response: response.request.method == "DELETE") as told:
+        served.in_loop(session.close("the server ends it"))
+    assert told.value.status == 204
+    page.wait_for_selector("#connection[data-state=off]")
+    assert page.inner_text("#status") == "The session has ended."
+    assert page.problems == []
+
+
 async def _drop(served: Served) -> None:
     """Cut every path to the browser without a good-bye, as a dead network does."""
     session = next(iter(served.server.sessions._places.values()))
