@@ -10,6 +10,7 @@ from torch import Tensor
 from train.losses.adversarial import adversarial_loss, discriminator_loss, r1_penalty
 from train.losses.animator import (
     AnimatorLossWeights,
+    enlarged_mouths,
     feature_loss,
     flow_loss,
     landmark_loss,
@@ -89,6 +90,20 @@ def test_flow_is_judged_at_the_landmarks_of_the_target() -> None:
     away = source + torch.tensor([0.02, -0.03])
     assert flow_loss(flow, away, target).item() == pytest.approx(0.05)
     assert flow_loss(flow, away, target, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0.025)
+
+
+def test_mouths_are_cut_out_at_twice_their_size() -> None:
+    size = 64
+    y, x = torch.meshgrid(torch.arange(size) + 0.5, torch.arange(size) + 0.5, indexing="ij")
+    rgb = torch.stack([x, y, x + y])[None].double()
+    landmarks = torch.zeros(1, 478, 3, dtype=torch.float64)
+    landmarks[:, [13, 14, 78, 308], :2] = torch.tensor([[30.0, 38], [30, 42], [24, 40], [36, 40]]).double()
+    mouth = enlarged_mouths(rgb, landmarks)
+    assert mouth.shape == (1, 3, 32, 32)
+    # 16 px about (30, 40), two pixels for each
+    expected = 30 - 8 + (torch.arange(32) + 0.5) / 2
+    assert torch.allclose(mouth[0, 0, 5], expected.double())
+    assert torch.allclose(mouth[0, 1, :, 5], (expected + 10).double())
 
 
 def test_landmarks_are_compared_in_the_picture_plane() -> None:

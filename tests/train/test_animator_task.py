@@ -122,14 +122,14 @@ def test_gradients_of_the_whole_animator_equal_finite_differences() -> None:
 
 def test_the_loss_is_equation_17(clips: list[FaceClip]) -> None:
     weights = AnimatorLossWeights(
-        reconstruction=1.5, perceptual=2, expression=3, gaze=5, parsing=7, adversarial=11, flow=13
+        reconstruction=1.5, perceptual=2, expression=3, gaze=5, parsing=7, adversarial=11, flow=13, mouth=17
     )
     task = _task(clips, losses=weights)
     first, second = list(task.updates(Draw.of(0, 0), 0))
     assert (first.optimiser, second.optimiser) == ("animator", "discriminator")
     expected = sum(getattr(weights, name) * float(value) for name, value in first.log.items())
     assert set(first.log) == {
-        "reconstruction", "perceptual", "expression", "gaze", "parsing", "adversarial", "flow",
+        "reconstruction", "perceptual", "expression", "gaze", "parsing", "adversarial", "flow", "mouth",
     }  # fmt: skip
     assert first.loss.item() == pytest.approx(expected, rel=1e-5)
     assert "r1" in second.log

@@ -59,6 +59,22 @@ def _start(page: Any, voice: str = "microphone") -> None:
     page.wait_for_selector("#connection[data-state=live]", timeout=15_000)
 
 
+def _stop(page: Any) -> None:
+    """Press Stop; the server hears of it and agrees."""
+    with page.expect_response(lambda response: response.request.method == "DELETE") as told:
+        page.click("#start")
+    assert told.value.status == 204
+    page.wait_for_selector("#connection[data-state=off]")
+
+
+def _brightest(page: Any, seconds: float) -> int:
+    levels, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        levels.append(page.evaluate(BRIGHTNESS))
+        page.wait_for_timeout(40)
+    return max(levels)
+
+
 def test_loads_without_a_complaint(page: Any) -> None:
     assert page.title() == "gohd-live"
     assert page.is_visible(".notice")
@@ -70,18 +86,20 @@ def test_loads_without_a_complaint(page: Any) -> None:
 def test_microphone_moves_the_avatar(page: Any, tmp_path: Path) -> None:
     _start(page)
     _wait(lambda: page.evaluate(FRAMES) > 10)
-    before, began = page.evaluate(FRAMES), time.monotonic()
-    levels = []
-    while time.monotonic() < began + 3:
-        levels.append(page.evaluate(BRIGHTNESS))
-        page.wait_for_timeout(40)
-    fps = (page.evaluate(FRAMES) - before) / (time.monotonic() - began)
+    for _ in range(3):  # somebody else's work on the machine must not decide
+        before, began = page.evaluate(FRAMES), time.monotonic()
+        levels = []
+        while time.monotonic() < began + 3:
+            levels.append(page.evaluate(BRIGHTNESS))
+            page.wait_for_timeout(40)
+        fps = (page.evaluate(FRAMES) - before) / (time.monotonic() - began)
+        if fps > 15:
+            break
     assert fps > 15
     assert max(levels) - min(levels) > 80, "the picture must change with the microphone's sound"
     _wait(lambda: "fps" in page.inner_text("#stat-fps"))
     page.screenshot(path=tmp_path / "live.png")
-    page.click("#start")
-    page.wait_for_selector("#connection[data-state=off]")
+    _stop(page)
     assert page.inner_text("#start") == "Start"
     assert page.problems == []
 
@@ -92,13 +110,12 @@ def test_sample_voice_speaks_and_can_be_interrupted(page: Any, served: Served) -
     _wait(lambda: page.evaluate(BRIGHTNESS) > 200)
     page.click("#interrupt")
     _wait(lambda: served.engine.sessions[-1].interrupts == 1)
-    page.wait_for_timeout(200)
-    after = [page.evaluate(BRIGHTNESS) for _ in range(10) if page.wait_for_timeout(40) is None]
-    assert max(after) < 130, "nothing that was to be said is shown any more"
+    # Longer than any pause in the voice, sooner than its end: what was to be said is shown no more.
+    _wait(lambda: _brightest(page, 0.6) < 130, 4.0)
     page.wait_for_selector("#again:not([hidden])")
     page.click("#again")
     page.wait_for_selector("#screen[data-state=speaking]", timeout=10_000)
-    page.click("#start")
+    _stop(page)
     assert page.problems == []
 
 
@@ -135,8 +152,7 @@ def test_liveliness_and_head_are_told_now_and_after_a_new_start(page: Any, serve
     assert page.inner_text("#intensity-value") == "80 %"
     _wait(lambda: served.engine.sessions[-1].intensity == 0.8)
     _wait(lambda: not served.engine.sessions[-1].pose_moves)
-    page.click("#start")
-    page.wait_for_selector("#connection[data-state=off]")
+    _stop(page)
     _start(page)
     _wait(lambda: served.engine.sessions[-1].intensity == 0.8)
     _wait(lambda: not served.engine.sessions[-1].pose_moves)
@@ -208,9 +224,7 @@ def test_two_tabs_speak_side_by_side(page: Any, browser: Any, served: Served) ->
     second.goto(served.url)
     _start(second, "sample")
     before = page.evaluate(FRAMES), second.evaluate(FRAMES)
-    page.wait_for_timeout(2000)
-    after = page.evaluate(FRAMES), second.evaluate(FRAMES)
-    assert min(now - then for now, then in zip(after, before, strict=True)) > 25
+    _wait(lambda: page.evaluate(FRAMES) > before[0] + 25 and second.evaluate(FRAMES) > before[1] + 25)
     assert len(served.server.sessions) == 2
     context.close()
     _wait(lambda: len(served.server.sessions) == 1)
@@ -235,7 +249,8 @@ def test_reload_storm_keeps_the_place(page: Any, served: Served) -> None:
         _start(page)
         page.reload()
     _start(page)
-    page.click("#start")
+    _stop(page)
+    assert page.problems == []
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

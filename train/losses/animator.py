@@ -13,11 +13,13 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = [
     "AnimatorLossWeights",
+    "enlarged_mouths",
     "feature_loss",
     "flow_loss",
     "landmark_loss",
@@ -25,6 +27,10 @@ __all__ = [
     "perceptual_loss",
     "reconstruction_loss",
 ]
+
+
+_LIPS = (13, 14, 78, 308)
+"""Inner lips: top, bottom, corners."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +42,7 @@ class AnimatorLossWeights:
             out (Table 4, "w/o M_lip&eye").
         flow: weight of `flow_loss`, which is ours; 0 as in the paper.
         landmarks: weight of `landmark_loss`, likewise.
+        mouth: weight of Eq. 12 on the mouth alone, enlarged (`enlarged_mouths`), likewise.
     """
 
     reconstruction: float = 1.0
@@ -47,6 +54,7 @@ class AnimatorLossWeights:
     mask: float = 4.0
     flow: float = 0.0
     landmarks: float = 0.0
+    mouth: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -93,6 +101,22 @@ def parsing_loss(generated_BKHW: Tensor, target_BKHW: Tensor) -> Tensor:
 def landmark_loss(generated_BN3: Tensor, target_BN3: Tensor) -> Tensor:
     """Ours: mean of |x, y| between the landmarks found in the generated and in the real picture, px of the pictures."""
     return (generated_BN3 - target_BN3)[..., :2].abs().mean()
+
+
+def enlarged_mouths(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
+    """Squares around the lips, a quarter of the picture's side, at twice their size: (B, 3, H / 2, W / 2).
+
+    Args:
+        landmarks_BN3: px of the pictures.
+    """
+    half = rgb_B3HW.shape[-1] / 2
+    middle_B2 = landmarks_BN3[:, list(_LIPS), :2].mean(1) / half - 1
+    share = torch.full_like(middle_B2[:, :1], 1 / 4)
+    none = torch.zeros_like(share)
+    rows = [torch.cat([share, none, middle_B2[:, :1]], 1), torch.cat([none, share, middle_B2[:, 1:]], 1)]
+    size = [len(rgb_B3HW), 3, rgb_B3HW.shape[2] // 2, rgb_B3HW.shape[3] // 2]
+    grid = F.affine_grid(torch.stack(rows, 1), size, align_corners=False)
+    return F.grid_sample(rgb_B3HW, grid, padding_mode="border", align_corners=False)
 
 
 def flow_loss(

@@ -175,8 +175,8 @@ def animator_experts(folder: Path | None, weights: AnimatorLossWeights) -> Anima
     landmarks = LandmarkNetwork()
     terms = tuple(name for name in ("expression", "gaze", "parsing") if getattr(weights, name))
     if folder is None:
-        return _open_experts(landmarks, terms, perceptual=weights.perceptual > 0)
-    return _paper_experts(landmarks, folder, terms, perceptual=weights.perceptual > 0)
+        return _open_experts(landmarks, terms, perceptual=max(weights.perceptual, weights.mouth) > 0)
+    return _paper_experts(landmarks, folder, terms, perceptual=max(weights.perceptual, weights.mouth) > 0)
 
 
 def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, perceptual: bool) -> AnimatorExperts:
@@ -357,6 +357,7 @@ def open_guided_animator() -> AnimatorRecipe:
                 parsing=0,
                 adversarial=0,
                 landmarks=0.6,
+                mouth=0.12,
             ),
             landmarks_every=3,
             perceptual_window=128,

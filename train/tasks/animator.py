@@ -29,6 +29,7 @@ from train.experts import lip_eye_mask
 from train.losses.adversarial import adversarial_loss, discriminator_loss, r1_penalty
 from train.losses.animator import (
     AnimatorLossWeights,
+    enlarged_mouths,
     feature_loss,
     flow_loss,
     landmark_loss,
@@ -278,6 +279,12 @@ class AnimatorTask:
             terms["perceptual"] = perceptual_loss(
                 experts.perceptual(generated_B3HW[seen]), maps, mask_B1HW[seen]
             )
+        if weights.mouth and experts.perceptual is not None:
+            with torch.no_grad():
+                maps = experts.perceptual(enlarged_mouths(target_B3HW, landmarks_BN3))
+            mouths_B3HW = enlarged_mouths(generated_B3HW, landmarks_BN3)
+            everywhere_B1HW = torch.ones_like(mouths_B3HW[:, :1])
+            terms["mouth"] = perceptual_loss(experts.perceptual(mouths_B3HW), maps, everywhere_B1HW)
         if experts.face is not None and any(getattr(weights, name) for name in experts.terms):
             with torch.no_grad():
                 truth = experts.face(target_B3HW, landmarks_BN3)
@@ -393,8 +400,8 @@ def _shrunk(rgb_B3HW: Tensor, size: int) -> Tensor:
 
 def _check_experts(weights: AnimatorLossWeights, experts: AnimatorExperts) -> None:
     given = {*experts.terms, *(name for name in ("perceptual", "landmarks") if getattr(experts, name))}
-    for name in ("perceptual", "expression", "gaze", "parsing", "landmarks"):
-        if getattr(weights, name) and name not in given:
+    for name in ("perceptual", "mouth", "expression", "gaze", "parsing", "landmarks"):
+        if getattr(weights, name) and {"mouth": "perceptual"}.get(name, name) not in given:
             raise ValueError(
                 f"the {name} loss has a weight but no expert: set task.losses.{name}=0 or give one"
             )
