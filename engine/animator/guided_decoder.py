@@ -21,6 +21,7 @@ Shape suffixes: B rows, C channels, H and W pixels, S style.
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,14 @@ class GuidedDecoder(nn.Module):
             for index, (channels, width) in enumerate(itertools.pairwise(widths))
         )
         self.finish = _Finish(widths[-1])
+
+    @torch.no_grad()
+    def shrink(self, share: float) -> None:
+        """Scale what is added to the mesh's picture: 0 shows that alone. In place, before the decoder is frozen."""
+        heads: list[Any] = [level.to_flow for level in self.levels]
+        flows = [part[:2] for head in heads for part in (head.conv.weight, head.bias)]
+        for part in (*flows, *self.finish.parameters()):
+            part.mul_(share)
 
     def fetched(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The encoder's feature maps as the levels take them, which is as they are."""

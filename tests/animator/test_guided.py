@@ -11,6 +11,7 @@ import torch
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, GeometricAnimator, NeuralAnimator
 from engine.animator.guide import frame_guide
+from engine.animator.guided_decoder import GuidedDecoder
 from engine.motion.coefficients import GAZE, POSE, Coefficients
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
@@ -116,6 +117,22 @@ def test_every_weight_of_the_guided_animator_learns() -> None:
     picture = network.animate(code, (*features, *guides(network.config, rows=1)), window)
     picture.square().mean().backward()
     assert [n for n, p in network.named_parameters() if not p.grad.abs().sum() > 0] == []
+
+
+def test_shrunk_to_nothing_it_shows_the_mesh() -> None:
+    network = _network(GUIDED)
+    assert isinstance(network.decoder, GuidedDecoder)
+    rgb, window = inputs(GUIDED, rows=1)
+    (guide,) = guides(GUIDED, rows=1)
+    far = []
+    with torch.no_grad():
+        for share in (1.0, 0.5, 0.0):
+            network.decoder.shrink(share)
+            code, features = network.encode(rgb)
+            shown = network.animate(code, (*features, guide), window)
+            far.append(float((shown - guide[:, :3]).abs().mean()))
+    assert far[0] > far[1] > 0.01
+    assert far[2] < 1e-6
 
 
 def test_freezing_changes_nothing() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from engine.animator import FaceAnimatorConfig
+from engine.animator.guided_decoder import GuidedDecoder
 from engine.motion.landmark_model import LandmarkModel
 from engine.motion.motion_space import BUNDLED_MOTION_SPACE
 from train.data import face_pack
@@ -62,6 +63,8 @@ class AnimatorRecipe(TrainingRecipe):
             folder of `prepare_faces` holds.
         clips_per_still, still: how many clips a portrait is moved in, and how.
         still_workers: processes that render these clips before the first step; 0 renders when a frame is drawn.
+        shrink: share of what a guided network learnt to add that is exported: it holds less of people in no training
+            than of those in it.
         pair_share: share of the rows that are two photographs of one person; photo_share: that are one, which stays.
     """
 
@@ -78,6 +81,7 @@ class AnimatorRecipe(TrainingRecipe):
     still_workers: int = 0
     pair_share: float = 0.0
     photo_share: float = 0.0
+    shrink: float = 1.0
 
     def build(self) -> Experiment:
         """The animator, its discriminator and the experts that its losses need."""
@@ -142,6 +146,9 @@ class AnimatorRecipe(TrainingRecipe):
         if self.select:
             sections["animator"] = "neural"
         network = task.exported(result.averaged)
+        if isinstance(network.decoder, GuidedDecoder):
+            record["shrink"] = self.shrink
+            network.decoder.shrink(self.shrink)
         export_network(folder, "animator", network, sections=sections, training=record)
 
 
