@@ -24,6 +24,8 @@ export class Connection {
     this.channel = this.peer.createDataChannel(CONTROL_LABEL);
     this.channel.onopen = () => this.handlers.onReady();
     this.channel.onmessage = ({ data }) => this.#message(data);
+    // A server that goes without a word: seen here at once, in the connection's state after many seconds.
+    this.channel.onclose = () => this.#break();
   }
 
   async open(voice, portraitId) {
@@ -60,11 +62,16 @@ export class Connection {
     this.#finish("ended");
   }
 
+  #break() {
+    this.#finish(this.live ? "lost" : "failed");
+  }
+
   #finish(state) {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.timer);
-    this.peer.ontrack = this.peer.onconnectionstatechange = this.channel.onopen = this.channel.onmessage = null;
+    this.peer.ontrack = this.peer.onconnectionstatechange = null;
+    this.channel.onopen = this.channel.onmessage = this.channel.onclose = null;
     const told = this.sessionId ? endSession(this.sessionId) : Promise.resolve();
     // First the word, then the act: a peer that goes ends the session too, as if it had been lost.
     Promise.race([told, pause(GOODBYE_TIMEOUT_MS)]).then(() => this.peer.close());
@@ -83,7 +90,7 @@ export class Connection {
       this.live = true;
       this.handlers.onState("live");
     } else if (this.peer.connectionState === "failed") {
-      this.#finish(this.live ? "lost" : "failed");
+      this.#break();
     } else if (this.peer.connectionState === "disconnected") {
       this.timer = setTimeout(() => this.#finish("lost"), DISCONNECTED_TIMEOUT_MS);
     }

@@ -90,6 +90,13 @@ test("nothing is heard of a connection that has ended", async (context) => {
   assert.deepEqual(page.states, ["connecting", "live", "lost"]);
 });
 
+test("a channel that the server closes is a connection lost", async (context) => {
+  const page = world(context);
+  const { channel } = await page.connect();
+  channel.onclose();
+  assert.deepEqual(page.states, ["connecting", "live", "lost"]);
+});
+
 test("a session that could not be ended is ended before the next begins", async (context) => {
   const page = world(context);
   (await page.connect()).peer.become("failed");

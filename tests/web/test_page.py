@@ -174,6 +174,7 @@ def test_a_lost_connection_is_made_again(page: Any, served: Served) -> None:
 def test_a_session_that_the_server_ended_ends_without_a_complaint(page: Any, served: Served) -> None:
     """The page's own word then comes too late, as it may whenever both go at once."""
     _start(page)
+    _wait(lambda: "ms" in page.inner_text("#stat-latency"))  # the server can speak to the page
     session = next(iter(served.server.sessions._places.values()))
     assert session is not None
     with page.expect_response(lambda response: response.request.method == "DELETE") as told:
