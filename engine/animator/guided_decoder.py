@@ -41,7 +41,7 @@ GUIDE_CHANNELS = 5
 """Of a guide: the mesh's picture RGB in [-1, 1], and its flow x, y before the activation tanh."""
 
 _SEES_FROM = 32
-_FLOW_GAIN, _COLOUR_GAIN = 1 / 32, 1 / 4
+_FLOW_GAIN, _COLOUR_GAIN = 1 / 32, 2.0
 """What heads give is this much of the flow and of the colours: corrections are pixels, where a flow of 1 is half of the
 picture, and a step of Adam moves every weight by the same."""
 
