@@ -148,7 +148,7 @@ class Served:
     async def hang_up(self) -> None:
         await asyncio.gather(*(caller.hang_up() for caller in self.callers))
 
-    async def free_again(self, timeout_s: float = 5.0) -> None:
+    async def free_again(self, timeout_s: float = 10.0) -> None:
         await until(lambda: len(self.server.sessions) == 0, timeout_s)
 
 

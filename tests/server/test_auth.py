@@ -23,7 +23,7 @@ BOTH = Doorkeeper(ServerConfig(token=TOKEN, jwt_secret=SECRET))
 
 
 def _signed(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    claims = {"exp": time.time() + 60, "aud": "gohd-live", **claims}
+    claims = {"exp": time.time() + 86_400, "aud": "gohd-live", **claims}
     kept = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(kept, secret, algorithm=algorithm)
 
@@ -54,7 +54,7 @@ def test_signed_tokens_open() -> None:
     SIGNED.check(_signed(exp=time.time() - 2))
 
 
-UNSIGNED = jwt.encode({"exp": time.time() + 60, "aud": "gohd-live"}, None, algorithm="none")
+UNSIGNED = jwt.encode({"exp": time.time() + 86_400, "aud": "gohd-live"}, None, algorithm="none")
 
 
 @pytest.mark.parametrize(

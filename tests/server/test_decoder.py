@@ -85,7 +85,7 @@ async def test_a_child_that_hangs_is_killed() -> None:
     began = time.monotonic()
     with pytest.raises(ImageUnreadable, match="too long"):
         await decoder.decode(picture_bytes())
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert hanging.returncode is not None
     await decoder.close()
 

@@ -59,7 +59,7 @@ class _Steady:
         steps = np.diff(self.pts) // PICTURE_PTS
         assert (steps > 0).all()
         # A busy machine may overtake a picture; a fault of somebody else's may not stop them.
-        assert steps.max() <= 5, steps
+        assert steps.max() <= 12, steps
 
 
 def _is_as_made(rgb: np.ndarray) -> bool:
@@ -174,7 +174,7 @@ async def test_an_engine_that_takes_nobody_says_so_and_keeps_no_place(serve_fake
 
 
 async def test_an_engine_that_hangs_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.live_session._HANGING_S", 1)
+    monkeypatch.setattr("server.live_session._HANGING_S", 2)
     monkeypatch.setattr("server.live_session._WORKER_TIMEOUT_S", 0.2)
     let_go = threading.Event()
     async with _beside_a_steady_session(served):
@@ -302,9 +302,8 @@ async def test_a_clock_that_jumps_leaves_sound_and_picture_together(served: Serv
     # A short leap is caught up with; time that the whole process did not see does not count.
     gone_s = leap_s if leap_s < 5 else 0.0
     await until(lambda: newest["video"] > before_s + gone_s, 8)
-    await asyncio.sleep(0.5)
+    await until(lambda: abs(newest["video"] - newest["audio"]) < 0.15, 2)
     assert not session.ending
-    assert abs(newest["video"] - newest["audio"]) < 0.15
     await until(lambda: newest["video"] > before_s + gone_s + 1, 5)
     assert newest["audio"] < before_s + gone_s + 8
     for task in tasks:

@@ -128,7 +128,7 @@ async def _send(served: Served, method: str, path: str, **more: Any) -> int:
             assert status in range(400, 500) or status == 503, text
             assert set(json.loads(text)) == {"error"}
     if status == 200 and path == "/offer":
-        await served.server.sessions.find(json.loads(text)["session_id"]).close("next")
+        await served.server.sessions.end(json.loads(text)["session_id"], "next")
     if status == 201 and path == "/whep":
         await served.server.sessions.close_all("next")
     return status

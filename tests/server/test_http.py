@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
-import time
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -203,12 +203,12 @@ async def test_logs_hold_no_secrets(serve_fake: ServeFactory, caplog: pytest.Log
 
 
 async def test_requests_that_act_are_limited_by_address(serve_fake: ServeFactory) -> None:
-    served = await serve_fake(request_burst=5)
+    served = await serve_fake(request_burst=5, requests_per_second=0.01)
     statuses = []
     for _ in range(7):
         async with served.http.delete(f"{served.url}/sessions/nobody") as response:
             statuses.append((response.status, response.headers.get("Retry-After")))
-    assert statuses == [(404, None)] * 5 + [(429, "1")] * 2
+    assert statuses == [(404, None)] * 5 + [(429, "100")] * 2
     async with served.http.get(f"{served.url}/healthz") as response:
         assert response.status == 200
 
@@ -296,13 +296,20 @@ async def test_unknown_paths_and_methods(served: Served) -> None:
 
 
 async def test_an_offer_waits_for_the_engine(serve_fake: ServeFactory) -> None:
+    loaded = threading.Event()
+
     class SlowEngine(FakeEngine):
         def enroll(self, image: Any) -> Any:
-            time.sleep(0.5)
+            loaded.wait(30)
             return super().enroll(image)
 
     served = await serve_fake(engine=SlowEngine())
     async with served.http.get(f"{served.url}/readyz") as response:
         assert await _error(response) == (503, "not_ready")
-    caller = await served.caller().connect()
+    caller = served.caller()
+    connecting = asyncio.ensure_future(caller.connect())
+    await asyncio.sleep(0.1)
+    assert not connecting.done()
+    loaded.set()
+    await connecting
     await until(lambda: caller.frames)

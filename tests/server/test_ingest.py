@@ -65,13 +65,13 @@ async def test_sound_as_text_is_spoken(served: Served) -> None:
 async def test_a_speech_sent_at_once_is_said_at_its_pace_with_its_pauses(served: Served) -> None:
     socket, session_id = await _start(served)
     sentence = np.concatenate([_tone(0.5, 16_000), np.zeros(8_000, np.int16)])
+    began = asyncio.get_running_loop().time()
     for _ in range(3):
         await socket.send_bytes(sentence.tobytes())
     session = served.server.sessions.find(session_id)
-    await until(lambda: session.inbox.backlog_ms > 2500)
-    began = asyncio.get_running_loop().time()
+    await until(lambda: session.inbox.backlog_ms > 2000)
     await until(lambda: session.inbox.backlog_ms == 0)
-    assert 2.0 < asyncio.get_running_loop().time() - began < 3.5
+    assert 2.8 < asyncio.get_running_loop().time() - began < 5
     assert session.inbox.dropped_quiet_blocks == session.inbox.dropped_overflow_blocks == 0
     await socket.close()
 
