@@ -167,7 +167,11 @@ def _renderer(folder: Path, weights: Path | None, way: str) -> tuple[Callable[[i
         step = onnxruntime_step((folder / f"{precision}.onnx").read_bytes())
     elif runner == "openvino":
         exported = folder / ("int8.onnx" if precision == "int8" else "fp32.onnx")
-        step = openvino_step(exported.read_bytes(), precision="bf16" if precision == "bf16" else "f32")
+        step = openvino_step(
+            exported.read_bytes(),
+            precision="bf16" if precision == "bf16" else "f32",
+            threads=torch.get_num_threads(),
+        )
     elif runner == "compiled":
         frame = torch.compile(animator_graph(network.freeze().to(dtype), as_bytes=True).module, dynamic=False)
         step = lambda code, window, intensity, maps, finished=None: frame(code, window, intensity, *maps)  # noqa: E731

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import matrix_ceiling_tflops, memory_ceiling_gbs
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.guided_decoder import GUIDE_CHANNELS
 from engine.checkpoint import resolve_weights, save_tensors, write_checksums
 
 __all__ = ["PRESETS", "SMALL", "Ceilings", "drawn", "frame_bytes", "frame_flop", "neural_weights", "seeded"]
@@ -86,10 +87,13 @@ def frame_bytes(config: FaceAnimatorConfig, rows: int, bytes_a_value: int) -> in
 
 
 def _shapes(config: FaceAnimatorConfig) -> tuple[FaceAnimatorNetwork, torch.Tensor, tuple[torch.Tensor, ...]]:
-    """A frozen network without values, and what it keeps of a portrait."""
+    """A frozen network without values, and what a frame of it takes beside the motion."""
     with torch.device("meta"), torch.no_grad():
         network = FaceAnimatorNetwork(config).freeze()
-        code, features = network.encode(torch.zeros(1, 3, config.picture_size, config.picture_size))
+        size = config.picture_size
+        code, features = network.encode(torch.zeros(1, 3, size, size))
+        if config.guided:
+            features = (*features, torch.zeros(1, GUIDE_CHANNELS, size, size))
     return network, code, features
 
 

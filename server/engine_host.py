@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.batcher import BUCKETS
-from server.admission import FrameCost, measure_batches, measure_encoder_ms
+from server.admission import FRAME_MS, FrameCost, measure_batches, measure_encoder_ms
 from server.batch_worker import BatchWorker
 from server.clock import Clock
 from server.inbox import BLOCK_SAMPLES, MEDIA_RATE_HZ
@@ -109,6 +109,12 @@ class EngineHost:
                 (_warm_up(engine, avatar) for _ in range(_WARM_UP_PASSES)), key=lambda c: c.total_ms
             )
         log.info("a frame takes %.1f ms, its encoding %.1f ms", self.cost.render_ms, self.cost.encode_ms)
+        if self.cost.device is None and self.cost.render_ms > FRAME_MS:
+            log.warning(
+                "a frame takes %.0f ms on this machine and one is due every %.0f: try --backend geometric",
+                self.cost.render_ms,
+                FRAME_MS,
+            )
         return engine, avatar
 
     async def _submit(self, work: Callable[[], _T]) -> _T:

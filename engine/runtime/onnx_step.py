@@ -49,7 +49,7 @@ def onnx_runner() -> str:
 
 
 def onnx_step(network: bytes) -> FrameStep:
-    """The step as an exported `animator_graph` with ``as_bytes`` computes it, with as many threads as torch has.
+    """The step as an exported `animator_graph` with ``as_bytes`` computes it.
 
     Raises:
         MissingDependency: nothing here runs ONNX files. BackendUnavailable: what does refuses this one.

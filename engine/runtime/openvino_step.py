@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,21 @@ from engine.errors import BackendUnavailable
 __all__ = ["openvino_step"]
 
 
-def openvino_step(network: bytes, *, precision: str = "f32") -> FrameStep:
-    """The step as an exported `animator_graph` with ``as_bytes`` computes it, with as many threads as torch has.
+_THREADS = 2
+"""Of one frame, where there are as many cores: the second halves what a live session waits for, and more of them win
+little on maps as small as these.
+"""
+
+
+def openvino_step(network: bytes, *, precision: str = "f32", threads: int | None = None) -> FrameStep:
+    """The step as an exported `animator_graph` with ``as_bytes`` computes it.
 
     Compiled for one row: shapes that are fixed are twice as fast as open ones, and a CPU wins nothing by batches.
 
     Args:
         precision: of what is not quantised, "f32", "bf16" or "f16". Left to itself, OpenVINO takes bfloat16 on CPUs
             that have it, which without matrix tiles is slower, and makes worse pictures.
+        threads: None is two, on a machine with two cores.
 
     Raises:
         BackendUnavailable: OpenVINO refuses the network.
@@ -30,7 +38,7 @@ def openvino_step(network: bytes, *, precision: str = "f32") -> FrameStep:
     openvino: Any = importlib.import_module("openvino")
     properties = {
         "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": threads or min(_THREADS, os.cpu_count() or 1),
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
         # The server's encoders and other workers share the cores.
