@@ -1,4 +1,4 @@
-"""Decoder that is guided by the mesh: it corrects, covers and paints over what the geometric animator shows.
+"""Decoder that is guided by the mesh: it moves and colours anew what the geometric animator shows.
 
     constant 4x4 -> styled conv -> level 8 -> ... -> level 128 -> finish 256 -> RGB
 

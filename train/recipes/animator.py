@@ -347,7 +347,8 @@ def open_guided_animator() -> AnimatorRecipe:
 
     It begins as the geometric animator's picture, so that every step is about what that one gets wrong. No moved
     stills, whose truth is the geometric animator itself: beside films, pairs of photographs of one person and
-    photographs alone. ``start=`` goes on from exported weights.
+    photographs alone. ``start=`` goes on from exported weights. Settings are those of the end of the bundled run;
+    ``train/results`` has its whole course.
     """
     full = open_animator()
     return dataclasses.replace(
