@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import numpy as np
+import pytest
 from fake_engine import FakeEngine
 from prometheus_client.parser import text_string_to_metric_families
 from serving_helper import Served, ServeFactory, until
@@ -28,13 +29,16 @@ def test_the_encoder_is_measured() -> None:
     assert measure_encoder_ms([]) == 0.0
 
 
-async def test_places_are_measured_at_start(serve_fake: ServeFactory) -> None:
+async def test_places_are_measured_at_start(
+    serve_fake: ServeFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     served = await serve_fake(engine=FakeEngine(render_s=0.05), core_count=4)
     await served.server.wait_loaded()
     cost = served.server.sessions.cost
     assert cost is not None
     assert 45 < cost.render_ms < 150
     assert served.server.sessions.capacity == capacity(cost, 4)
+    assert "try --backend geometric" in caplog.text, "a frame is due every 40 ms"
 
 
 async def test_sessions_that_run_slowly_leave_no_room_for_more(serve_fake: ServeFactory) -> None:
