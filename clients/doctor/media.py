@@ -22,6 +22,7 @@ _OPTIONAL = (
     ("onnx", "onnx", "--backend onnx: export of the animator"),
     ("onnxscript", "onnx", "--backend onnx: export of the animator"),
     ("onnxruntime", "onnx", "--backend onnx: the animator on a CPU"),
+    ("openvino", "onnx", "--backend onnx: the animator on a CPU, faster"),
     ("tensorrt_rtx", "tensorrt", "--backend tensorrt: engines for RTX cards, built on any machine"),
     ("torch_tensorrt", "torch-tensorrt", "gohd weights compile --via torch-tensorrt, on the card itself"),
     ("triton", "gpu", "kernels on a CUDA device"),
