@@ -38,6 +38,7 @@ def load_engine(
     device: str = "auto",
     backend: str = "auto",
     marking: Marking | None = None,
+    live_cores: int | None = None,
 ) -> Engine:
     """Load and verify weights.
 
@@ -48,6 +49,8 @@ def load_engine(
         backend: what runs the neural animator: "auto", "eager", "compiled", "graph", "onnx" or "tensorrt", or
             "geometric" to do without it, see `engine.runtime.backends`. The motion networks are small and stay eager.
         marking: what the invisible mark in every frame says; None says nothing, but it is there.
+        live_cores: cores of this machine, where frames must come in time: with few of them "auto" shows a guided
+            animator's mesh without its network. None is for work that may take longer and is the same everywhere.
 
     Raises:
         CommandInvalid: the marking's tag does not fit.
@@ -58,19 +61,24 @@ def load_engine(
         raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
     folder = WeightsFolder.open(weights)
     neural = folder.config.get("animator") == "neural" and backend != "geometric"
-    return Engine(folder, _device(device, neural), marking or Marking(), backend)
+    return Engine(folder, _device(device, neural), marking or Marking(), backend, live_cores)
 
 
 class Engine:
     """Made by ``load_engine``. Weights are never changed, so sessions may run side by side, one thread each."""
 
     def __init__(
-        self, folder: WeightsFolder, device: torch.device, marking: Marking, backend: str = "auto"
+        self,
+        folder: WeightsFolder,
+        device: torch.device,
+        marking: Marking,
+        backend: str = "auto",
+        live_cores: int | None = None,
     ) -> None:
         self.weights_path = folder.path
         self.space = load_space(folder)
         self.networks = MotionNetworks.load(folder, device)
-        self.animator = load_animator(folder, self.model, device, backend, marking)
+        self.animator = load_animator(folder, self.model, device, backend, marking, live_cores)
         self._marking = marking
         self._finish = Finish(CROP_SIZE, CROP_SIZE, marking)
         self.landmarker = FaceLandmarker()

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from server.admission import cores
 from server.app import AvatarServer
 from server.config import ServerConfig
 from server.engine_host import EngineLike
@@ -111,7 +112,11 @@ def engine_loader(config: ServerConfig) -> Callable[[], EngineLike]:
         torch.set_num_threads(config.engine_threads)
         cv2.setNumThreads(config.engine_threads)
         engine: EngineLike = load_engine(
-            weights=config.weights, device=config.device, backend=config.backend, marking=config.marking
+            weights=config.weights,
+            device=config.device,
+            backend=config.backend,
+            marking=config.marking,
+            live_cores=cores(),
         )
         return engine
 

@@ -349,8 +349,9 @@ async def load_speaker(
 
     def load() -> SpeakingSession:
         from engine import load_engine
+        from server.admission import cores
 
-        engine = load_engine(weights=weights)
+        engine = load_engine(weights=weights, live_cores=cores())
         return engine.open_session(engine.enroll(portrait), seed=seed, frame=frame)
 
     return Speaker(await asyncio.to_thread(load))

@@ -68,12 +68,17 @@ def _load_engine(request: CameraRequest) -> Any:
     import torch
 
     from engine import load_engine
+    from server.admission import cores
 
     # Networks and pictures are small: a second thread costs more than it brings.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     return load_engine(
-        weights=request.weights, device=request.compute, backend=request.backend, marking=request.marking
+        weights=request.weights,
+        device=request.compute,
+        backend=request.backend,
+        marking=request.marking,
+        live_cores=cores(),
     )
 
 

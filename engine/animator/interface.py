@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +20,15 @@ from engine.portrait import CROP_SIZE, FaceCrop
 from engine.runtime.backends import neural_animator
 from engine.runtime.compilation import bundled_name
 
-__all__ = ["Animator", "load_animator"]
+__all__ = ["LIVE_CORES", "Animator", "load_animator"]
+
+
+LIVE_CORES = 4
+"""Cores of a CPU from which on a live session takes a guided animator's network by itself. On two the animator alone makes
+44 frames a second and a session 26, but with its browser on the same machine one came to 11.
+"""
+
+_log = logging.getLogger(__name__)
 
 
 class Animator(Protocol):
@@ -47,10 +56,13 @@ def load_animator(
     device: torch.device,
     backend: str = "auto",
     marking: Marking | None = None,
+    live_cores: int | None = None,
 ) -> Animator:
     """The animator that ``config.json`` names, run by ``backend`` if it is a network ("geometric": without it).
 
-    ``marking`` is what one that finishes its pictures marks them with.
+    Args:
+        marking: what one that finishes its pictures marks them with.
+        live_cores: as `engine.load_engine` takes it.
 
     Raises:
         BackendUnavailable: the backend is not on this machine, or nothing that these weights have.
@@ -83,6 +95,10 @@ def load_animator(
         raise WeightsCorrupt(f"{folder.path} makes pictures of {size} pixels; sessions need {CROP_SIZE}")
     if network.config.guided and not landmark_space:
         raise WeightsCorrupt(f"{folder.path} has a guided animator, which needs the landmark motion space")
+    few = live_cores is not None and live_cores < LIVE_CORES
+    if network.config.guided and few and backend == "auto" and device.type == "cpu":
+        _log.info("%d cores: the mesh is shown without its network (--backend onnx: with it)", live_cores)
+        return GeometricAnimator(model)
     bundled = folder.path / bundled_name(checksum)
     return neural_animator(
         network,

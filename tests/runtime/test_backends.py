@@ -184,6 +184,21 @@ def test_a_geometric_animator_has_no_network_to_run(tmp_path: Path) -> None:
         assert isinstance(load_engine(folder, backend=backend).animator, GeometricAnimator)
 
 
+@pytest.mark.parametrize(
+    ("cores", "backend", "kind"),
+    [
+        (2, "auto", GeometricAnimator),
+        (4, "auto", NeuralAnimator),
+        (2, "eager", NeuralAnimator),
+        (None, "auto", NeuralAnimator),
+    ],
+)
+def test_a_live_session_on_few_cores_does_without_the_network(
+    cores: int | None, backend: str, kind: type
+) -> None:
+    assert isinstance(load_engine(device="cpu", backend=backend, live_cores=cores).animator, kind)
+
+
 def test_the_network_can_be_left_out() -> None:
     """Then the picture is that of the mesh, whatever animator the weights have."""
     engine = load_engine(backend="geometric")
