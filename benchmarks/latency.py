@@ -46,6 +46,7 @@ from engine.animator import NeuralAnimator
 from engine.assets import PORTRAIT, VOICE
 from engine.media import read_audio
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
+from server.admission import cores
 from server.codecs import configure_codecs
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
@@ -95,7 +96,7 @@ def measure(
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     before_mib = used_mib(device)
-    engine = load_engine(weights=weights, device=device, backend=backend)
+    engine = load_engine(weights=weights, device=device, backend=backend, live_cores=cores())
     started = time.perf_counter()
     avatar = engine.enroll(PORTRAIT)
     enroll_ms = (time.perf_counter() - started) * 1000

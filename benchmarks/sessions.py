@@ -41,7 +41,7 @@ from benchmarks.timing import percentiles
 from engine import Avatar, Engine, load_engine
 from engine.assets import PORTRAIT
 from engine.batcher import BUCKETS, sessions_that_fit
-from server.admission import measure_batches
+from server.admission import cores, measure_batches
 from server.batch_worker import BatchWorker
 from server.clock import MonotonicClock
 from server.codecs import configure_codecs
@@ -227,7 +227,7 @@ def measure(args: argparse.Namespace, weights: str | Path) -> Row:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     configure_codecs()
-    engine = load_engine(weights=weights, device=args.device, backend=args.backend)
+    engine = load_engine(weights=weights, device=args.device, backend=args.backend, live_cores=cores())
     batches = {"auto": engine.batches, "on": True, "off": False}[args.batches]
     ramp = Ramp(engine, batches=batches, slot_ms=args.slot_ms, encode=args.encode)
     seconds, warm_up_s = (2.0, 1.0) if args.quick else (args.seconds, 2.0)

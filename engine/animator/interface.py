@@ -24,8 +24,8 @@ __all__ = ["LIVE_CORES", "Animator", "load_animator"]
 
 
 LIVE_CORES = 4
-"""Cores of a CPU from which on a live session takes a guided animator's network by itself. On two the animator alone makes
-44 frames a second and a session 26, but with its browser on the same machine one came to 11.
+"""Cores of a CPU from which on a live session takes a guided animator's network by itself. On two the animator alone
+makes 44 frames a second and a session 26, but with its browser on the same machine one came to 19.
 """
 
 _log = logging.getLogger(__name__)
