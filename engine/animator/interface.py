@@ -25,7 +25,7 @@ __all__ = ["LIVE_CORES", "Animator", "load_animator"]
 
 LIVE_CORES = 4
 """Cores of a CPU from which on a live session takes a guided animator's network by itself. On two the animator alone
-makes 44 frames a second and a session 26, but with its browser on the same machine one came to 19.
+makes 41 frames a second or more and a session 25, but with its browser on the same machine one came to 19.
 """
 
 _log = logging.getLogger(__name__)
