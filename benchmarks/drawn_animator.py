@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import matrix_ceiling_tflops, memory_ceiling_gbs
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.guided_decoder import GUIDE_CHANNELS
 from engine.checkpoint import resolve_weights, save_tensors, write_checksums
 
 __all__ = ["PRESETS", "SMALL", "Ceilings", "drawn", "frame_bytes", "frame_flop", "neural_weights", "seeded"]
@@ -90,11 +89,8 @@ def _shapes(config: FaceAnimatorConfig) -> tuple[FaceAnimatorNetwork, torch.Tens
     """A frozen network without values, and what a frame of it takes beside the motion."""
     with torch.device("meta"), torch.no_grad():
         network = FaceAnimatorNetwork(config).freeze()
-        size = config.picture_size
-        code, features = network.encode(torch.zeros(1, 3, size, size))
-        if config.guided:
-            features = (*features, torch.zeros(1, GUIDE_CHANNELS, size, size))
-    return network, code, features
+        code, features = network.encode(torch.zeros(1, 3, config.picture_size, config.picture_size))
+    return network, code, (*features, *network.blank_guide())
 
 
 def neural_weights(config: FaceAnimatorConfig, folder: Path) -> Path:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.animator.face_animator import MEASURES_SIZE, FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.guided_decoder import GUIDE_CHANNELS
 from engine.motion.coefficients import DESCRIPTOR_SIZE
 from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.expression import LipConfig, LipNetwork
@@ -80,8 +79,7 @@ def _animator_costs(name: str, network: FaceAnimatorNetwork) -> tuple[NetworkCos
     window = torch.zeros(1, config.window_frames, DESCRIPTOR_SIZE)
     measures = torch.zeros(1, MEASURES_SIZE) if config.measured else None
     code, features = network.encode(rgb, measures)
-    if config.guided:
-        features = (*features, torch.zeros(1, GUIDE_CHANNELS, *rgb.shape[2:]))
+    features = (*features, *network.blank_guide())
     encoder = nn.ModuleList([network.encoder, *([] if network.measures is None else [network.measures])])
     motion = nn.ModuleList([network.mapping, network.head, network.basis])
     return (

@@ -16,7 +16,7 @@ from engine.animator.decoder import Decoder, MaskMode
 from engine.animator.descriptor_mapping import DescriptorMapping, MotionHead
 from engine.animator.encoder import AppearanceEncoder
 from engine.animator.equalised import freeze
-from engine.animator.guided_decoder import FOLD, GuidedDecoder
+from engine.animator.guided_decoder import FOLD, GUIDE_CHANNELS, GuidedDecoder
 from engine.animator.motion_basis import MotionBasis
 from engine.motion.coefficients import DESCRIPTOR_SIZE, IDENTITY_SIZE, Coefficients
 from engine.motion.landmark_table import LANDMARK_COUNT
@@ -217,6 +217,13 @@ class FaceAnimatorNetwork(nn.Module):
         """`encode` and `animate` in one call, as training wants it."""
         identity_code_BS, features = self.encode(rgb_B3HW, measures_BG)
         return self.animate(identity_code_BS, features, window_BTD, intensity_B)
+
+    def blank_guide(self) -> tuple[Tensor, ...]:
+        """What follows a frame's feature maps in a guided layout, zeros (1, 5, size, size); else nothing."""
+        if not self.config.guided:
+            return ()
+        size = self.config.picture_size
+        return (next(self.parameters()).new_zeros(1, GUIDE_CHANNELS, size, size),)
 
     def freeze(self) -> Self:
         """Turn into constants, in place and for inference only, what depends on the weights alone."""

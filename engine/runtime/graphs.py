@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from engine.animator.face_animator import FaceAnimatorNetwork
-from engine.animator.guided_decoder import GUIDE_CHANNELS
 from engine.animator.step import to_bytes, to_levels
 from engine.finish import Marking
 from engine.finish.graph import FinishGraph, marking_pattern
@@ -111,16 +110,13 @@ def _animator_inputs(network: FaceAnimatorNetwork) -> dict[str, Tensor]:
     rgb_13HW = like.new_zeros(1, 3, config.picture_size, config.picture_size)
     with torch.no_grad():
         identity_code, features = network.encode(rgb_13HW)
-    inputs = {
+    return {
         "identity_code": identity_code,
         "window": like.new_zeros(1, config.window_frames, DESCRIPTOR_SIZE),
         "intensity": like.new_ones(1),
         **{f"feature_{maps.shape[-1]}": maps for maps in features},
+        **dict(zip(("guide",), network.blank_guide(), strict=False)),
     }
-    if config.guided:
-        size = config.picture_size
-        inputs["guide"] = like.new_zeros(1, GUIDE_CHANNELS, size, size)
-    return inputs
 
 
 def lip_graphs(network: LipNetwork) -> tuple[Graph, Graph]:
