@@ -68,7 +68,7 @@ demo: setup
 	$(BIN)/gohd render engine/assets/portrait.jpg engine/assets/voice.wav -o $(OUT)/demo.mp4
 
 # What keeps no real time runs on all cores; peers, browsers and servers have the machine to themselves.
-UNHURRIED := $(addprefix tests/,acceptance animator audio docker engine finish kernels media motion portrait release \
+UNHURRIED := $(addprefix tests/,acceptance animator audio docker engine kernels media motion portrait postprocess release \
   runtime streaming train)
 
 test: setup-test lint
@@ -85,14 +85,14 @@ lint: setup-test
 
 bench: setup
 	$(BIN)/python benchmarks/latency.py --device cpu --out benchmarks/results
-	$(BIN)/python -m benchmarks.readme_table
+	$(BIN)/python -m benchmarks.report.readme_table
 
 # A card's benchmarks want its packages too; what is missing is listed in the report.
 bench-gpu: setup
 	$(BIN)/pip install -q -e '.[gpu,tensorrt]'
-	$(BIN)/python -m benchmarks.gpu_suite --device cuda --out benchmarks/results
+	$(BIN)/python -m benchmarks.gpu.suite --device cuda --out benchmarks/results
 	$(BIN)/python benchmarks/latency.py --device cuda --preset paper --out benchmarks/results
-	$(BIN)/python -m benchmarks.readme_table
+	$(BIN)/python -m benchmarks.report.readme_table
 
 clean:
 	rm -rf $(VENV) $(OUT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,10 +1,10 @@
-"""How fast one live session is on this machine: every stage, frames a second, sound in to picture out.
+"""How fast one live session is on this machine: every stage, frames a second, audio in to image out.
 
     python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--preset paper|lite] [--seconds 20] [--json OUT]
 
 The demo voice is pushed in chunks of 20 ms as a microphone would give them. Nothing sleeps: compute time is measured,
 arrival times are those of the chunks, and a frame that is late delays the frames after it. So ``latency_ms`` is the
-time from a sound to the frame that shows it, encoded as the server does (H.264), had the chunks come in real time.
+time from an audio to the frame that shows it, encoded as the server does (H.264), had the chunks come in real time.
 
 ``--preset`` takes an animator of that layout with weights drawn at random, for its times. ``floor`` is what a frame of
 a neural animator takes at least by the matrix product and the copy that were measured in the same run.
@@ -39,15 +39,15 @@ from rich.table import Table
 if __package__ in (None, ""):  # started by its path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.drawn_animator import PRESETS, Ceilings, neural_weights
-from benchmarks.readme_table import result_name
+from benchmarks.gpu.random_animator import PRESETS, Ceilings, neural_weights
+from benchmarks.report.readme_table import result_name
 from engine import load_engine
 from engine.animator import NeuralAnimator
 from engine.assets import PORTRAIT, VOICE
 from engine.media import read_audio
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
-from server.admission import cores
-from server.codecs import configure_codecs
+from server.live.capacity import cores
+from server.webrtc.codecs import configure_codecs
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
 WARM_UP_FRAMES = 25
@@ -113,9 +113,9 @@ def measure(
         begin = time.perf_counter()
         clock.start()
         for frame in session.stream_pcm(chunk, SAMPLE_RATE_HZ):
-            picture = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24").reformat(format="yuv420p")
-            picture.pts, picture.time_base = frame.pts_samples, Fraction(1, SAMPLE_RATE_HZ)
-            encoder.encode(picture, force_keyframe=frame.index == 0)
+            image = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24").reformat(format="yuv420p")
+            image.pts, image.time_base = frame.pts_samples, Fraction(1, SAMPLE_RATE_HZ)
+            encoder.encode(image, force_keyframe=frame.index == 0)
             clock.mark("encode")
             if frame.index >= WARM_UP_FRAMES:
                 done_ms = max(arrival_ms, free_at_ms) + (time.perf_counter() - begin) * 1000
@@ -216,7 +216,7 @@ def show(report: dict[str, object]) -> None:
     """Print the report as a table."""
     table = Table("stage", "p50 ms", "p95 ms", "p99 ms", title="One live session", title_justify="left")
     stages: dict[str, dict[str, float]] = report["stages_ms"]  # type: ignore[assignment]
-    for name, row in [*stages.items(), ("sound in -> picture out", report["latency_ms"])]:  # type: ignore[list-item]
+    for name, row in [*stages.items(), ("sound in -> image out", report["latency_ms"])]:  # type: ignore[list-item]
         table.add_row(name, *(f"{row[key]:.2f}" for key in ("p50", "p95", "p99")))
     console = Console()
     console.print(table)

@@ -5,11 +5,11 @@
 Sessions run on the server's own threads, as many as there: one a session and, where sessions share a device, the one
 that makes their frames in batches. Each hears the demo voice in blocks of 20 ms by the clock, at a phase of its own.
 
-    sound of the frame ....[look-ahead]|<--------- slot --------->|
+    audio of the frame ....[look-ahead]|<--------- slot --------->|
                                     block comes              the frame is late from here on
 
 A miss is a frame that is not finished (labelled, marked) ``--slot-ms`` after the block that it waited for, or never.
-``made_ms`` is counted from that block, ``latency_ms`` from the frame's sound, look-ahead included. ``--encode`` also
+``made_ms`` is counted from that block, ``latency_ms`` from the frame's audio, look-ahead included. ``--encode`` also
 encodes each frame as the server does, on the session's thread. ``sessions`` is the most with fewer than 1 % of misses.
 """
 
@@ -35,20 +35,21 @@ import torch
 from aiortc.codecs.h264 import H264Encoder
 from rich.console import Console
 
-from benchmarks.drawn_animator import PRESETS, neural_weights
+from benchmarks.gpu.random_animator import PRESETS, neural_weights
 from benchmarks.latency import demo_voice, hardware, versions
-from benchmarks.timing import percentiles
+from benchmarks.report.timing import percentiles
 from engine import Avatar, Engine, load_engine
 from engine.assets import PORTRAIT
-from engine.batcher import BUCKETS, sessions_that_fit
-from server.admission import cores, measure_batches
-from server.batch_worker import BatchWorker
-from server.clock import MonotonicClock
-from server.codecs import configure_codecs
-from server.inbox import BLOCK_SAMPLES, MEDIA_RATE_HZ
-from server.timeline import BLOCK_S, Block
-from server.tracks import SAMPLES_PER_PICTURE, Picture
-from server.worker import EngineWorker
+from engine.batch.renderer import BUCKETS
+from server.live.batching import sessions_that_fit
+from server.live.capacity import cores, measure_batches
+from server.live.clock import MonotonicClock
+from server.live.device_worker import DeviceWorker
+from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
+from server.live.timeline import BLOCK_S, Block
+from server.live.worker import EngineWorker
+from server.webrtc.codecs import configure_codecs
+from server.webrtc.tracks import SAMPLES_PER_IMAGE, Image
 
 Row = dict[str, Any]
 
@@ -70,7 +71,7 @@ class _Speaker:
         lookahead_s: float,
         slot_s: float,
         maker: Any,
-        device: BatchWorker | None,
+        device: DeviceWorker | None,
         encode: bool,
     ) -> None:
         session = engine.open_session(avatar, seed=number, maker=maker)
@@ -83,7 +84,7 @@ class _Speaker:
         self.worker = EngineWorker(
             session,
             MonotonicClock(),
-            on_picture=self._note,
+            on_image=self._note,
             on_ended=self._note_end,
             departs_s=lambda sample: self.heard_s(sample) + slot_s,
             name=str(number),
@@ -107,20 +108,20 @@ class _Speaker:
             raise self._error
 
     def frames(self, from_s: float, until_s: float) -> Iterator[tuple[float, float]]:
-        """Seconds from block to finished frame, and from sound to it, of what should come in that time."""
+        """Seconds from block to finished frame, and from audio to it, of what should come in that time."""
         for number in range(int((until_s - self.start_s) * 25)):
-            sample = number * SAMPLES_PER_PICTURE
+            sample = number * SAMPLES_PER_IMAGE
             if from_s <= self.heard_s(sample) < until_s:
                 done_s = self._finished_s.get(number, float("inf"))
                 yield done_s - self.heard_s(sample), done_s - self.start_s - sample / MEDIA_RATE_HZ
 
-    def _note(self, picture: Picture) -> None:
+    def _note(self, image: Image) -> None:
         if self._encoder is not None:
-            frame = av.VideoFrame.from_ndarray(picture.rgb, format="rgb24")
-            frame.pts, frame.time_base = picture.media_sample, Fraction(1, MEDIA_RATE_HZ)
+            frame = av.VideoFrame.from_ndarray(image.rgb, format="rgb24")
+            frame.pts, frame.time_base = image.media_sample, Fraction(1, MEDIA_RATE_HZ)
             self._encoder.encode(frame)
         # Voice that was left out moves the frames after it off the grid.
-        self._finished_s[round(picture.media_sample / SAMPLES_PER_PICTURE)] = time.monotonic()
+        self._finished_s[round(image.media_sample / SAMPLES_PER_IMAGE)] = time.monotonic()
 
     def _note_end(self, error: BaseException | None) -> None:
         self._error = error
@@ -136,7 +137,7 @@ class Ramp:
         self._slot_s, self._encode = slot_ms / 1e3, encode
         self._wave = (np.repeat(demo_voice(20.0), 3) * 32767).astype(np.int16)
         self._maker: Any = None
-        self._device: BatchWorker | None = None
+        self._device: DeviceWorker | None = None
         self.batch_ms: dict[int, float] = {}
         self.predicted = 0
         if batches:
@@ -159,7 +160,7 @@ class Ramp:
             session.close()
         self.batch_ms = {size: round(1e3 * times.of(size), 3) for size in times.buckets}
         self.predicted = sessions_that_fit(times)
-        self._device = BatchWorker(self._maker, times, MonotonicClock())
+        self._device = DeviceWorker(self._maker, times, MonotonicClock())
         self._device.start()
 
     def level(self, count: int, seconds: float, warm_up_s: float) -> Row:

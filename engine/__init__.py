@@ -9,7 +9,7 @@
 No asyncio, sockets, clocks or threads in here: time is counted in samples and frames.
 
 The names below are imported when they are first asked for: who only needs ``engine.errors``, as the command's help
-and the decoder of strangers' pictures do, does not wait for torch.
+and the decoder of strangers' images do, does not wait for torch.
 """
 
 from importlib import import_module
@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.avatar import Avatar
-    from engine.drive import Drive
     from engine.engine import Engine, load_engine
+    from engine.motion.driving_motion import DrivingMotion
     from engine.session import Frame, Session
 
-__all__ = ["Avatar", "Drive", "Engine", "Frame", "Session", "load_engine"]
+__all__ = ["Avatar", "DrivingMotion", "Engine", "Frame", "Session", "load_engine"]
 
 _HOMES = {
     "Avatar": "engine.avatar",
-    "Drive": "engine.drive",
+    "DrivingMotion": "engine.motion.driving_motion",
     "Engine": "engine.engine",
     "Frame": "engine.session",
     "Session": "engine.session",

@@ -1,4 +1,4 @@
-"""A portrait made ready: everything that depends on the picture alone, computed once."""
+"""A portrait made ready: everything that depends on the image alone, computed once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.finish import PasteBack
-from engine.motion.coefficients import Coefficients
 from engine.motion.mixer import MouthRest
+from engine.motion.space.coefficients import Coefficients
 from engine.portrait import FaceCrop
+from engine.postprocess import PasteBack
 
 __all__ = ["Avatar"]
 
@@ -22,9 +22,9 @@ class Avatar:
 
     Attributes:
         crop: the 256x256 head crop and its landmarks.
-        coefficients: e_0, p_0, gaze and identity of the picture in the motion space.
+        coefficients: e_0, p_0, gaze and identity of the image in the motion space.
         rest: how this mouth rests.
-        eye_feature: (21,) float32, blink ratio and brow displacements of the picture.
+        eye_feature: (21,) float32, blink ratio and brow displacements of the image.
         prepared: what the animator keeps of the portrait.
         paste_back: puts animated heads back into the whole portrait.
     """

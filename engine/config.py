@@ -45,7 +45,7 @@ class StreamConfig:
             raise ValueError(f"future_frames must be within 0..25, not {self.future_frames}")
 
     def lookahead_samples(self, hop_frames: int) -> int:
-        """How far the sound must be ahead of a descriptor, at 16 kHz, when poses are made ``hop_frames`` at once.
+        """How far the audio must be ahead of a descriptor, at 16 kHz, when poses are made ``hop_frames`` at once.
 
         The lips need their window; the first frame of a hop needs the prosody of the last, whose fourth column is
         centred 37.5 ms after its frame and reaches 25 ms further.
@@ -66,7 +66,7 @@ class MixerConfig:
     """Scales, limits and gate times of the mixer (frames are 40 ms; angles in radians).
 
     Limits say what the animator can show, and every descriptor keeps them, whether its motion was generated, commanded
-    or taken from a film. Poses approach theirs softly, measured from the portrait's own: ``rotation_limit_rad`` about
+    or taken from a video. Poses approach theirs softly, measured from the portrait's own: ``rotation_limit_rad`` about
     each axis, ``translation_limit`` in the units of the pose. ``gaze_limit_rad`` is of yaw, ``gaze_pitch_limit_rad`` of
     pitch, both from the camera. ``expression_limit`` is of the length of the expression, in its own units (standard
     deviations in the landmark space); a longer one is shortened, which keeps its kind.

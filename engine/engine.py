@@ -11,24 +11,24 @@ import numpy.typing as npt
 import torch
 
 from engine.animator.interface import load_animator
-from engine.animator.neural import NeuralAnimator
+from engine.animator.network.neural import NeuralAnimator
 from engine.avatar import Avatar
+from engine.batch.renderer import BatchRenderer
 from engine.checkpoint import WeightsFolder
-from engine.drive import Drive
 from engine.errors import BackendUnavailable, CommandInvalid, NoFaceFound, VideoUnreadable
-from engine.finish import Finish, Marking, PasteBack
-from engine.frame_maker import FrameMaker
-from engine.motion.coefficients import Coefficients
 from engine.motion.driver import MotionNetworks
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.space import load_space
+from engine.motion.driving_motion import DrivingMotion
+from engine.motion.space.coefficients import Coefficients
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.spaces import load_space
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face, load_image
+from engine.postprocess import Finish, PasteBack, WatermarkConfig
 from engine.runtime.backends import BACKENDS
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.session import Session
 
 if TYPE_CHECKING:
-    from engine.frame_maker import Probe
+    from engine.batch.renderer import Probe
 
 __all__ = ["Engine", "load_engine"]
 
@@ -37,7 +37,7 @@ def load_engine(
     weights: str | Path = "default",
     device: str = "auto",
     backend: str = "auto",
-    marking: Marking | None = None,
+    marking: WatermarkConfig | None = None,
     live_cores: int | None = None,
 ) -> Engine:
     """Load and verify weights.
@@ -61,7 +61,7 @@ def load_engine(
         raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
     folder = WeightsFolder.open(weights)
     neural = folder.config.get("animator") == "neural" and backend != "geometric"
-    return Engine(folder, _device(device, neural), marking or Marking(), backend, live_cores)
+    return Engine(folder, _device(device, neural), marking or WatermarkConfig(), backend, live_cores)
 
 
 class Engine:
@@ -71,7 +71,7 @@ class Engine:
         self,
         folder: WeightsFolder,
         device: torch.device,
-        marking: Marking,
+        marking: WatermarkConfig,
         backend: str = "auto",
         live_cores: int | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class Engine:
 
         Args:
             image: a path, the bytes of an image file, or uint8 RGB (H, W, 3).
-            coefficients: of the picture in the motion space of these weights, if they were measured elsewhere.
+            coefficients: of the image in the motion space of these weights, if they were measured elsewhere.
 
         Raises:
             ImageUnreadable, ImageTooLarge, NoFaceFound, FaceTooSmall: the message says what to do.
@@ -131,17 +131,17 @@ class Engine:
         avatar: Avatar,
         *,
         seed: int = 0,
-        drive: Drive | None = None,
+        drive: DrivingMotion | None = None,
         generate_gaze: bool = False,
         intensity: float = 1.0,
         frame: str = "crop",
         probe: Probe | None = None,
-        maker: FrameMaker | None = None,
+        maker: BatchRenderer | None = None,
     ) -> Session:
         """Start a voice on an avatar.
 
         Args:
-            seed: same seed and same sound give the same frames.
+            seed: same seed and same audio give the same frames.
             drive: motion that replaces what the networks would say.
             generate_gaze: let the gaze wander as the weights' gaze network says, while none is commanded.
             intensity: lambda of section 4.3: how far to go from the still, frontal, neutral face (0) to the
@@ -173,19 +173,19 @@ class Engine:
         """
         return self.networks.device.type == "cuda" and isinstance(self.animator, NeuralAnimator)
 
-    def open_maker(self, capacity: int) -> FrameMaker:
+    def open_maker(self, capacity: int) -> BatchRenderer:
         """What makes frames for up to ``capacity`` sessions together; its steps are captured on a GPU."""
         captured = self.networks.device.type == "cuda" and cuda_graphs_enabled()
-        return FrameMaker(self.networks, self.animator, capacity, captured=captured)
+        return BatchRenderer(self.networks, self.animator, capacity, captured=captured)
 
-    def read_motion(self, frames: Iterable[npt.NDArray[np.uint8]]) -> Drive:
-        """Motion of the one face in a film: expression, pose and gaze of every frame.
+    def read_motion(self, frames: Iterable[npt.NDArray[np.uint8]]) -> DrivingMotion:
+        """Motion of the one face in a video: expression, pose and gaze of every frame.
 
         Args:
             frames: uint8 RGB (H, W, 3) at 25 fps. Frames without a face take the motion between their neighbours.
 
         Raises:
-            NoFaceFound: no frame shows a face. VideoUnreadable: the film has no frames.
+            NoFaceFound: no frame shows a face. VideoUnreadable: the video has no frames.
             WeightsIncomplete: these weights cannot measure motion.
         """
         found, size = [], 0
@@ -196,11 +196,11 @@ class Engine:
             except NoFaceFound:
                 found.append(np.full((478, 3), np.nan, dtype=np.float32))
         if not found:
-            raise VideoUnreadable("the film has no frames")
+            raise VideoUnreadable("the video has no frames")
         landmarks = np.stack(found)
         if np.isnan(landmarks).all():
             raise NoFaceFound(
-                "no frame of the film shows a face; choose a film with one clearly visible face"
+                "no frame of the video shows a face; choose a video with one clearly visible face"
             )
         return self.space.measure_sequence(landmarks, size)
 

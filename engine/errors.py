@@ -9,9 +9,9 @@
     |   |   `-- FaceTooSmall
     |   |-- AudioError
     |   |   |-- AudioInvalid        samples of the wrong shape, type or value
-    |   |   `-- AudioUnreadable     a file that holds no sound that we can decode
+    |   |   `-- AudioUnreadable     a file that holds no audio that we can decode
     |   |-- VideoUnreadable
-    |   |-- ManifestUnreadable      the signed note beside a film is damaged or not ours
+    |   |-- ManifestUnreadable      the signed note beside a video is damaged or not ours
     |   `-- CommandInvalid          a control value out of its range
     |-- OutputUnwritable            the place to write to is missing, full or forbidden
     |-- WeightsError
@@ -83,7 +83,7 @@ class InputError(GohdError, ValueError):
 
 
 class PortraitError(InputError):
-    """The picture cannot become an avatar."""
+    """The image cannot become an avatar."""
 
 
 class ImageUnreadable(PortraitError):
@@ -95,7 +95,7 @@ class ImageTooLarge(PortraitError):
 
 
 class NoFaceFound(PortraitError):
-    """The picture shows no face that can be found."""
+    """The image shows no face that can be found."""
 
 
 class FaceTooSmall(PortraitError):
@@ -103,7 +103,7 @@ class FaceTooSmall(PortraitError):
 
 
 class AudioError(InputError):
-    """The sound cannot be used."""
+    """The audio cannot be used."""
 
 
 class AudioInvalid(AudioError):
@@ -111,15 +111,15 @@ class AudioInvalid(AudioError):
 
 
 class AudioUnreadable(AudioError):
-    """A file that holds no sound that can be decoded."""
+    """A file that holds no audio that can be decoded."""
 
 
 class VideoUnreadable(InputError):
-    """A file that holds no film that can be decoded."""
+    """A file that holds no video that can be decoded."""
 
 
 class ManifestUnreadable(InputError):
-    """The signed note beside a film is damaged or not ours."""
+    """The signed note beside a video is damaged or not ours."""
 
 
 class CommandInvalid(InputError):

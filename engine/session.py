@@ -1,7 +1,7 @@
 """One voice driving one avatar: samples in, finished frames out.
 
-Time is counted in samples and frames. Frame t shows time 640 t of the sound; it is made as soon as every stage has
-what it needs of the sound after it, which is ``lookahead_ms``:
+Time is counted in samples and frames. Frame t shows time 640 t of the audio; it is made as soon as every stage has
+what it needs of the audio after it, which is ``lookahead_ms``:
 
     samples  ..........|..........|..........|..........|....
     frame                   t           t+1         t+2
@@ -12,11 +12,11 @@ what it needs of the sound after it, which is ``lookahead_ms``:
 Those are the default weights. An animator that sees motion after the shown frame gets ``future_frames`` descriptors
 that were waited for, each with a look-ahead of its own, and the newest of them held for the rest.
 
-How the sound is cut into chunks never changes a frame: streamed equals offline.
+How the audio is cut into chunks never changes a frame: streamed equals offline.
 
-A frame is made in three steps, of which the middle one serves many sessions at once (`engine.frame_maker`):
+A frame is made in three steps, of which the middle one serves many sessions at once (`engine.batch.renderer`):
 
-    listen(chunk) -> requests     FrameMaker.make(requests of many sessions) -> made frames     finish(made) -> Frame
+    listen(chunk) -> requests     BatchRenderer.make(requests of many sessions) -> made frames     finish(made) -> Frame
 
 `push_pcm` and `flush` do all of it for one session. Listening and finishing may run on another thread than making.
 """
@@ -30,17 +30,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from engine.audio.listener import Listener
+from engine.audio.listener import AudioFrontend
+from engine.batch.renderer import BatchRenderer, FrameRequest, MadeFrame, Probe, SessionRow
 from engine.errors import CommandInvalid, SessionClosed
-from engine.frame_maker import FrameMaker, FrameRequest, MadeFrame, Performer, Probe
 from engine.motion.descriptor_window import DescriptorWindow
 from engine.motion.driver import MotionDriver, MotionInput
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, samples_to_ms
 
 if TYPE_CHECKING:
     from engine.avatar import Avatar
-    from engine.drive import Drive
     from engine.engine import Engine
+    from engine.motion.driving_motion import DrivingMotion
 
 __all__ = ["Frame", "Session"]
 
@@ -49,7 +49,7 @@ _SAMPLES_PER_FLAG = SAMPLE_RATE_HZ // 100
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One finished picture.
+    """One finished image.
 
     Attributes:
         rgb: uint8 (256, 256, 3), or the size of the whole portrait; labelled and marked.
@@ -76,12 +76,12 @@ class Session:
         avatar: Avatar,
         *,
         seed: int,
-        drive: Drive | None = None,
+        drive: DrivingMotion | None = None,
         generate_gaze: bool = False,
         intensity: float = 1.0,
         frame: str = "crop",
         probe: Probe | None = None,
-        maker: FrameMaker | None = None,
+        maker: BatchRenderer | None = None,
     ) -> None:
         """``maker``: of many sessions; None gives this one its own."""
         self._engine = engine
@@ -92,7 +92,7 @@ class Session:
         if generate_gaze and networks.gaze is None:
             raise CommandInvalid("these weights generate no gaze; set one with set_gaze, or import --gaze")
         self._awaited = min(networks.stream.future_frames, animator.future_frames)
-        self.performer = Performer(
+        self.performer = SessionRow(
             avatar,
             MotionDriver(networks, avatar, drive=drive, generate_gaze=generate_gaze),
             DescriptorWindow(animator.past_frames, animator.future_frames, self._awaited),
@@ -100,8 +100,8 @@ class Session:
             generate_gaze=generate_gaze,
             finished=frame == "crop",
         )
-        self._maker = maker or FrameMaker(networks, animator, probe=probe)
-        self._listener = Listener()
+        self._maker = maker or BatchRenderer(networks, animator, probe=probe)
+        self._listener = AudioFrontend()
         self._gaze_command: npt.NDArray[np.float32] | None = None
         self._pose_moves = True
         self._lookahead_samples = (
@@ -115,7 +115,7 @@ class Session:
 
     @property
     def lookahead_ms(self) -> float:
-        """How far the sound must be ahead of a frame, in milliseconds, resampling included."""
+        """How far the audio must be ahead of a frame, in milliseconds, resampling included."""
         return samples_to_ms(self._lookahead_samples + self._listener.held_samples)
 
     @property
@@ -134,7 +134,7 @@ class Session:
         return self._first_heard * SAMPLES_PER_FRAME + self._listener.samples
 
     def push_pcm(self, chunk: npt.ArrayLike, sample_rate_hz: int) -> list[Frame]:
-        """Take a chunk of sound and give the frames that it completes.
+        """Take a chunk of audio and give the frames that it completes.
 
         Args:
             chunk: int16, int32 or float32 in [-1, 1], (n,) or (n, channels), any n.
@@ -178,9 +178,9 @@ class Session:
         )
 
     def flush(self) -> list[Frame]:
-        """End the utterance: give the frames up to the end of the sound, as if silence followed.
+        """End the utterance: give the frames up to the end of the audio, as if silence followed.
 
-        The session stays open; sound pushed later follows that silence.
+        The session stays open; audio pushed later follows that silence.
         """
         return list(self.stream_flush())
 
@@ -225,10 +225,10 @@ class Session:
         self._pose_moves = moving
 
     def interrupt(self) -> int:
-        """Stop speaking: drop sound not shown yet, ease the mouth to rest. Gives the new generation."""
+        """Stop speaking: drop audio not shown yet, ease the mouth to rest. Gives the new generation."""
         self._check_open()
         self._generation += 1
-        self._listener = Listener()
+        self._listener = AudioFrontend()
         self._first_heard = self._next_descriptor = self._next
         return self._generation
 

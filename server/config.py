@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.finish import Marking
+from engine.postprocess import WatermarkConfig
 
 __all__ = ["ServerConfig", "is_loopback"]
 
@@ -58,7 +58,7 @@ class ServerConfig:
     device: str = "auto"
     backend: str = "auto"
     seed: int = 0
-    marking: Marking = field(default_factory=Marking, repr=False)
+    marking: WatermarkConfig = field(default_factory=WatermarkConfig, repr=False)
     engine_threads: int = 1
     stun_urls: tuple[str, ...] = ()
     turn_urls: tuple[str, ...] = ()

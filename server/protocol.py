@@ -1,7 +1,7 @@
 """Every message on the wire, and nothing that moves one (sans I/O).
 
     HTTP     POST /offer      {sdp, type: "offer", portrait? | session?}  ->  {sdp, type: "answer", session_id}
-             POST /portraits  a picture and consent                       ->  {portrait_id}
+             POST /portraits  an image and consent                       ->  {portrait_id}
              GET /ice                                                     ->  {ice_servers: [...], relay_only}
              any failure                                                  ->  {error: {code, message}}
 
@@ -11,7 +11,7 @@
              server -> client    state {state} | stats {...} | interrupted {generation} | pong {id} | error
 
     WebSocket only
-             client -> server    start {rate, portrait? | session?, live?}, once and first; then sound: PCM, 16 bit
+             client -> server    start {rate, portrait? | session?, live?}, once and first; then audio: PCM, 16 bit
                                  little-endian mono, as binary messages or as audio {pcm: base64}
              server -> client    started {session_id}
 
@@ -26,9 +26,10 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from server.messages import (
+from server.live.messages import (
     HTTP_STATUS,
     Answer,
+    Audio,
     Control,
     ErrorEvent,
     Event,
@@ -42,7 +43,6 @@ from server.messages import (
     Pong,
     Pose,
     Refusal,
-    Sound,
     Start,
     Started,
     StateEvent,
@@ -55,6 +55,7 @@ __all__ = [
     "HTTP_STATUS",
     "MAX_CONTROL_BYTES",
     "Answer",
+    "Audio",
     "Control",
     "ErrorEvent",
     "Event",
@@ -68,7 +69,6 @@ __all__ = [
     "Pong",
     "Pose",
     "Refusal",
-    "Sound",
     "Start",
     "Started",
     "StateEvent",
@@ -88,7 +88,7 @@ __all__ = [
 
 CONTROL_LABEL = "control"
 MAX_CONTROL_BYTES = 4096
-MAX_SOUND_BYTES = 2**20
+MAX_AUDIO_BYTES = 2**20
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 96_000
 GAZE_LIMIT_RAD = math.pi / 2
 
@@ -143,16 +143,16 @@ def parse_start(text: str | bytes) -> Start:
     return Start(rate_hz=rate_hz, live=_truth(fields, "live", False), **_whom(fields))
 
 
-def parse_ingest(message: str | bytes) -> Sound | Control:
-    """Read any later message of a WebSocket: sound as binary or base64, or control.
+def parse_ingest(message: str | bytes) -> Audio | Control:
+    """Read any later message of a WebSocket: audio as binary or base64, or control.
 
     Raises:
         Refusal: ``too_large``, ``bad_json`` or ``bad_message``.
     """
     if isinstance(message, bytes):
-        return Sound(parse_pcm(message))
-    if len(message) > 2 * MAX_SOUND_BYTES:
-        raise Refusal("too_large", f"A message holds at most {MAX_SOUND_BYTES} bytes of sound.")
+        return Audio(parse_pcm(message))
+    if len(message) > 2 * MAX_AUDIO_BYTES:
+        raise Refusal("too_large", f"A message holds at most {MAX_AUDIO_BYTES} bytes of audio.")
     fields = _parse_object(message)
     if fields.get("type") != "audio":
         if len(message) > MAX_CONTROL_BYTES:
@@ -162,18 +162,18 @@ def parse_ingest(message: str | bytes) -> Sound | Control:
     if not isinstance(pcm, str):
         raise Refusal("bad_message", "The field 'pcm' must hold base64.")
     try:
-        return Sound(parse_pcm(base64.b64decode(pcm, validate=True)))
+        return Audio(parse_pcm(base64.b64decode(pcm, validate=True)))
     except ValueError as error:
         raise Refusal("bad_message", "The field 'pcm' is not base64.") from error
 
 
-def parse_pcm(sound: bytes) -> bytes:
-    """Check the size of a piece of sound; raises Refusal ``too_large`` or ``bad_message``."""
-    if len(sound) > MAX_SOUND_BYTES:
-        raise Refusal("too_large", f"A message holds at most {MAX_SOUND_BYTES} bytes of sound.")
-    if len(sound) % 2:
+def parse_pcm(audio: bytes) -> bytes:
+    """Check the size of a piece of audio; raises Refusal ``too_large`` or ``bad_message``."""
+    if len(audio) > MAX_AUDIO_BYTES:
+        raise Refusal("too_large", f"A message holds at most {MAX_AUDIO_BYTES} bytes of audio.")
+    if len(audio) % 2:
         raise Refusal("bad_message", "Sound must hold whole samples of two bytes each.")
-    return sound
+    return audio
 
 
 def _control(fields: dict[str, Any]) -> Control:

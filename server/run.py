@@ -12,10 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
-from server.admission import cores
-from server.app import AvatarServer
 from server.config import ServerConfig
-from server.engine_host import EngineLike
+from server.http.app import AvatarServer
+from server.live.capacity import cores
+from server.sessions.engine_thread import EngineLike
 
 __all__ = ["engine_loader", "serve"]
 

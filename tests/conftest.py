@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# Before numpy and torch are loaded, and for the processes that tests start: networks and pictures are small, and
+# Before numpy and torch are loaded, and for the processes that tests start: networks and images are small, and
 # threads that wait for each other on a busy machine cost several times what they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

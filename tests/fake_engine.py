@@ -1,7 +1,7 @@
 """A stand-in engine for the server's own tests: frames that show what was heard.
 
-A frame is white when its 40 ms hold a loud sample, else grey; it needs 80 ms of sound after it, like the real one.
-Every picture shows a face but a black one.
+A frame is white when its 40 ms hold a loud sample, else grey; it needs 80 ms of audio after it, like the real one.
+Every image shows a face but a black one.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class FakeSession:
             frames.append(self._render(self.wave[max(begin, 0) : begin + SAMPLES_PER_FRAME]))
         return frames
 
-    def _render(self, sound: npt.NDArray[np.float32]) -> FakeFrame:
+    def _render(self, audio: npt.NDArray[np.float32]) -> FakeFrame:
         if self.render_s:
             time.sleep(self.render_s)
-        loud = bool(np.abs(sound).max(initial=0) > LOUD)
+        loud = bool(np.abs(audio).max(initial=0) > LOUD)
         rgb = np.full((256, 256, 3), 255 if loud else 90, np.uint8)
         rgb[:, : 4 * (self.next_frame % 64)] //= 2
         frame = FakeFrame(rgb, self.next_frame * SAMPLES_PER_FRAME, loud)

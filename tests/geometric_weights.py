@@ -1,4 +1,4 @@
-"""The bundled motion networks beside the geometric animator alone, as weights without a network for pictures are."""
+"""The bundled motion networks beside the geometric animator alone, as weights without a network for images are."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from engine.animator import FaceAnimatorConfig
-from engine.motion.denoiser import DenoiserConfig
-from engine.motion.expression import LipConfig
-from engine.motion.eye_lstm import EyeConfig
-from engine.motion.resnet import ResNetConfig
+from engine.motion.diffusion.denoiser import DenoiserConfig
+from engine.motion.networks.eye_lstm import EyeConfig
+from engine.motion.networks.lip import LipConfig
+from engine.motion.space.resnet import ResNetConfig
 from engine.release import RELEASE_FILES, ReleaseConfig
 from engine.release.layout import PartName, Shapes, part_shapes, two_stage_shapes
 
@@ -22,7 +22,7 @@ KEYS = {file.part: file.key for file in RELEASE_FILES}
 
 
 def small_release(widths: tuple[int, ...] = (16, 16, 12, 8)) -> ReleaseConfig:
-    """The released architecture with a few thousand weights; pictures of ``2 << len(widths)`` pixels."""
+    """The released architecture with a few thousand weights; images of ``2 << len(widths)`` pixels."""
     denoiser = {
         "width": 16,
         "blocks": 4,

@@ -19,10 +19,10 @@ import numpy.typing as npt
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from fake_engine import FakeEngine
 from PIL import Image
 
 from server import AvatarServer, ServerConfig
+from tests.fake_engine import FakeEngine
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -41,8 +41,8 @@ RATE_HZ = 48_000
 BLOCK = 960
 
 
-def picture_bytes(colour: str = "teal", file_format: str = "JPEG", side_px: int = 32) -> bytes:
-    """A small picture; the fake engine finds a face in it unless it is black."""
+def image_bytes(colour: str = "teal", file_format: str = "JPEG", side_px: int = 32) -> bytes:
+    """A small image; the fake engine finds a face in it unless it is black."""
     file = io.BytesIO()
     Image.new("RGB", (side_px, side_px), colour).save(file, file_format)
     return file.getvalue()

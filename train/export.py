@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from engine.checkpoint import save_tensors, write_checksums
 from engine.config import FORMAT_VERSION, MixerConfig, StreamConfig
 from engine.errors import OutputUnwritable, WeightsCorrupt, WeightsNotFound
-from engine.motion.expression import LipNetwork
-from engine.motion.eye_lstm import EyeMotionNetwork
-from train.tasks.scales import fold_eye, fold_lip
+from engine.motion.networks.eye_lstm import EyeMotionNetwork
+from engine.motion.networks.lip import LipNetwork
+from train.datasets.scales import fold_eye, fold_lip
 
 __all__ = ["averaged_tensors", "export_network", "load_averaged"]
 

@@ -20,7 +20,7 @@ from engine.errors import MissingDependency, OutputUnwritable
 from train.checkpointing import Place
 from train.distributed import Processes
 
-__all__ = ["Meters", "Reporter", "make_run_folder"]
+__all__ = ["MetricAverager", "Reporter", "make_run_folder"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def make_run_folder(out: Path, record: str = "") -> None:
         ) from error
 
 
-class Meters:
+class MetricAverager:
     """Sums and counts of named scalars since they were last read, kept on the device until then."""
 
     def __init__(self) -> None:
@@ -131,17 +131,17 @@ class Reporter:
             )
 
     def figures(
-        self, place: Place, values: Mapping[str, float], pictures: Mapping[str, NDArray[np.uint8]]
+        self, place: Place, values: Mapping[str, float], images: Mapping[str, NDArray[np.uint8]]
     ) -> None:
-        """Held-out figures, and pictures (H,W,3) for TensorBoard."""
+        """Held-out figures, and images (H,W,3) for TensorBoard."""
         self._write(place, values)
         if self._writer is not None:
-            for name, picture in pictures.items():
-                self._writer.add_image(name, picture, place.step, dataformats="HWC")
+            for name, image in images.items():
+                self._writer.add_image(name, image, place.step, dataformats="HWC")
 
     @property
-    def wants_pictures(self) -> bool:
-        """Whether there is anywhere to show pictures."""
+    def wants_images(self) -> bool:
+        """Whether there is anywhere to show images."""
         return self._writer is not None
 
     def _write(self, place: Place, values: Mapping[str, float]) -> None:

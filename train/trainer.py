@@ -23,10 +23,10 @@ from torch import nn
 from engine.errors import InputError, NonFiniteLoss, OutputUnwritable
 from train.checkpointing import Place, load_checkpoint, save_checkpoint
 from train.distributed import Processes, open_processes
-from train.reporting import Meters, Reporter, make_run_folder
+from train.reporting import MetricAverager, Reporter, make_run_folder
 from train.shared_norm import share_batch_norms
 from train.stopping import StopRequest
-from train.tasks.protocol import Draw, Movable, Pictured, Task, Update, seed_of
+from train.tasks.protocol import BatchRng, Movable, Pictured, Task, Update, seed_of
 from train.trainer_config import TrainerConfig
 
 __all__ = ["CHECKPOINT", "TrainerConfig", "TrainingResult", "config_json", "train"]
@@ -91,7 +91,7 @@ class _Run:
             name: copy.deepcopy(task.modules[name]).eval().requires_grad_(False) for name in task.averaged
         }
         self.base_rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in task.optimisers.items()}
-        self.meters = Meters()
+        self.meters = MetricAverager()
         self.losses: dict[str, float] = {}
         self.figures: dict[str, float] = {}
         start = self._resume()
@@ -141,7 +141,7 @@ class _Run:
         shares = processes.size * config.accumulation
         # Micro-batch by micro-batch, so that the rows of one micro-batch lie together over the processes.
         numbers = [micro * processes.size + processes.rank for micro in range(config.accumulation)]
-        draws = [Draw.of(config.seed, step, number, shares, processes.device) for number in numbers]
+        draws = [BatchRng.of(config.seed, step, number, shares, processes.device) for number in numbers]
         works = [_Work(self.task.updates(draw, step), draw) for draw in draws]
         count = 0
         while self._update(works, count):
@@ -245,10 +245,10 @@ class _Run:
     def _evaluate(self) -> None:
         if self.processes.is_leader:
             self.figures = self.task.evaluate(self.averaged)
-            pictures = {}
-            if self.reporter.wants_pictures and isinstance(self.task, Pictured):
-                pictures = self.task.pictures(self.averaged)
-            self.reporter.figures(self.place, self.figures, pictures)
+            images = {}
+            if self.reporter.wants_images and isinstance(self.task, Pictured):
+                images = self.task.images(self.averaged)
+            self.reporter.figures(self.place, self.figures, images)
 
     def _save(self) -> None:
         meters = self.meters.state(self.processes)
@@ -285,7 +285,7 @@ class _Work:
     """One share of one step."""
 
     updates: Iterator[Update]
-    draw: Draw
+    draw: BatchRng
     batch: str = ""
 
 

@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.latency import hardware, versions
 from benchmarks.ops.measuring import Ceilings, measured
-from benchmarks.timing import matrix_ceiling_tflops, memory_ceiling_gbs
+from benchmarks.report.timing import matrix_ceiling_tflops, memory_ceiling_gbs
 
 OPERATIONS = ("backward_warp", "warp_blend", "fir_resample", "conv_epilogue", "yuv420")
 

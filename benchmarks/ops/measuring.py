@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.timing import percentiles, timed_ms
+from benchmarks.report.timing import percentiles, timed_ms
 
 __all__ = ["Ceilings", "OpCase", "measured"]
 

@@ -25,7 +25,7 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     )
     found = []
     for batch, side in ((1, 256),) if quick else ((1, 256), (16, 256)):
-        picture = (torch.rand(batch, 3, side, side, device=device) * 2 - 1).to(dtype)
+        image = (torch.rand(batch, 3, side, side, device=device) * 2 - 1).to(dtype)
         pattern = torch.randn(batch, side, side, device=device)
         label = LabelPatch(
             keep_HW=torch.full((19, 85), 0.5, device=device),
@@ -42,12 +42,12 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
                 OpCase(
                     operation="yuv420",
                     name=f"{batch} x {side}^2 I420 to the {where}",
-                    call=lambda impl, p=picture, m=pattern, b=label, o=out: yuv420(
+                    call=lambda impl, p=image, m=pattern, b=label, o=out: yuv420(
                         p, label=b, pattern_BHW=m, out=o, impl=impl
                     ),
                     implementations=impls,
-                    bytes_moved=picture.numel() * picture.element_size() + pattern.numel() * 4 + out.numel(),
-                    flop=picture.numel() * 12,
+                    bytes_moved=image.numel() * image.element_size() + pattern.numel() * 4 + out.numel(),
+                    flop=image.numel() * 12,
                 )
             )
     return found

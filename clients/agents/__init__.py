@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from clients.agents.speaker import Moment, Speaker, load_speaker
+from clients.agents.speaker import AvatarChunk, Speaker, load_speaker
 
-__all__ = ["Moment", "Speaker", "load_speaker"]
+__all__ = ["AvatarChunk", "Speaker", "load_speaker"]

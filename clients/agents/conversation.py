@@ -51,7 +51,7 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class EndOfSpeech:
-    """No more sound of this item."""
+    """No more audio of this item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,11 @@ class Conversation:
         content_index = index if isinstance(index, int) and not isinstance(index, bool) else 0
         delta = fields.get("delta")
         if not isinstance(delta, str):
-            raise InputError("a piece of sound without 'delta'")
+            raise InputError("a piece of audio without 'delta'")
         try:
             pcm = base64.b64decode(delta, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise InputError("a piece of sound that is not base64") from error
+            raise InputError("a piece of audio that is not base64") from error
         if (response_id, item_id) in self._cut or (response_id and (response_id, "") in self._cut):
             return []
         item = self._items[-1] if self._items else None

@@ -4,7 +4,7 @@
           ^                                    ^                                                 v
           '--lk.playback_finished, _started----'<--avatar_video, avatar_audio-- AvatarRunner <-- AvatarVideo
 
-Sound leaves only while something is said, so that LiveKit's playback positions count speech alone; pictures always do.
+Audio leaves only while something is said, so that LiveKit's playback positions count speech alone; images always do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from clients.agents.speaker import STEP_S, Speaker
-from clients.agents.voice_line import VOICE_RATE_HZ
+from clients.agents.speech_queue import VOICE_RATE_HZ
 from engine.errors import MissingDependency, SessionClosed
 
 try:
@@ -52,7 +52,7 @@ def avatar_options(speaker: Speaker) -> AvatarOptions:
 
 
 class AvatarVideo(VideoGenerator):
-    """The generator for an ``AvatarRunner``: sound and ends of speech in; pictures, sound and ends of speech out.
+    """The generator for an ``AvatarRunner``: audio and ends of speech in; images, audio and ends of speech out.
 
     Does not close the speaker.
     """
@@ -77,8 +77,8 @@ class AvatarVideo(VideoGenerator):
             if moment.rgb is not None:
                 height, width, _ = moment.rgb.shape
                 yield rtc.VideoFrame(width, height, rtc.VideoBufferType.RGB24, moment.rgb.tobytes())
-            if moment.generation == self._speaker.generation and moment.sound is not None:
-                yield rtc.AudioFrame(moment.sound.tobytes(), VOICE_RATE_HZ, 1, len(moment.sound))
+            if moment.generation == self._speaker.generation and moment.audio is not None:
+                yield rtc.AudioFrame(moment.audio.tobytes(), VOICE_RATE_HZ, 1, len(moment.audio))
             if moment.generation == self._speaker.generation:
                 for mark in moment.marks:
                     if isinstance(mark, AudioSegmentEnd):
@@ -86,13 +86,13 @@ class AvatarVideo(VideoGenerator):
 
 
 class AvatarWorker:
-    """The avatar in a connected room: hears the agent over data streams and publishes picture and sound.
+    """The avatar in a connected room: hears the agent over data streams and publishes image and audio.
 
     Args:
         room: connected, with a token that ``AvatarSession`` of the agent (or you) made for the avatar's identity.
         speaker: the worker closes it.
         sender_identity: whose voice to speak; the first agent in the room when left out.
-        receiver: another way for sound to come, in place of data streams.
+        receiver: another way for audio to come, in place of data streams.
     """
 
     def __init__(

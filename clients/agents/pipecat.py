@@ -2,8 +2,8 @@
 
     ... -> TTS -> GohdVideoService -> transport.output()
 
-Speech of the TTS goes in; the same speech comes out, delayed, with the pictures made from it. While something is said,
-pictures are queued with the sound (``sync_with_audio``); else they are shown at once. Frames that follow speech keep
+Speech of the TTS goes in; the same speech comes out, delayed, with the images made from it. While something is said,
+images are queued with the audio (``sync_with_audio``); else they are shown at once. Frames that follow speech keep
 their place behind it, ``EndFrame`` too; system frames never wait. An interruption drops all that waits but what Pipecat
 declares uninterruptible.
 
@@ -17,8 +17,8 @@ import asyncio
 
 import numpy as np
 
-from clients.agents.speaker import Moment, Speaker
-from clients.agents.voice_line import VOICE_RATE_HZ
+from clients.agents.speaker import AvatarChunk, Speaker
+from clients.agents.speech_queue import VOICE_RATE_HZ
 from engine.errors import MissingDependency, SessionClosed
 
 try:
@@ -53,7 +53,7 @@ class GohdVideoService(AIService):
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Width and height of the pictures, as Pipecat's parameters want them."""
+        """Width and height of the images, as Pipecat's parameters want them."""
         height, width = self._speaker.frame_size
         return width, height
 
@@ -98,7 +98,7 @@ class GohdVideoService(AIService):
         except Exception as error:
             await self.push_error("the avatar engine failed", exception=error, force_treat_as_permanent=True)
 
-    async def _show(self, moment: Moment) -> None:
+    async def _show(self, moment: AvatarChunk) -> None:
         """Push a moment. Between two pushes an interruption may come: what is then old is not pushed any more."""
         if moment.rgb is not None:
             height, width, _ = moment.rgb.shape

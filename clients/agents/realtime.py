@@ -4,7 +4,7 @@
                             ^                                         |       `--> ServerMouth: /ws of a gohd server
                             '--- conversation.item.truncate ----------'
 
-Nothing waits here without a bound: a mouth takes sound at once (it keeps up to ten minutes, a server two), and the
+Nothing waits here without a bound: a mouth takes audio at once (it keeps up to ten minutes, a server two), and the
 user's voice is read no faster than the service takes it.
 """
 
@@ -33,7 +33,7 @@ from clients.agents.conversation import (
 )
 from clients.agents.speaker import Speaker
 from engine.errors import AgentUnreachable, InputError, MissingDependency
-from server.clock import Clock, MonotonicClock
+from server.live.clock import Clock, MonotonicClock
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_MESSAGE_BYTES = 2**24
 _SERVER_DELAY_S = 0.2
-_MAX_SOUND_BYTES = 2**19
+_MAX_AUDIO_BYTES = 2**19
 _START_TIMEOUT_S = 30.0
 
 
@@ -92,7 +92,7 @@ class SpeakerMouth:
 class ServerMouth:
     """A session of a gohd server, over its WebSocket. Use it as an asynchronous context.
 
-    What was heard is reckoned by the clock: the server says sound in real time, 0.2 s after it came.
+    What was heard is reckoned by the clock: the server says audio in real time, 0.2 s after it came.
 
     Args:
         url: ws://HOST:PORT/ws.
@@ -163,8 +163,8 @@ class ServerMouth:
         begins_s = max(self._silent_from_s, self._clock.now_s() + _SERVER_DELAY_S)
         self._silent_from_s = begins_s + len(samples) / REALTIME_RATE_HZ
         pcm = samples.astype("<i2").tobytes()
-        for start in range(0, len(pcm), _MAX_SOUND_BYTES):
-            await self._send(pcm[start : start + _MAX_SOUND_BYTES])
+        for start in range(0, len(pcm), _MAX_AUDIO_BYTES):
+            await self._send(pcm[start : start + _MAX_AUDIO_BYTES])
 
     async def end(self) -> None:
         pass  # the server tells the end by the silence

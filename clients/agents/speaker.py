@@ -1,19 +1,19 @@
-"""A face that says what an agent hands it: sound in at any pace, moments of picture and sound out in real time.
+"""A face that says what an agent hands it: audio in at any pace, moments of image and audio out in real time.
 
-    push, mark --> voice line --one step each 40 ms of the clock--> steps on their way --> Moment(picture, sound, marks)
+    push, mark --> voice line --one step each 40 ms of the clock--> steps on their way --> Moment(image, audio, marks)
                                         |                                                    ^
-                                        `--> one thread: engine session --> pictures --------'
+                                        `--> one thread: engine session --> images --------'
 
-A step of sound leaves a fixed number of steps after it was taken, with the picture that was made from it: one
-timeline. Whoever takes moments too slowly makes the line wait, so sound is never lost or cut.
+A step of audio leaves a fixed number of steps after it was taken, with the image that was made from it: one
+timeline. Whoever takes moments too slowly makes the line wait, so audio is never lost or cut.
 
-Drop policies. Of pictures: the newest that is due leaves, those it overtakes are dropped; one that is not ready is left
-out (``rgb`` None: keep showing the last). Of sound for the engine: past 12 waiting steps a step is left out of the
-pictures, never of what is heard. An interrupt drops all of both: everything carries a generation, and what is older
-than the newest never leaves; the silence that takes its place is fed to the engine at once, and its first picture
+Drop policies. Of images: the newest that is due leaves, those it overtakes are dropped; one that is not ready is left
+out (``rgb`` None: keep showing the last). Of audio for the engine: past 12 waiting steps a step is left out of the
+images, never of what is heard. An interrupt drops all of both: everything carries a generation, and what is older
+than the newest never leaves; the silence that takes its place is fed to the engine at once, and its first image
 leaves as soon as it is made.
 
-Pictures that keep coming too late lengthen the way by a step, in the next pause, up to eight steps.
+Images that keep coming too late lengthen the way by a step, in the next pause, up to eight steps.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from clients.agents.voice_line import STEP_SAMPLES, VOICE_RATE_HZ, Said, Samples, VoiceLine
+from clients.agents.speech_queue import STEP_SAMPLES, VOICE_RATE_HZ, Said, Samples, SpeechQueue
 from engine.errors import AudioInvalid, SessionClosed
-from server.clock import Clock, MonotonicClock
-from server.worker import EngineSession
+from server.live.clock import Clock, MonotonicClock
+from server.live.worker import EngineSession
 
-__all__ = ["STEP_S", "Moment", "Speaker", "SpeakingSession", "load_speaker"]
+__all__ = ["STEP_S", "AvatarChunk", "Speaker", "SpeakingSession", "load_speaker"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ STEP_S = STEP_SAMPLES / VOICE_RATE_HZ
 _ENGINE_SAMPLES_PER_STEP = 640
 _RENDER_ALLOWANCE_S = 0.035
 _MAX_WAITING_STEPS = 12
-_MAX_PICTURES = 16
+_MAX_IMAGES = 16
 _FORGIVEN_S = 0.1
 _MAX_DELAY_STEPS = 8
 _WINDOW_MOMENTS, _TOLERATED_MISSES = 125, 4
@@ -61,18 +61,18 @@ class SpeakingSession(EngineSession, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class AvatarChunk:
     """40 ms of the face.
 
     Attributes:
         rgb: uint8 (H, W, 3), or None to keep showing the last one.
-        sound: int16 (n,) at 48 kHz mono, n at most 1920; None while nothing is said.
-        marks: what was marked behind this sound, in order.
+        audio: int16 (n,) at 48 kHz mono, n at most 1920; None while nothing is said.
+        marks: what was marked behind this audio, in order.
         generation: counts interrupts. step: counts moments since the start.
     """
 
     rgb: npt.NDArray[np.uint8] | None
-    sound: Samples | None
+    audio: Samples | None
     marks: tuple[object, ...]
     generation: int
     step: int
@@ -96,13 +96,13 @@ class Speaker:
     def __init__(self, session: SpeakingSession, clock: Clock | None = None) -> None:
         self._session = session
         self._clock = clock or MonotonicClock()
-        self._line = VoiceLine()
+        self._line = SpeechQueue()
         self._resampler = _Resampler()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-agent")
         self._jobs: deque[Future[None]] = deque()
         self._delay_steps = -int(-(session.lookahead_ms / 1e3 + _RENDER_ALLOWANCE_S) // STEP_S)
         self._leaving: deque[_Leaving] = deque()
-        self._pictures: deque[tuple[int, npt.NDArray[np.uint8]]] = deque()
+        self._images: deque[tuple[int, npt.NDArray[np.uint8]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next_step = 0
         self._due_s: float | None = None
@@ -112,8 +112,8 @@ class Speaker:
         self._error: BaseException | None = None
         self._closed = False
         self.generation = 0
-        self.pictures_overtaken = 0
-        self.pictures_missing = 0
+        self.images_overtaken = 0
+        self.images_missing = 0
         self.steps_unseen = 0
         # Of the engine's thread alone:
         self._engine_step = -1
@@ -121,12 +121,12 @@ class Speaker:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
+        """Height and width of the images."""
         return self._session.frame_size
 
     @property
     def delay_ms(self) -> float:
-        """From the moment a step of sound is taken to the moment it leaves."""
+        """From the moment a step of audio is taken to the moment it leaves."""
         return 1e3 * STEP_S * self._delay_steps
 
     @property
@@ -154,7 +154,7 @@ class Speaker:
         """Say this after what was pushed before: int16 (n,) or (n, channels), any rate from 8000 to 192000.
 
         Raises:
-            AudioInvalid: the sound cannot be used. SessionClosed.
+            AudioInvalid: the audio cannot be used. SessionClosed.
         """
         self._check_open()
         self._line.push(self._resampler.push(samples, rate_hz))
@@ -173,7 +173,7 @@ class Speaker:
         dropped = [mark for each in self._leaving for mark in each.said.marks]
         dropped += self._line.clear()
         self._resampler = _Resampler()
-        self._pictures.clear()
+        self._images.clear()
         self._fresh.clear()
         steps = [each.step for each in self._leaving]
         self._leaving = deque(_Leaving(step, _SILENT) for step in steps)
@@ -185,7 +185,7 @@ class Speaker:
         self._check_open()
         self._submit(self._obey, call)
 
-    async def moment(self) -> Moment:
+    async def moment(self) -> AvatarChunk:
         """The next 40 ms, when their time has come.
 
         Raises:
@@ -209,15 +209,15 @@ class Speaker:
         said = self._line.take()
         self._enter(said if said.samples is not None or said.marks else _SILENT)
         leaving = self._leaving.popleft()
-        return Moment(
-            rgb=self._picture(leaving.step),
-            sound=leaving.said.samples,
+        return AvatarChunk(
+            rgb=self._image(leaving.step),
+            audio=leaving.said.samples,
             marks=leaving.said.marks,
             generation=self.generation,
             step=leaving.step,
         )
 
-    async def __aiter__(self) -> AsyncIterator[Moment]:
+    async def __aiter__(self) -> AsyncIterator[AvatarChunk]:
         while not self._closed:
             try:
                 moment = await self.moment()
@@ -257,13 +257,13 @@ class Speaker:
             block[: len(said.samples)] = said.samples
         self._submit(self._hear, step, block, self.generation)
 
-    def _picture(self, step: int) -> npt.NDArray[np.uint8] | None:
+    def _image(self, step: int) -> npt.NDArray[np.uint8] | None:
         rgb = None
-        while self._pictures and self._pictures[0][0] <= step:
-            self.pictures_overtaken += rgb is not None
-            rgb = self._pictures.popleft()[1]
+        while self._images and self._images[0][0] <= step:
+            self.images_overtaken += rgb is not None
+            rgb = self._images.popleft()[1]
         if rgb is None:
-            self.pictures_missing += 1
+            self.images_missing += 1
             self._misses += self._fresh.is_set()
         return rgb
 
@@ -295,15 +295,15 @@ class Speaker:
             _log.error("the engine failed", exc_info=error)
             self._error = error
 
-    def _picture_made(self, made: tuple[int, int, npt.NDArray[np.uint8]]) -> None:
+    def _image_made(self, made: tuple[int, int, npt.NDArray[np.uint8]]) -> None:
         generation, step, rgb = made
         if generation != self.generation:
             return
         self._fresh.set()
-        self._pictures.append((step, rgb))
-        if len(self._pictures) > _MAX_PICTURES:
-            self._pictures.popleft()
-            self.pictures_overtaken += 1
+        self._images.append((step, rgb))
+        if len(self._images) > _MAX_IMAGES:
+            self._images.popleft()
+            self.images_overtaken += 1
 
     def _on_loop(self, call: Callable[[Any], None]) -> Callable[[Any], None]:
         loop = self._loop
@@ -321,7 +321,7 @@ class Speaker:
         if step != self._engine_step:
             self._offset_samples = step * _ENGINE_SAMPLES_PER_STEP - self._session.next_pts_samples
         self._engine_step = step + 1
-        tell = self._on_loop(self._picture_made)
+        tell = self._on_loop(self._image_made)
         for frame in self._session.push_pcm(block, VOICE_RATE_HZ):
             shown = round((frame.pts_samples + self._offset_samples) / _ENGINE_SAMPLES_PER_STEP)
             tell((generation, shown, frame.rgb))
@@ -349,7 +349,7 @@ async def load_speaker(
 
     def load() -> SpeakingSession:
         from engine import load_engine
-        from server.admission import cores
+        from server.live.capacity import cores
 
         engine = load_engine(weights=weights, live_cores=cores())
         return engine.open_session(engine.enroll(portrait), seed=seed, frame=frame)

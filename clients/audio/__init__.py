@@ -1,4 +1,4 @@
-"""Microphones and speakers: one small protocol, two sound libraries behind it."""
+"""Microphones and speakers: one small protocol, two audio libraries behind it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BACKENDS: dict[str, Callable[[], AudioBackend]] = {
 
 
 def open_backend(name: str = "auto") -> AudioBackend:
-    """The sound library of that name; "auto" is the first that is installed, sounddevice before PyAudio.
+    """The audio library of that name; "auto" is the first that is installed, sounddevice before PyAudio.
 
     Raises:
         CommandInvalid: no such name. MissingDependency: it, or for "auto" both, cannot be loaded.
@@ -54,4 +54,4 @@ def open_backend(name: str = "auto") -> AudioBackend:
             return backend()
         except MissingDependency as error:
             reasons.append(str(error))
-    raise MissingDependency("no sound library can be loaded. " + ". ".join(reasons))
+    raise MissingDependency("no audio library can be loaded. " + ". ".join(reasons))

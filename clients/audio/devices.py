@@ -1,6 +1,6 @@
-"""What a sound library must offer, and how a user's words pick one of its devices.
+"""What an audio library must offer, and how a user's words pick one of its devices.
 
-Two adapters offer it, ``sounddevice_backend`` and ``pyaudio_backend``; tests bring their own. Sound is mono int16.
+Two adapters offer it, ``sounddevice_backend`` and ``pyaudio_backend``; tests bring their own. Audio is mono int16.
 Streams call back on threads of the library: what they call must return at once.
 """
 
@@ -71,7 +71,7 @@ class AudioStream(Protocol):
 
 
 class AudioBackend(Protocol):
-    """A sound library."""
+    """An audio library."""
 
     name: str
 
@@ -104,7 +104,7 @@ def choose_device(devices: Sequence[AudioDevice], direction: Direction, wanted: 
     usable = [device for device in devices if device.has(direction)]
     if not usable:
         raise DeviceNotFound(
-            f"this machine has no {kind}: connect one, or check that the sound server runs; "
+            f"this machine has no {kind}: connect one, or check that the audio server runs; "
             "'gohd doctor' says what is missing"
         )
     if wanted is None:
@@ -133,6 +133,6 @@ def choose_rate(backend: AudioBackend, microphone: AudioDevice, speaker: AudioDe
             return rate_hz
     pair = f"'{microphone.name}'" + (f" and '{speaker.name}'" if speaker is not None else "")
     raise DeviceUnsuitable(
-        f"{pair} have no common sample rate for mono sound (tried {', '.join(map(str, _USUAL_RATES_HZ))} Hz); choose "
-        "the sound server's own device ('default', 'pulse' or 'pipewire'), which converts"
+        f"{pair} have no common sample rate for mono audio (tried {', '.join(map(str, _USUAL_RATES_HZ))} Hz); choose "
+        "the audio server's own device ('default', 'pulse' or 'pipewire'), which converts"
     )

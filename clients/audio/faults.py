@@ -16,11 +16,11 @@ def opening_fault(device: str, error: Exception) -> DeviceError:
     lowered = text.casefold()
     if any(mark in lowered for mark in _BUSY):
         return DeviceBusy(
-            f"'{device}' is held by another program: close it there, or choose the sound server's device ('default')"
+            f"'{device}' is held by another program: close it there, or choose the audio server's device ('default')"
         )
     if any(mark in lowered for mark in _UNSUITABLE):
         return DeviceUnsuitable(
-            f"'{device}' refuses mono sound of this rate ({text}); choose the sound server's device ('default')"
+            f"'{device}' refuses mono audio of this rate ({text}); choose the audio server's device ('default')"
         )
     return DeviceLost(
         f"'{device}' could not be opened ({text}); 'gohd camera --list' shows what is there now"

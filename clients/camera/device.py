@@ -25,7 +25,7 @@ __all__ = ["CameraDevice", "VirtualCamera", "list_cameras", "open_camera"]
 
 
 class VirtualCamera(Protocol):
-    """Shows the last picture that it was sent to whoever looks."""
+    """Shows the last image that it was sent to whoever looks."""
 
     name: str
 
@@ -38,7 +38,7 @@ class VirtualCamera(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraDevice:
-    """A video device. ``virtual``: pictures can be sent to it; else it is a real camera, which only takes them."""
+    """A video device. ``virtual``: images can be sent to it; else it is a real camera, which only takes them."""
 
     path: str
     name: str
@@ -107,7 +107,7 @@ class _PyVirtualCamera:
             self._camera.send(rgb)
         except RuntimeError as error:
             raise DeviceLost(
-                f"the camera {self.name} takes no more pictures ({error}); was v4l2loopback unloaded?"
+                f"the camera {self.name} takes no more images ({error}); was v4l2loopback unloaded?"
             ) from error
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The engine on a thread of its own: blocks of voice in, pictures with their place in the voice out.
+"""The engine on a thread of its own: blocks of voice in, images with their place in the voice out.
 
 At most ``_MAX_BLOCKS`` blocks wait. An engine that cannot keep up loses the oldest of them (``skipped_ms``): the mouth
-skips, and pictures stay with their sound.
+skips, and images stay with their audio.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from clients.audio import Samples
 from engine.timebase import SAMPLE_RATE_HZ
 
-__all__ = ["EngineFeed", "EngineSession", "Picture"]
+__all__ = ["EngineFeed", "EngineSession", "Image"]
 
 _MAX_BLOCKS = 16
 
@@ -35,7 +35,7 @@ class EngineSession(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Image:
     """A frame, uint8 (H, W, 3), and its place in the microphone's samples."""
 
     rgb: npt.NDArray[np.uint8]
@@ -43,18 +43,18 @@ class Picture:
 
 
 class EngineFeed:
-    """``on_picture`` is called on the engine's thread.
+    """``on_image`` is called on the engine's thread.
 
     Attributes:
         error: what ended the engine; None while it works.
     """
 
-    def __init__(self, session: EngineSession, rate_hz: int, on_picture: Callable[[Picture], None]) -> None:
+    def __init__(self, session: EngineSession, rate_hz: int, on_image: Callable[[Image], None]) -> None:
         self.error: BaseException | None = None
         self.skipped_ms = 0.0
         self._session = session
         self._rate_hz = rate_hz
-        self._on_picture = on_picture
+        self._on_image = on_image
         self._blocks: deque[tuple[int, Samples]] = deque()
         self._commands: deque[Callable[[Any], object]] = deque()
         self._wake = threading.Condition()
@@ -122,4 +122,4 @@ class EngineFeed:
             while len(self._offsets) > 1 and self._offsets[1][0] <= frame.pts_samples:
                 self._offsets.popleft()
             place_of_frame = frame.pts_samples * self._rate_hz // SAMPLE_RATE_HZ + self._offsets[0][1]
-            self._on_picture(Picture(frame.rgb, place_of_frame))
+            self._on_image(Image(frame.rgb, place_of_frame))

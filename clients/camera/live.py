@@ -1,14 +1,14 @@
 """From microphone to camera, with the voice held back to fit.
 
     microphone --hear--> playout (voice, held back) --speak--> speaker
-                   `---> feed (engine's thread) --> pictures --turn--> camera
+                   `---> feed (engine's thread) --> images --turn--> camera
                                                        ^
                             when is its voice heard? --'
 
-Sound is the master: a picture is sent at the moment at which its place in the voice is heard, whatever the clocks of
+Audio is the master: an image is sent at the moment at which its place in the voice is heard, whatever the clocks of
 microphone, speaker and machine do. Without a speaker the voice is only counted, by the machine's clock.
 
-Drop policy for pictures: at most ``_MAX_PICTURES`` wait for their moment, and the oldest goes; of those that are late
+Drop policy for images: at most ``_MAX_IMAGES`` wait for their moment, and the oldest goes; of those that are late
 only the newest is sent (``overtaken`` counts both). When none comes, the last one is sent again every 100 ms.
 """
 
@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clients.audio import AudioStream, Samples
-from clients.camera.canvas import Canvas
 from clients.camera.clock import Clock
+from clients.camera.compositor import Compositor
 from clients.camera.device import VirtualCamera
-from clients.camera.feed import EngineFeed, EngineSession, Picture
+from clients.camera.feed import EngineFeed, EngineSession, Image
 from clients.camera.playout import VoicePlayout
 from engine.errors import DeviceLost
 
@@ -34,7 +34,7 @@ __all__ = ["BLOCK_MS", "Counters", "LiveCamera"]
 
 _log = logging.getLogger(__name__)
 
-_MAX_PICTURES = 8
+_MAX_IMAGES = 8
 _RENDER_ALLOWANCE_MS = 35
 _POLL_S = 0.005
 _COMPOSE_SMOOTHING = 0.1
@@ -49,7 +49,7 @@ BLOCK_MS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
-    """What happened so far; times in milliseconds of sound."""
+    """What happened so far; times in milliseconds of audio."""
 
     sent: int
     repeated: int
@@ -68,7 +68,7 @@ class LiveCamera:
         self,
         session: EngineSession,
         camera: VirtualCamera,
-        canvas: Canvas,
+        canvas: Compositor,
         clock: Clock,
         *,
         rate_hz: int,
@@ -83,15 +83,15 @@ class LiveCamera:
         self._streams: dict[str, AudioStream] = {}
         self._heard = 0
         self._lock = threading.Lock()
-        self._pictures: deque[Picture] = deque()
-        self._composed: tuple[Picture, npt.NDArray[np.uint8]] | None = None
+        self._images: deque[Image] = deque()
+        self._composed: tuple[Image, npt.NDArray[np.uint8]] | None = None
         self._compose_s = 0.0
         self._shown = canvas.empty()
         now_s = clock.now_s()
         self._sent_s = float("-inf")
         self._counted_s = now_s
         self._alive_s = {"microphone": now_s, "audio output": now_s}
-        self._sound_s: float | None = now_s
+        self._audio_s: float | None = now_s
         self._turned_s = now_s
         self._sent = self._repeated = self._overtaken = 0
 
@@ -114,7 +114,7 @@ class LiveCamera:
         now_s = self._clock.now_s()
         self._alive_s["microphone"] = now_s
         if samples.any():
-            self._sound_s = now_s
+            self._audio_s = now_s
         self.playout.push(samples)
         self.feed.put(self._heard, samples)
         self._heard += len(samples)
@@ -130,7 +130,7 @@ class LiveCamera:
         self._streams.update(streams)
 
     def run(self, stop: threading.Event) -> None:
-        """Show pictures until ``stop`` is set; then the engine's thread has ended too.
+        """Show images until ``stop`` is set; then the engine's thread has ended too.
 
         Raises:
             DeviceLost: microphone, speaker or camera gives or takes nothing any more.
@@ -157,9 +157,9 @@ class LiveCamera:
         self._check_devices(now_s)
         ready = self._compose_next()
         if ready is not None:
-            picture, rgb = ready
+            image, rgb = ready
             now_s = self._clock.now_s()
-            due_s = self.playout.heard_at(picture.place)
+            due_s = self.playout.heard_at(image.place)
             if due_s is not None and due_s <= now_s:
                 self._composed = None
                 self._shown = rgb
@@ -173,32 +173,32 @@ class LiveCamera:
             self._send(now_s)
         return now_s + _POLL_S
 
-    def _offer(self, picture: Picture) -> None:
+    def _offer(self, image: Image) -> None:
         with self._lock:
-            self._pictures.append(picture)
-            if len(self._pictures) > _MAX_PICTURES:
-                self._pictures.popleft()
+            self._images.append(image)
+            if len(self._images) > _MAX_IMAGES:
+                self._images.popleft()
                 self._overtaken += 1
-        due_s = self.playout.heard_at(picture.place)
+        due_s = self.playout.heard_at(image.place)
         if due_s is not None:
-            self.playout.note_picture(due_s - self._clock.now_s() - self._compose_s)
+            self.playout.note_image(due_s - self._clock.now_s() - self._compose_s)
 
-    def _compose_next(self) -> tuple[Picture, npt.NDArray[np.uint8]] | None:
-        """The next picture to send, put on the canvas ahead of its moment."""
+    def _compose_next(self) -> tuple[Image, npt.NDArray[np.uint8]] | None:
+        """The next image to send, put on the canvas ahead of its moment."""
         place = self.playout.place_at(self._clock.now_s())
         with self._lock:
             if place is not None:
-                if self._composed is not None and self._pictures and self._pictures[0].place <= place:
+                if self._composed is not None and self._images and self._images[0].place <= place:
                     self._composed = None
                     self._overtaken += 1
-                while len(self._pictures) > 1 and self._pictures[1].place <= place:
-                    self._pictures.popleft()
+                while len(self._images) > 1 and self._images[1].place <= place:
+                    self._images.popleft()
                     self._overtaken += 1
-            if self._composed is not None or not self._pictures:
+            if self._composed is not None or not self._images:
                 return self._composed
-            picture = self._pictures.popleft()
+            image = self._images.popleft()
         began_s = self._clock.now_s()
-        self._composed = (picture, self._canvas.compose(picture.rgb))
+        self._composed = (image, self._canvas.compose(image.rgb))
         self._compose_s += (self._clock.now_s() - began_s - self._compose_s) * _COMPOSE_SMOOTHING
         return self._composed
 
@@ -218,8 +218,8 @@ class LiveCamera:
         """While the program itself stood still (stopped, or its machine asleep) no device could give anything."""
         if now_s - self._turned_s > _STOOD_STILL_S:
             self._alive_s = dict.fromkeys(self._alive_s, now_s)
-            if self._sound_s is not None:
-                self._sound_s = now_s
+            if self._audio_s is not None:
+                self._audio_s = now_s
         self._turned_s = now_s
 
     def _check_devices(self, now_s: float) -> None:
@@ -229,8 +229,8 @@ class LiveCamera:
         for name, alive_s in self._alive_s.items():
             if now_s - alive_s > _LOST_AFTER_S:
                 raise DeviceLost(_gone(name))
-        if self._sound_s is not None and now_s - self._sound_s > _MUTED_AFTER_S:
-            self._sound_s = None
+        if self._audio_s is not None and now_s - self._audio_s > _MUTED_AFTER_S:
+            self._audio_s = None
             _log.warning(
                 "the microphone gives nothing but zeros: it is muted, or it is not the one that you speak into "
                 "('gohd camera --list' shows the others)"

@@ -15,7 +15,7 @@ import typer
 from clients.audio import AudioBackend, choose_device, choose_rate, open_backend
 from clients.camera import (
     BLOCK_MS,
-    Canvas,
+    Compositor,
     LiveCamera,
     MonotonicClock,
     VirtualCamera,
@@ -25,7 +25,7 @@ from clients.camera import (
 )
 from clients.cli.stopping import stop_request
 from engine.errors import MissingDependency
-from engine.finish import Marking
+from engine.postprocess import WatermarkConfig
 
 __all__ = ["CameraRequest", "list_devices", "run_camera"]
 
@@ -39,7 +39,7 @@ class CameraRequest:
     Attributes:
         microphone, speaker: index, name or part of the name; None is the system's microphone, and no speaker.
         device: "/dev/videoN"; None takes the first virtual camera that is free.
-        sound: "auto", "sounddevice" or "pyaudio".
+        audio: "auto", "sounddevice" or "pyaudio".
         compute, backend: as ``engine.load_engine`` takes device and backend.
         frame: "crop" (the head) or "full" (the whole portrait), fitted to ``size_px`` (width, height) on ``ground``.
         gaze: (pitch, yaw) in radians; generate_gaze: let it wander as the weights' gaze network says.
@@ -59,7 +59,7 @@ class CameraRequest:
     generate_gaze: bool = False
     intensity: float = 1.0
     seed: int = 0
-    marking: Marking = field(default_factory=Marking)
+    marking: WatermarkConfig = field(default_factory=WatermarkConfig)
     weights: str = "default"
 
 
@@ -68,9 +68,9 @@ def _load_engine(request: CameraRequest) -> Any:
     import torch
 
     from engine import load_engine
-    from server.admission import cores
+    from server.live.capacity import cores
 
-    # Networks and pictures are small: a second thread costs more than it brings.
+    # Networks and images are small: a second thread costs more than it brings.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     return load_engine(
@@ -85,8 +85,8 @@ def _load_engine(request: CameraRequest) -> Any:
 def run_camera(
     request: CameraRequest,
     *,
-    open_sound: Callable[[str], AudioBackend] = open_backend,
-    open_picture: Callable[[str | None, int, int], VirtualCamera] = open_camera,
+    open_audio: Callable[[str], AudioBackend] = open_backend,
+    open_image: Callable[[str | None, int, int], VirtualCamera] = open_camera,
     load: Callable[[CameraRequest], Any] = _load_engine,
 ) -> None:
     """Show the avatar until Ctrl-C or SIGTERM. Devices come before the weights, so that their faults tell soon.
@@ -97,14 +97,14 @@ def run_camera(
     """
     width, height = request.size_px
     with ExitStack() as stack:
-        canvas = Canvas(width, height, request.marking, request.ground)
-        sound = open_sound(request.sound)
+        canvas = Compositor(width, height, request.marking, request.ground)
+        sound = open_audio(request.sound)
         stack.callback(sound.close)
         devices = sound.devices()
         microphone = choose_device(devices, "input", request.microphone)
         speaker = None if request.speaker is None else choose_device(devices, "output", request.speaker)
         rate_hz = choose_rate(sound, microphone, speaker)
-        camera = open_picture(request.device, width, height)
+        camera = open_image(request.device, width, height)
         stack.callback(camera.close)
         camera.send(canvas.empty())
 
@@ -155,7 +155,7 @@ def list_devices(backend: str = "auto", root: Path = Path("/")) -> None:
     """Print microphones, audio outputs and cameras.
 
     Raises:
-        MissingDependency: no sound library and no camera either.
+        MissingDependency: no audio library and no camera either.
     """
     cameras = list_cameras(root)
     try:
@@ -180,7 +180,7 @@ def list_devices(backend: str = "auto", root: Path = Path("/")) -> None:
             typer.echo("\n".join(rows) or "  none")
     typer.echo("cameras (--device):")
     for camera in cameras:
-        kind = "virtual" if camera.virtual else "real: pictures cannot be sent to it"
+        kind = "virtual" if camera.virtual else "real: images cannot be sent to it"
         typer.echo(f"  {camera.path}  {camera.name}  ({kind}{'' if camera.writable else ', not writable'})")
     if not cameras:
         typer.echo(

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.neural import load_network
+from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.network.neural import load_network
 from engine.checkpoint import WeightsFolder, write_checksums
 from engine.errors import CommandInvalid, WeightsIncomplete
 from engine.runtime import CompiledFrame, EngineCache, FrameCompiler

@@ -17,7 +17,7 @@ from rich.table import Table
 from clients.doctor import Finding, Machine, sections
 from engine.checkpoint import WeightsFolder, list_weights
 from engine.errors import WeightsError
-from engine.models import Preset, network_costs
+from engine.runtime.model_stats import Preset, network_costs
 
 __all__ = ["report_machine", "report_models"]
 

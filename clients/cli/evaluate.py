@@ -1,4 +1,4 @@
-"""``gohd evaluate``: generated films against the real ones of the same names."""
+"""``gohd evaluate``: generated videos against the real ones of the same names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def evaluate_folders(generated: Path, real: Path, metrics: str, experts: Path | 
     Raises:
         InputError: nothing to compare. CommandInvalid: no such metric. OutputUnwritable: see the message.
     """
-    # Films are decoded and networks are run in turn: more threads than two only wait for each other.
+    # Videos are decoded and networks are run in turn: more threads than two only wait for each other.
     torch.set_num_threads(min(2, torch.get_num_threads()))
     config = EvaluateConfig(
         generated=generated, real=real, metrics=parse_metrics(metrics), experts=experts, out=out

@@ -65,15 +65,15 @@ def _configure(verbose: Verbose = False) -> None:
 
 @app.command()
 def render(
-    portrait: Annotated[Path, typer.Argument(help="A picture with a face.")],
-    audio: Annotated[Path, typer.Argument(help="The voice: any file with sound.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The film to write (.mp4).")],
-    seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
+    portrait: Annotated[Path, typer.Argument(help="An image with a face.")],
+    audio: Annotated[Path, typer.Argument(help="The voice: any file with audio.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The video to write (.mp4).")],
+    seed: Annotated[int, typer.Option(help="Same seed, same video.")] = 0,
     gaze: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Where to look: PITCH,YAW in radians, or 'generated'."),
     ] = None,
-    drive_video: Annotated[Optional[Path], typer.Option(help="A film to take motion from.")] = None,  # noqa: UP045
+    drive_video: Annotated[Optional[Path], typer.Option(help="A video to take motion from.")] = None,  # noqa: UP045
     drive: Annotated[
         str, typer.Option(help="What to take from it: any of pose,expression,gaze.")
     ] = "pose,expression,gaze",
@@ -91,9 +91,9 @@ def render(
     backend: Backend = "auto",
     weights: Weights = "default",
 ) -> None:
-    """Make a film of PORTRAIT speaking AUDIO, and its signed manifest beside it."""
-    from clients.cli.marking import marking
-    from clients.cli.render import GENERATED, RenderRequest, parse_drive, parse_gaze, render_film
+    """Make a video of PORTRAIT speaking AUDIO, and its signed manifest beside it."""
+    from clients.cli.render import GENERATED, RenderRequest, parse_drive, parse_gaze, render_video
+    from clients.cli.watermark import marking
 
     request = RenderRequest(
         portrait=portrait,
@@ -111,7 +111,7 @@ def render(
         backend=backend,
         weights=weights,
     )
-    if not render_film(request):
+    if not render_video(request):
         raise KeyboardInterrupt
 
 
@@ -121,7 +121,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8080,
     portrait: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Who speaks when the visitor brings no picture."),
+        typer.Option(help="Who speaks when the visitor brings no image."),
     ] = None,
     token: Annotated[
         Optional[str],  # noqa: UP045
@@ -175,8 +175,8 @@ def serve(
     weights: Weights = "default",
 ) -> None:
     """Serve the page, WebRTC, WHEP and the WebSocket on one port."""
-    from clients.cli.marking import marking
     from clients.cli.serve import run_server
+    from clients.cli.watermark import marking
 
     run_server(
         host=host,
@@ -205,7 +205,7 @@ def serve(
 
 @app.command()
 def camera(
-    portrait: Annotated[Optional[Path], typer.Option(help="A picture with a face.")] = None,  # noqa: UP045
+    portrait: Annotated[Optional[Path], typer.Option(help="An image with a face.")] = None,  # noqa: UP045
     mic: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Microphone: number or part of the name; the system's when left out."),
@@ -217,14 +217,14 @@ def camera(
     audio_out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Where to play the voice in step with the picture, as a virtual cable; else nowhere."
+            help="Where to play the voice in step with the image, as a virtual cable; else nowhere."
         ),
     ] = None,
     frame: Annotated[
         str, typer.Option(help="'crop': the head. 'full': the whole portrait, the head moving in it.")
     ] = "crop",
-    size: Annotated[str, typer.Option(help="Of the camera's picture.")] = "1280x720",
-    background: Annotated[str, typer.Option(help="RRGGBB around the picture.")] = "000000",
+    size: Annotated[str, typer.Option(help="Of the camera's image.")] = "1280x720",
+    background: Annotated[str, typer.Option(help="RRGGBB around the image.")] = "000000",
     gaze: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Where to look: PITCH,YAW in radians, or 'generated'."),
@@ -250,8 +250,8 @@ def camera(
     if portrait is None:
         raise typer.BadParameter("say who speaks: --portrait PICTURE (or --list to see the devices)")
     from clients.camera import parse_colour, parse_size
-    from clients.cli.marking import marking
     from clients.cli.render import GENERATED, parse_gaze
+    from clients.cli.watermark import marking
 
     run_camera(
         CameraRequest(
@@ -324,13 +324,13 @@ def bridge(
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="A film or a picture.")],
+    file: Annotated[Path, typer.Argument(help="A video or an image.")],
     key_file: KeyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look for the invisible watermark in FILE and check the manifest beside it; exit code 1 without a mark."""
-    from clients.cli.marking import read_key
     from clients.cli.verify import report, verify_file
+    from clients.cli.watermark import read_key
 
     verdict = verify_file(file, read_key(key_file))
     report(file, verdict, as_json)
@@ -361,8 +361,8 @@ def train(
 
 @app.command()
 def evaluate(
-    generated: Annotated[Path, typer.Argument(help="Folder of generated films.")],
-    real: Annotated[Path, typer.Argument(help="Folder of the real films, under the same names.")],
+    generated: Annotated[Path, typer.Argument(help="Folder of generated videos.")],
+    real: Annotated[Path, typer.Argument(help="Folder of the real videos, under the same names.")],
     metrics: Annotated[
         str, typer.Option(help="Comma-separated: lse_c, lse_d, fid, var_p, ssim_p, ...; or all.")
     ] = "all",
@@ -376,7 +376,7 @@ def evaluate(
         "runs/evaluation"
     ),
 ) -> None:
-    """Measure generated films against real ones with the paper's metrics."""
+    """Measure generated videos against real ones with the paper's metrics."""
     from clients.cli.evaluate import evaluate_folders
 
     evaluate_folders(generated, real, metrics, experts, out)

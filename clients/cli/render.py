@@ -1,4 +1,4 @@
-"""``gohd render``: a portrait and a sound file become a film."""
+"""``gohd render``: a portrait and an audio file become a video."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from clients.cli.marking import signing_key
 from clients.cli.stopping import stop_request
+from clients.cli.watermark import signing_key
 from engine import Engine, Frame, Session, load_engine
 from engine.audio import to_mono_float
 from engine.checkpoint import CHECKSUMS
 from engine.errors import AudioUnreadable
-from engine.finish import Marking
-from engine.finish.manifest import file_sha256, write_manifest
 from engine.media import Mp4Writer, audio_duration_s, read_audio, read_video
+from engine.postprocess import WatermarkConfig
+from engine.postprocess.manifest import file_sha256, write_manifest
 from engine.timebase import FRAME_RATE_HZ
 
-__all__ = ["GENERATED", "RenderRequest", "parse_drive", "parse_gaze", "render_film"]
+__all__ = ["GENERATED", "RenderRequest", "parse_drive", "parse_gaze", "render_video"]
 
 GENERATED = "generated"
 _DRIVABLE = ("pose", "expression", "gaze")
@@ -62,7 +62,7 @@ class RenderRequest:
     drive: tuple[str, ...] = _DRIVABLE
     intensity: float = 1.0
     frame: str = "crop"
-    marking: Marking = field(default_factory=Marking)
+    marking: WatermarkConfig = field(default_factory=WatermarkConfig)
     device: str = "auto"
     backend: str = "auto"
     weights: str = "default"
@@ -90,14 +90,14 @@ def parse_drive(text: str) -> tuple[str, ...]:
     return names
 
 
-def render_film(request: RenderRequest) -> bool:
-    """Write the film; False when Ctrl-C or SIGTERM ended it early, with what was done kept as a playable file.
+def render_video(request: RenderRequest) -> bool:
+    """Write the video; False when Ctrl-C or SIGTERM ended it early, with what was done kept as a playable file.
 
     Raises:
         PortraitError, AudioUnreadable, VideoUnreadable, OutputUnwritable, WeightsError, BackendUnavailable: see the
             message.
     """
-    # Networks and pictures are small: a second thread costs more than it brings.
+    # Networks and images are small: a second thread costs more than it brings.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     sound = read_audio(request.audio)
@@ -125,9 +125,9 @@ def render_film(request: RenderRequest) -> bool:
         task = progress.add_task(
             "frames", total=None if seconds is None else max(1, ceil(seconds * FRAME_RATE_HZ))
         )
-        with Mp4Writer(request.output, session.frame_size[::-1], voice.rate_hz, voice.channels) as film:
-            for frame in _frames(session, voice, film, stopped):
-                film.write(frame.rgb, frame.pts_samples)
+        with Mp4Writer(request.output, session.frame_size[::-1], voice.rate_hz, voice.channels) as video:
+            for frame in _frames(session, voice, video, stopped):
+                video.write(frame.rgb, frame.pts_samples)
                 progress.advance(task)
     _sign(request, engine)
     _log.info(
@@ -137,7 +137,7 @@ def render_film(request: RenderRequest) -> bool:
 
 
 def _sign(request: RenderRequest, engine: Engine) -> None:
-    """Write the signed manifest; a film without one is still a film, so a failure is only told."""
+    """Write the signed manifest; a video without one is still a video, so a failure is only told."""
     made = {
         "software": f"gohd-live {version('gohd-live')}",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -151,11 +151,11 @@ def _sign(request: RenderRequest, engine: Engine) -> None:
     try:
         write_manifest(request.output, made, signing_key())
     except OSError as error:
-        _log.warning("no signed manifest beside the film: %s", error)
+        _log.warning("no signed manifest beside the video: %s", error)
 
 
 class _Voice:
-    """The chunks of a sound file at one rate and with one or two channels, as a film needs them."""
+    """The chunks of an audio file at one rate and with one or two channels, as a video needs them."""
 
     def __init__(self, chunks: Iterator[tuple[NDArray[np.float32], int]]) -> None:
         first, self.rate_hz = next(chunks)
@@ -166,7 +166,7 @@ class _Voice:
         for chunk, rate_hz in self._chunks:
             if rate_hz != self.rate_hz:
                 raise AudioUnreadable(
-                    f"the sound changes its sample rate from {self.rate_hz} to {rate_hz} Hz midway; convert it first"
+                    f"the audio changes its sample rate from {self.rate_hz} to {rate_hz} Hz midway; convert it first"
                 )
             mono = to_mono_float(chunk)
             stereo = self.channels == 2 and chunk.ndim == 2 and chunk.shape[1] == 2
@@ -179,10 +179,10 @@ class _Voice:
             )
 
 
-def _frames(session: Session, voice: _Voice, film: Mp4Writer, stopped: Event) -> Iterator[Frame]:
-    """Frames of the whole voice, its sound written to the film on the way, until ``stopped``."""
+def _frames(session: Session, voice: _Voice, video: Mp4Writer, stopped: Event) -> Iterator[Frame]:
+    """Frames of the whole voice, its audio written to the video on the way, until ``stopped``."""
     for chunk in voice:
-        film.write_audio(chunk)
+        video.write_audio(chunk)
         for frame in session.stream_pcm(chunk, voice.rate_hz):
             yield frame
             if stopped.is_set():

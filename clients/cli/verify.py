@@ -1,4 +1,4 @@
-"""``gohd verify``: was this picture or film made here, and is it as it was made?"""
+"""``gohd verify``: was this image or video made here, and is it as it was made?"""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import typer
 from numpy.typing import NDArray
 
 from engine.errors import VideoUnreadable
-from engine.finish import PUBLIC_KEY, SMALLEST_SIDE_PX, WatermarkDetector, WatermarkReading
-from engine.finish.manifest import ManifestReading, manifest_path, read_manifest
 from engine.media import read_video
 from engine.portrait import load_image
+from engine.postprocess import PUBLIC_KEY, SMALLEST_SIDE_PX, WatermarkDetector, WatermarkReading
+from engine.postprocess.manifest import ManifestReading, manifest_path, read_manifest
 
 __all__ = ["Verdict", "report", "verify_file"]
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic"}
+_IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic"}
 _MOST_FRAMES = 3000
 
 
@@ -33,13 +33,13 @@ class Verdict:
 
 
 def verify_file(path: Path, key: bytes = PUBLIC_KEY) -> Verdict:
-    """Read the mark in a picture, or in the first two minutes of a film, and the manifest beside it.
+    """Read the mark in an image, or in the first two minutes of a video, and the manifest beside it.
 
     Raises:
         VideoUnreadable, ImageUnreadable, ManifestUnreadable: see the message.
     """
     detector = WatermarkDetector(key)
-    for rgb in _pictures(path):
+    for rgb in _images(path):
         if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:
             raise VideoUnreadable(
                 f"'{path}' is smaller than {SMALLEST_SIDE_PX} pixels: no mark could be read"
@@ -49,8 +49,8 @@ def verify_file(path: Path, key: bytes = PUBLIC_KEY) -> Verdict:
     return Verdict(detector.read(), manifest)
 
 
-def _pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
-    if path.suffix.lower() in _PICTURES:
+def _images(path: Path) -> Iterator[NDArray[np.uint8]]:
+    if path.suffix.lower() in _IMAGES:
         yield load_image(path)
     else:
         yield from islice(read_video(path), _MOST_FRAMES)
@@ -76,8 +76,8 @@ def report(path: Path, verdict: Verdict, as_json: bool) -> None:
     if not manifest.signed:
         typer.echo("the manifest beside it is NOT what its maker signed")
     elif not manifest.unchanged:
-        typer.echo(f"the manifest is signed by {manifest.signer}, but the film was changed since")
+        typer.echo(f"the manifest is signed by {manifest.signer}, but the video was changed since")
     else:
-        typer.echo(f"the manifest is signed by {manifest.signer} and the film is unchanged")
+        typer.echo(f"the manifest is signed by {manifest.signer} and the video is unchanged")
     for name, value in manifest.made.items():
         typer.echo(f"  {name}: {value}")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from clients.doctor.audio import audio_findings
 from clients.doctor.camera import camera_findings
 from clients.doctor.machine import Finding, Machine
 from clients.doctor.media import codec_findings, gpu_findings, network_findings, package_findings
-from clients.doctor.sound import sound_findings
 
 __all__ = [
     "Finding",
     "Machine",
+    "audio_findings",
     "camera_findings",
     "codec_findings",
     "gpu_findings",
     "network_findings",
     "package_findings",
     "sections",
-    "sound_findings",
 ]
 
 
@@ -26,7 +26,7 @@ def sections(machine: Machine) -> Iterator[tuple[str, Iterator[Finding]]]:
     """Titles and what belongs under them."""
     yield "graphics card", gpu_findings(machine)
     yield "camera", camera_findings(machine)
-    yield "sound", sound_findings(machine)
+    yield "sound", audio_findings(machine)
     yield "codecs", codec_findings(machine)
     yield "network", network_findings(machine)
     yield "optional packages", package_findings(machine)

@@ -59,7 +59,7 @@ def _loopback(machine: Machine) -> Iterator[Finding]:
                 'sudo usermod -aG video "$USER"',
             )
         else:
-            yield Finding(camera.path, f"'{camera.name}': pictures can be sent to it")
+            yield Finding(camera.path, f"'{camera.name}': images can be sent to it")
 
 
 def _options(machine: Machine) -> Iterator[Finding]:

@@ -82,7 +82,7 @@ def codec_findings(machine: Machine) -> Iterator[Finding]:
 
 
 def package_findings(machine: Machine) -> Iterator[Finding]:
-    """Optional Python packages beside those of camera and sound."""
+    """Optional Python packages beside those of camera and audio."""
     for module, extra, purpose in _OPTIONAL:
         yield machine.python_package(module, extra, purpose)
     yield machine.python_package("tensorrt", None, _TENSORRT)

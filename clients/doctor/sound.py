@@ -8,7 +8,7 @@ from clients.audio import AudioDevice, choose_device, open_backend
 from clients.doctor.machine import Finding, Machine
 from engine.errors import DeviceNotFound, MissingDependency
 
-__all__ = ["sound_findings"]
+__all__ = ["audio_findings"]
 
 _LIBRARY = (
     "usr/lib/libportaudio.so*",
@@ -30,7 +30,7 @@ def _listed() -> list[AudioDevice]:
         backend.close()
 
 
-def sound_findings(machine: Machine, listed: Callable[[], list[AudioDevice]] = _listed) -> Iterator[Finding]:
+def audio_findings(machine: Machine, listed: Callable[[], list[AudioDevice]] = _listed) -> Iterator[Finding]:
     """PortAudio, its Python packages, sound cards, the microphone that would be taken, a virtual cable."""
     if machine.linux:
         if machine.find(*_LIBRARY):
@@ -45,11 +45,11 @@ def sound_findings(machine: Machine, listed: Callable[[], list[AudioDevice]] = _
             yield Finding("sound cards", "; ".join(names))
     yield machine.python_package("sounddevice", "mic", "microphone of gohd camera")
     if machine.installed("pyaudio"):
-        yield machine.python_package("pyaudio", "mic", "the other sound library")
+        yield machine.python_package("pyaudio", "mic", "the other audio library")
     else:
         build = f"{machine.install('portaudio-build')} && " if machine.linux else ""
         yield Finding(
-            "pyaudio", "not installed (the other sound library)", f"{build}pip install 'gohd-live[mic]'"
+            "pyaudio", "not installed (the other audio library)", f"{build}pip install 'gohd-live[mic]'"
         )
     try:
         devices = listed()
@@ -57,7 +57,7 @@ def sound_findings(machine: Machine, listed: Callable[[], list[AudioDevice]] = _
     except MissingDependency:
         return
     except DeviceNotFound:
-        yield Finding("microphone", "none: connect one; in a container pass the sound server's socket on")
+        yield Finding("microphone", "none: connect one; in a container pass the audio server's socket on")
         return
     yield Finding("microphone", f"{microphone.index} '{microphone.name}', {microphone.rate_hz} Hz")
     yield from _cable(machine, devices)

@@ -1,10 +1,10 @@
-"""Animators: from motion descriptors to pictures."""
+"""Animators: from motion descriptors to images."""
 
 from __future__ import annotations
 
-from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.geometric import GeometricAnimator, PreparedPortrait
-from engine.animator.neural import NeuralAnimator, NeuralPortrait
+from engine.animator.mesh.geometric import GeometricAnimator, PreparedPortrait
+from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.network.neural import NeuralAnimator, NeuralPortrait
 
 __all__ = [
     "FaceAnimatorConfig",

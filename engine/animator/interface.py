@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.animator.geometric import GeometricAnimator
-from engine.animator.neural import load_network
+from engine.animator.mesh.geometric import GeometricAnimator
+from engine.animator.network.neural import load_network
 from engine.checkpoint import WeightsFolder, list_weights
 from engine.errors import BackendUnavailable, WeightsCorrupt, WeightsIncomplete
-from engine.finish import Marking
-from engine.motion.coefficients import Coefficients
-from engine.motion.landmark_model import LandmarkModel
+from engine.motion.space.coefficients import Coefficients
+from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE, FaceCrop
+from engine.postprocess import WatermarkConfig
 from engine.runtime.backends import neural_animator
 from engine.runtime.compilation import bundled_name
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Animator(Protocol):
-    """Portraits to pictures; what it keeps of a portrait is its own business.
+    """Portraits to images; what it keeps of a portrait is its own business.
 
     Attributes:
         past_frames, future_frames: descriptors that it sees before and after the shown one.
@@ -55,13 +55,13 @@ def load_animator(
     model: LandmarkModel,
     device: torch.device,
     backend: str = "auto",
-    marking: Marking | None = None,
+    marking: WatermarkConfig | None = None,
     live_cores: int | None = None,
 ) -> Animator:
     """The animator that ``config.json`` names, run by ``backend`` if it is a network ("geometric": without it).
 
     Args:
-        marking: what one that finishes its pictures marks them with.
+        marking: what one that finishes its images marks them with.
         live_cores: as `engine.load_engine` takes it.
 
     Raises:
@@ -90,9 +90,9 @@ def load_animator(
             f"{folder.path} asks for animator '{name}'; this program has: neural, and geometric in the landmark space"
         )
     network, checksum = load_network(folder)
-    size = network.config.picture_size
+    size = network.config.image_size
     if size != CROP_SIZE:
-        raise WeightsCorrupt(f"{folder.path} makes pictures of {size} pixels; sessions need {CROP_SIZE}")
+        raise WeightsCorrupt(f"{folder.path} makes images of {size} pixels; sessions need {CROP_SIZE}")
     if network.config.guided and not landmark_space:
         raise WeightsCorrupt(f"{folder.path} has a guided animator, which needs the landmark motion space")
     few = live_cores is not None and live_cores < LIVE_CORES

@@ -12,13 +12,13 @@ from engine.audio.vad import VoiceActivity
 from engine.streaming import Ring
 from engine.timebase import MEL_BANDS, SAMPLE_RATE_HZ
 
-__all__ = ["Listener"]
+__all__ = ["AudioFrontend"]
 
 _HISTORY_COLUMNS = 1024
 _BLOCK_SAMPLES = SAMPLE_RATE_HZ
 
 
-class Listener:
+class AudioFrontend:
     """Stateful front end of one stream. Memory is bounded: columns and flags older than about ten seconds go.
 
     Callers feed at most a second at a time (``blocks``) and read what that completes before they feed on.

@@ -1,4 +1,4 @@
-"""Whatever a caller hands in as sound becomes mono float32 in [-1, 1], or a named error."""
+"""Whatever a caller hands in as audio becomes mono float32 in [-1, 1], or a named error."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

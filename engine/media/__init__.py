@@ -1,7 +1,7 @@
-"""Sound and film files in, film files out."""
+"""Sound and video files in, video files out."""
 
 from engine.media.audio_file import audio_duration_s, read_audio
-from engine.media.mp4_writer import FILM_COMMENT, Mp4Writer
+from engine.media.mp4_writer import VIDEO_COMMENT, Mp4Writer
 from engine.media.video_file import read_video
 
-__all__ = ["FILM_COMMENT", "Mp4Writer", "audio_duration_s", "read_audio", "read_video"]
+__all__ = ["VIDEO_COMMENT", "Mp4Writer", "audio_duration_s", "read_audio", "read_video"]

@@ -18,21 +18,21 @@ _MAX_DAMAGED_PACKETS = 100
 
 
 def read_audio(source: Source) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Decode the first sound track of a file (path or bytes): wav, mp3, m4a, ogg, flac, webm, mp4 and more.
+    """Decode the first audio track of a file (path or bytes): wav, mp3, m4a, ogg, flac, webm, mp4 and more.
 
     Yields:
         (samples, rate_hz): float32 (n,) for mono, (n, channels) otherwise, in [-1, 1] up to the overshoot of
         lossy codecs. n is a few thousand at most; rate and channels may change within a file.
 
     Raises:
-        AudioUnreadable: at once when the file is missing, empty, a folder, no media file or has no sound;
+        AudioUnreadable: at once when the file is missing, empty, a folder, no media file or has no audio;
             while reading when not one sample can be decoded. A file damaged further on gives what it has.
     """
     chunks = _decode(source)
     # The first chunk is decoded now, so that a bad file is refused before any work is done for it.
     first = next(chunks, None)
     if first is None:
-        raise AudioUnreadable(f"{describe(source)} holds no sound that can be decoded")
+        raise AudioUnreadable(f"{describe(source)} holds no audio that can be decoded")
     return _chain(first, chunks)
 
 
@@ -43,7 +43,7 @@ def audio_duration_s(source: Source) -> float | None:
     """
     with open_input(source, AudioUnreadable) as container:
         if not container.streams.audio:
-            raise AudioUnreadable(f"{describe(source)} has no sound track")
+            raise AudioUnreadable(f"{describe(source)} has no audio track")
         stream = container.streams.audio[0]
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base)
@@ -74,10 +74,10 @@ def _decode(source: Source) -> Iterator[tuple[NDArray[np.float32], int]]:
 
 
 def _frames(source: Source) -> Iterator[Any]:
-    """Decoded frames of the first sound track; damaged packets are passed over."""
+    """Decoded frames of the first audio track; damaged packets are passed over."""
     with open_input(source, AudioUnreadable) as container:
         if not container.streams.audio:
-            raise AudioUnreadable(f"{describe(source)} has no sound track")
+            raise AudioUnreadable(f"{describe(source)} has no audio track")
         packets = container.demux(container.streams.audio[0])
         damaged = 0
         while damaged <= _MAX_DAMAGED_PACKETS:

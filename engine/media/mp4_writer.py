@@ -1,11 +1,11 @@
-"""MP4 films (H.264 + AAC) that stay playable whatever happens while they are written.
+"""MP4 videos (H.264 + AAC) that stay playable whatever happens while they are written.
 
     while writing   .NAME.<random>.part    fragmented MP4, playable up to its last two seconds at any time
     close           .NAME.<random>.final   the same packets with the index in front (faststart)
                     NAME                   one atomic rename; an older file of that name lives until then
 
-Leaving the `with` block by Ctrl-C or any error closes the film just the same; so does a full disk, with what
-was written before it. Picture and sound share one clock that starts at 0; the 1024 samples with which AAC
+Leaving the `with` block by Ctrl-C or any error closes the video just the same; so does a full disk, with what
+was written before it. Image and audio share one clock that starts at 0; the 1024 samples with which AAC
 begins are taken away again by the file's edit list.
 """
 
@@ -26,8 +26,8 @@ from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 
 _log = logging.getLogger(__name__)
 
-FILM_COMMENT = "AI-generated: gohd-live"
-"""The comment tag of every film: says that it is synthetic."""
+VIDEO_COMMENT = "AI-generated: gohd-live"
+"""The comment tag of every video: says that it is synthetic."""
 
 # Rates that AAC knows (ISO/IEC 14496-3, table 1.18); others become 48 kHz.
 _AAC_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -35,12 +35,12 @@ _KEYFRAME_INTERVAL = 2 * FRAME_RATE_HZ
 
 
 class Mp4Writer:
-    """Writes one film. Use it in a `with` block, or call `close`.
+    """Writes one video. Use it in a `with` block, or call `close`.
 
     Args:
         path: target, usually *.mp4; replaced if it is there.
         size: (width, height) in pixels; an odd side gets one more column or row, as H.264 4:2:0 needs.
-        audio_rate_hz: rate of the sound given to `write_audio`; None for a film without sound.
+        audio_rate_hz: rate of the audio given to `write_audio`; None for a video without audio.
         audio_channels: 1 or 2.
         crf: x264's constant quality, 0 (lossless) to 51; 18 is visually lossless.
 
@@ -58,7 +58,7 @@ class Mp4Writer:
         crf: int = 18,
     ) -> None:
         if min(size) < 2 or audio_channels not in (1, 2):
-            raise ValueError(f"cannot write a film of {size} pixels with {audio_channels} channels")
+            raise ValueError(f"cannot write a video of {size} pixels with {audio_channels} channels")
         target = Path(path)
         if target.exists() and not target.is_file():
             raise OutputUnwritable(f"'{target}' is not a plain file; give the name of an mp4 file")
@@ -107,9 +107,9 @@ class Mp4Writer:
         self._encode(self._video, frame)
 
     def write_audio(self, samples: NDArray[np.float32]) -> None:
-        """Append sound: float32 (n,) for one channel, (n, 2) for two, in [-1, 1]; it starts at time 0."""
+        """Append audio: float32 (n,) for one channel, (n, 2) for two, in [-1, 1]; it starts at time 0."""
         if self._audio is None:
-            raise ValueError("this film was opened without sound")
+            raise ValueError("this video was opened without sound")
         if samples.size == 0:
             return
         planes = samples[None] if samples.ndim == 1 else samples.T
@@ -125,7 +125,7 @@ class Mp4Writer:
         self._encode(self._audio, frame)
 
     def close(self) -> None:
-        """Finish the film and move it to its name; without a single frame no file is made."""
+        """Finish the video and move it to its name; without a single frame no file is made."""
         if self._closed:
             return
         try:
@@ -159,18 +159,18 @@ class Mp4Writer:
             self.close()
         except OutputUnwritable as second:
             # The first error is the one to tell.
-            _log.warning("the film could not be finished: %s", second)
+            _log.warning("the video could not be finished: %s", second)
 
     def _encode(self, stream: Any, frame: Any) -> None:
         if self._closed:
-            raise ValueError("the film is closed")
+            raise ValueError("the video is closed")
         try:
             self._container.mux(stream.encode(frame))
         except (av.FFmpegError, OSError) as cause:
             self._fail(cause)
 
     def _fail(self, cause: Exception) -> None:
-        """Keep the fragments written so far as the film, if there are any, and raise."""
+        """Keep the fragments written so far as the video, if there are any, and raise."""
         if not self._closed:
             self._closed = True
             try:
@@ -194,7 +194,7 @@ def _unwritable(path: Path, cause: Exception) -> OutputUnwritable:
 
 def _open_output(path: Path, flags: str) -> Any:
     container = av.open(str(path), "w", format="mp4", options={"movflags": flags})
-    container.metadata["comment"] = FILM_COMMENT
+    container.metadata["comment"] = VIDEO_COMMENT
     return container
 
 

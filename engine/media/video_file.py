@@ -1,6 +1,6 @@
 """Films read at the frame rate of the engine.
 
-film at 60, 30, 24, any or changing rate    |a  |b  |c  |d  |e  |f  |g  |
+video at 60, 30, 24, any or changing rate    |a  |b  |c  |d  |e  |f  |g  |
 frames at 25 Hz, the one then on screen     |a   |b   |c   |d   |f   |g   |
 """
 
@@ -20,21 +20,21 @@ _MAX_GAP_S = 60
 
 
 def read_video(source: Source) -> Iterator[NDArray[np.uint8]]:
-    """Decode the first picture track of a film (path or bytes) at 25 frames a second.
+    """Decode the first image track of a video (path or bytes) at 25 frames a second.
 
     Yields:
         RGB uint8 (height, width, 3), upright (rotation in the file is applied). Frame t is the one on screen
         t / 25 s after the first; a frame held on screen is the same array again: copy before writing into it.
 
     Raises:
-        VideoUnreadable: at once when the file is missing, empty, a folder, no film or not one frame can be
-            decoded; while reading when time stamps jump by more than a minute. A film damaged further on
+        VideoUnreadable: at once when the file is missing, empty, a folder, no video or not one frame can be
+            decoded; while reading when time stamps jump by more than a minute. A video damaged further on
             gives what it has.
     """
     frames = _resample(source)
     first = next(frames, None)
     if first is None:
-        raise VideoUnreadable(f"{describe(source)} holds no picture that can be decoded")
+        raise VideoUnreadable(f"{describe(source)} holds no image that can be decoded")
     return _chain(first, frames)
 
 
@@ -54,29 +54,29 @@ def _resample(source: Source) -> Iterator[NDArray[np.uint8]]:
         elif at - shown_until > _MAX_GAP_S:
             raise VideoUnreadable(f"{describe(source)}: time stamps jump by {float(at - shown_until):.0f} s")
         else:
-            picture = None
+            image = None
             while Fraction(tick, FRAME_RATE_HZ) < at - start:
-                picture = _upright(shown, source) if picture is None else picture
-                yield picture
+                image = _upright(shown, source) if image is None else image
+                yield image
                 tick += 1
         shown, shown_until = frame, at + length
     if shown is not None:
-        picture = None
-        while (picture is None and tick == 0) or Fraction(tick, FRAME_RATE_HZ) < shown_until - start:
-            picture = _upright(shown, source) if picture is None else picture
-            yield picture
+        image = None
+        while (image is None and tick == 0) or Fraction(tick, FRAME_RATE_HZ) < shown_until - start:
+            image = _upright(shown, source) if image is None else image
+            yield image
             tick += 1
 
 
 def _decode(source: Source) -> Iterator[tuple[av.VideoFrame, Fraction, Fraction]]:
     """Frames with their time and length in seconds, times strictly rising."""
     with open_input(source, VideoUnreadable) as container:
-        # A cover picture in a sound file is a picture track of one frame: no film.
+        # A cover image in an audio file is an image track of one frame: no video.
         streams = [
             s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic
         ]
         if not streams:
-            raise VideoUnreadable(f"{describe(source)} has no picture track")
+            raise VideoUnreadable(f"{describe(source)} has no image track")
         stream = streams[0]
         stream.thread_type = "AUTO"
         length = 1 / Fraction(stream.average_rate or stream.guessed_rate or FRAME_RATE_HZ)

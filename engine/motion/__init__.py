@@ -1,1 +1,1 @@
-"""Motion: descriptors, the landmark motion space, and the networks that make motion from sound."""
+"""Motion: descriptors, the landmark motion space, and the networks that make motion from audio."""

@@ -1,7 +1,7 @@
 """From what a session hears to the motion descriptor of each frame: lips, eyes, pose, gaze, mixer (Eq. 4-8).
 
-What the networks say is computed for several sessions at once (`engine.motion_rows`); here is what they are, what they
-are asked, and what one session makes of their answers.
+What the networks say is computed for several sessions at once (`engine.batch.motion_batch`); here is what they are,
+what they are asked, and what one session makes of their answers.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.audio.listener import Listener
+from engine.audio.listener import AudioFrontend
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import MixerConfig, StreamConfig, from_mapping
 from engine.errors import WeightsCorrupt, WeightsIncomplete
-from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
-from engine.motion.expression import LipConfig, LipNetwork
-from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from engine.motion.mixer import MixerState, mix
-from engine.motion.pose_window import PoseWindow, PoseWindowConfig
-from engine.motion.prosody import lip_window, prosody_columns
+from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
+from engine.motion.networks.lip import LipConfig, LipNetwork
+from engine.motion.networks.prosody import lip_window, prosody_columns
 
 if TYPE_CHECKING:
     from engine.avatar import Avatar
-    from engine.drive import Drive
+    from engine.motion.driving_motion import DrivingMotion
 
 __all__ = ["MotionDriver", "MotionInput", "MotionNetworks"]
 
@@ -36,7 +36,7 @@ _F32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class MotionNetworks:
-    """The trained networks between sound and motion; shared by all sessions and never changed.
+    """The trained networks between audio and motion; shared by all sessions and never changed.
 
     Attributes:
         eye: None where the lip network takes no eye feature (the released one-stage form).
@@ -130,7 +130,7 @@ class MotionInput:
     def heard(
         cls,
         networks: MotionNetworks,
-        listener: Listener,
+        listener: AudioFrontend,
         heard_index: int,
         *,
         index: int,
@@ -159,7 +159,7 @@ class MotionDriver:
     """The motion state of one session: hops made ahead, lips, mixer."""
 
     def __init__(
-        self, networks: MotionNetworks, avatar: Avatar, *, drive: Drive | None, generate_gaze: bool
+        self, networks: MotionNetworks, avatar: Avatar, *, drive: DrivingMotion | None, generate_gaze: bool
     ) -> None:
         self.hops: dict[str, deque[_F32]] = {
             part: deque() for part in (("pose", "gaze") if generate_gaze else ("pose",))

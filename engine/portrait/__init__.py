@@ -1,4 +1,4 @@
-"""From a picture to the head crop and its landmarks."""
+"""From an image to the head crop and its landmarks."""
 
 from engine.portrait.crop import CROP_SIZE, FaceCrop, crop_face
 from engine.portrait.decode import load_image

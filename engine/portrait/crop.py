@@ -1,6 +1,6 @@
 """The square head-and-shoulders crop that everything after enrolment works in.
 
-+-----------------+   side = 1.9 x the face, down to 1.65 in a tight picture
++-----------------+   side = 1.9 x the face, down to 1.65 in a tight image
 |      hair       |
 |    +-------+    |   the face: extent of its landmarks, forehead to chin
 |    | face  |    |
@@ -36,7 +36,7 @@ class FaceCrop:
 
     rgb: uint8 (size, size, 3).
     landmarks_px: float32 (478, 3), in crop px.
-    matrix: float32 (2, 3), from picture px to crop px. Coordinates count from the corner of the picture, so
+    matrix: float32 (2, 3), from image px to crop px. Coordinates count from the corner of the image, so
     the middle
         of the first pixel is at 0.5.
     """
@@ -47,9 +47,9 @@ class FaceCrop:
 
 
 def crop_face(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating], size: int = CROP_SIZE) -> FaceCrop:
-    """Crop the head out of a picture (H, W, 3) with landmarks (478, 3) px.
+    """Crop the head out of an image (H, W, 3) with landmarks (478, 3) px.
 
-    Where the crop leaves the picture its edge is continued and blurred, so that no border shows.
+    Where the crop leaves the image its edge is continued and blurred, so that no border shows.
     """
     points = np.asarray(landmarks_px, np.float64)
     low, high = points[:, :2].min(0), points[:, :2].max(0)
@@ -64,15 +64,15 @@ def crop_face(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating], size: 
 
 
 def _place(
-    middle: NDArray[np.float64], face: float, picture: tuple[int, int]
+    middle: NDArray[np.float64], face: float, image: tuple[int, int]
 ) -> tuple[NDArray[np.float64], float]:
-    """Corner and side of the crop; in a tight picture it shrinks and shifts a little before it leaves
-    the picture.
+    """Corner and side of the crop; in a tight image it shrinks and shifts a little before it leaves
+    the image.
     """
     ideal = middle - np.array([0.0, _LIFT_PER_FACE * face])
     low, high = ideal - _SLACK_PER_FACE * face, ideal + _SLACK_PER_FACE * face
-    extent = np.array(picture, np.float64)
-    # What a crop may measure around each place of its centre, without leaving the picture.
+    extent = np.array(image, np.float64)
+    # What a crop may measure around each place of its centre, without leaving the image.
     centre = np.clip(extent / 2, low, high)
     room = float(2 * np.minimum(centre, extent - centre).min())
     side = float(np.clip(room, _TIGHT_SIDE_PER_FACE * face, _SIDE_PER_FACE * face))
@@ -86,7 +86,7 @@ def _cut(rgb: NDArray[np.uint8], corner: NDArray[np.float64], side: float, size:
     left, top = np.floor(corner).astype(int)
     right, bottom = np.ceil(corner + side).astype(int)
     pads = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
-    # The extra pixel keeps at least one row and column of the picture when the crop lies beside it.
+    # The extra pixel keeps at least one row and column of the image when the crop lies beside it.
     inner = rgb[min(max(top, 0), height - 1) : max(bottom, 1), min(max(left, 0), width - 1) : max(right, 1)]
     padded = cv2.copyMakeBorder(inner, *pads, cv2.BORDER_REPLICATE)
     offset = corner - np.array([left, top])
@@ -106,7 +106,7 @@ def _cut(rgb: NDArray[np.uint8], corner: NDArray[np.float64], side: float, size:
 def _blur_outside(
     pixels: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Blur what lies outside the picture, which covers ``low`` to ``high`` (x, y) of the crop, more
+    """Blur what lies outside the image, which covers ``low`` to ``high`` (x, y) of the crop, more
     with distance.
     """
     middles = np.arange(len(pixels)) + 0.5

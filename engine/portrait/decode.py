@@ -1,4 +1,4 @@
-"""From whatever a phone or a browser calls a picture to uint8 RGB."""
+"""From whatever a phone or a browser calls an image to uint8 RGB."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 40_000_000
 MAX_PIXELS: Final = 60_000_000
-"""Pixels of a picture that must be decoded whole. JPEG can be decoded at an eighth of its size and may
+"""Pixels of an image that must be decoded whole. JPEG can be decoded at an eighth of its size and may
 have more.
 """
 MAX_PIXELS_JPEG: Final = 170_000_000
 MAX_SIDE: Final = 2560
-"""Larger pictures are reduced to this side, which still leaves many times the pixels of a crop."""
+"""Larger images are reduced to this side, which still leaves many times the pixels of a crop."""
 
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 """Formats with a decoder of their own; Pillow has others that run programs (EPS) or that no camera writes."""
@@ -43,7 +43,7 @@ _DECODER_ERRORS = (
 
 
 def load_image(source: Path | str | bytes | NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture as uint8 (H, W, 3) RGB, upright, at most 2560 px a side.
+    """An image as uint8 (H, W, 3) RGB, upright, at most 2560 px a side.
 
     source: a path, the bytes of a file, or an array (H, W), (H, W, 3) or (H, W, 4) uint8. Animations give
     their first
@@ -57,9 +57,9 @@ def load_image(source: Path | str | bytes | NDArray[Any]) -> NDArray[np.uint8]:
     else:
         data = _read(Path(source))
     if len(data) > MAX_BYTES:
-        raise ImageTooLarge(f"the picture has {len(data)} bytes; at most {MAX_BYTES} are decoded")
+        raise ImageTooLarge(f"the image has {len(data)} bytes; at most {MAX_BYTES} are decoded")
     if not data:
-        raise ImageUnreadable("the picture is empty")
+        raise ImageUnreadable("the image is empty")
     return _decode(data)
 
 
@@ -80,10 +80,10 @@ def _from_array(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     ):
         raise ImageUnreadable(f"an array must be uint8 (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}")
     if pixels.size == 0:
-        raise ImageUnreadable("the picture is empty")
+        raise ImageUnreadable("the image is empty")
     if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
         raise ImageTooLarge(
-            f"the picture has {pixels.shape[1]} x {pixels.shape[0]} px; at most {MAX_PIXELS} in all"
+            f"the image has {pixels.shape[1]} x {pixels.shape[0]} px; at most {MAX_PIXELS} in all"
         )
     return _finish(Image.fromarray(np.ascontiguousarray(pixels)))
 
@@ -93,26 +93,26 @@ def _decode(data: bytes) -> NDArray[np.uint8]:
     formats = [name for name in (*_FORMATS, *_heif_format(data)) if name in Image.OPEN]
     try:
         with warnings.catch_warnings():
-            # Pillow warns of large and of odd pictures; the bounds below decide.
+            # Pillow warns of large and of odd images; the bounds below decide.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=formats) as picture:
-                _check_size(picture)
-                if picture.format in ("JPEG", "MPO"):
-                    picture.draft(None, (MAX_SIDE, MAX_SIDE))
-                picture.load()
-                return _finish(picture)
+            with Image.open(io.BytesIO(data), formats=formats) as image:
+                _check_size(image)
+                if image.format in ("JPEG", "MPO"):
+                    image.draft(None, (MAX_SIDE, MAX_SIDE))
+                image.load()
+                return _finish(image)
     except Image.DecompressionBombError as error:
-        raise ImageTooLarge(f"the picture has too many pixels; at most {MAX_PIXELS} are decoded") from error
+        raise ImageTooLarge(f"the image has too many pixels; at most {MAX_PIXELS} are decoded") from error
     except UnidentifiedImageError as error:
         raise ImageUnreadable(
-            "this is no picture of a known format (JPEG, PNG, WebP, GIF, AVIF, HEIC)"
+            "this is no image of a known format (JPEG, PNG, WebP, GIF, AVIF, HEIC)"
         ) from error
     except (ImageTooLarge, ImageUnreadable):
         raise
     except MemoryError as error:
-        raise ImageTooLarge("the picture needs more memory than there is") from error
+        raise ImageTooLarge("the image needs more memory than there is") from error
     except _DECODER_ERRORS as error:
-        raise ImageUnreadable(f"the picture is damaged: {error}") from error
+        raise ImageUnreadable(f"the image is damaged: {error}") from error
 
 
 def _heif_format(data: bytes) -> tuple[str, ...]:
@@ -121,35 +121,35 @@ def _heif_format(data: bytes) -> tuple[str, ...]:
     try:
         import pillow_heif
     except ImportError as error:
-        raise MissingDependency("HEIC pictures need an extra: pip install 'gohd-live[heic]'") from error
+        raise MissingDependency("HEIC images need an extra: pip install 'gohd-live[heic]'") from error
     pillow_heif.register_heif_opener()
     return ("HEIF",)
 
 
-def _check_size(picture: Image.Image) -> None:
-    most = MAX_PIXELS_JPEG if picture.format in ("JPEG", "MPO") else MAX_PIXELS
-    if picture.width * picture.height > most:
-        raise ImageTooLarge(f"the picture has {picture.width} x {picture.height} px; at most {most} in all")
+def _check_size(image: Image.Image) -> None:
+    most = MAX_PIXELS_JPEG if image.format in ("JPEG", "MPO") else MAX_PIXELS
+    if image.width * image.height > most:
+        raise ImageTooLarge(f"the image has {image.width} x {image.height} px; at most {most} in all")
 
 
-def _finish(picture: Image.Image) -> NDArray[np.uint8]:
-    orientation, profile = _orientation(picture), picture.info.get("icc_profile")
-    picture = _to_eight_bits(picture)
+def _finish(image: Image.Image) -> NDArray[np.uint8]:
+    orientation, profile = _orientation(image), image.info.get("icc_profile")
+    image = _to_eight_bits(image)
     # Reducing comes first: all that follows is cheaper on fewer pixels.
-    if max(picture.size) > MAX_SIDE:
-        if picture.mode == "P":
-            picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-        picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if max(image.size) > MAX_SIDE:
+        if image.mode == "P":
+            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     if orientation is not None:
-        picture = picture.transpose(orientation)
-    picture = _on_neutral(picture)
-    picture = _to_srgb(picture, profile)
-    return np.array(picture.convert("RGB"), np.uint8)
+        image = image.transpose(orientation)
+    image = _on_neutral(image)
+    image = _to_srgb(image, profile)
+    return np.array(image.convert("RGB"), np.uint8)
 
 
-def _orientation(picture: Image.Image) -> Image.Transpose | None:
+def _orientation(image: Image.Image) -> Image.Transpose | None:
     try:
-        tag = picture.getexif().get(_ORIENTATION_TAG)
+        tag = image.getexif().get(_ORIENTATION_TAG)
     except _DECODER_ERRORS:
         _log.info("the picture's EXIF block is damaged and was not used")
         return None
@@ -165,33 +165,31 @@ def _orientation(picture: Image.Image) -> Image.Transpose | None:
     return turns.get(tag) if isinstance(tag, int) else None
 
 
-def _to_eight_bits(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I;16"):
-        wide = np.asarray(picture).astype(np.uint16)
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        wide = np.asarray(image).astype(np.uint16)
         return Image.fromarray((wide >> 8).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(picture).astype(np.float64))
-        top = 65535.0 if picture.mode == "I" else max(1.0, 255.0 if values.max(initial=0.0) > 1 else 1.0)
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image).astype(np.float64))
+        top = 65535.0 if image.mode == "I" else max(1.0, 255.0 if values.max(initial=0.0) > 1 else 1.0)
         return Image.fromarray((values / top * 255).clip(0, 255).astype(np.uint8))
-    return picture
+    return image
 
 
-def _on_neutral(picture: Image.Image) -> Image.Image:
-    if not picture.has_transparency_data:
-        return picture
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, (*_NEUTRAL, 255)), picture).convert("RGB")
+def _on_neutral(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (*_NEUTRAL, 255)), image).convert("RGB")
 
 
-def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    if not profile or picture.mode not in ("RGB", "CMYK", "L"):
-        return picture
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if not profile or image.mode not in ("RGB", "CMYK", "L"):
+        return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(
-            picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, *_DECODER_ERRORS):
         _log.info("the picture's colour profile cannot be used; its colours are taken as they are")
-        return picture
-    return picture if converted is None else converted
+        return image
+    return image if converted is None else converted

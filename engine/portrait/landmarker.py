@@ -38,7 +38,7 @@ _Landmarks = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Pixels to search, their scale against the picture, where their corner is in it, and whether all
+    """Pixels to search, their scale against the image, where their corner is in it, and whether all
     of it is there.
     """
 
@@ -50,7 +50,7 @@ class _View:
 
 
 class FaceLandmarker:
-    """Finds the landmarks of the largest face of a picture."""
+    """Finds the landmarks of the largest face of an image."""
 
     def __init__(self) -> None:
         self._mediapipe, self._task = _create_task(video=False)
@@ -64,10 +64,10 @@ class FaceLandmarker:
         """
         faces = self.detect_all(rgb)
         if not faces:
-            raise NoFaceFound("no face was found; use a picture that shows one face from the front, well lit")
+            raise NoFaceFound("no face was found; use an image that shows one face from the front, well lit")
         largest = _size(faces[0])
         if len(faces) > 1:
-            _log.info("%d faces in the picture; the largest, %.0f px, is used", len(faces), largest)
+            _log.info("%d faces in the image; the largest, %.0f px, is used", len(faces), largest)
         if largest < MIN_FACE_PX:
             raise FaceTooSmall(
                 f"the face is {largest:.0f} px large; at least {MIN_FACE_PX} px are needed, "
@@ -84,9 +84,9 @@ class FaceLandmarker:
         self._finalizer()
 
     def _look(self, rgb: _Rgb) -> list[_Landmarks]:
-        """Faces of the picture, else of it in a wide frame, enlarged, or part by part.
+        """Faces of the image, else of it in a wide frame, enlarged, or part by part.
 
-        The detector works at 128 x 128 px: it misses faces that fill the picture, and those below a seventh
+        The detector works at 128 x 128 px: it misses faces that fill the image, and those below a seventh
         of it.
         """
         for views in _levels(rgb):
@@ -105,7 +105,7 @@ class FaceLandmarker:
         return [(face / np.float32(view.scale) + shift).astype(np.float32) for face in self._run(view.pixels)]
 
     def _again(self, rgb: _Rgb, face: _Landmarks) -> _Landmarks | None:
-        """Look once more around a face that a part of the picture may have cut; None unless it is there again."""
+        """Look once more around a face that a part of the image may have cut; None unless it is there again."""
         middle, reach = (face[:, :2].max(0) + face[:, :2].min(0)) / 2, 1.5 * _size(face)
         left, top = np.maximum(middle - reach, 0).astype(int)
         right, bottom = (middle + reach).astype(int)
@@ -122,7 +122,7 @@ class FaceLandmarker:
 
 
 class FaceTracker:
-    """Follows one face through a film: frames in order, landmarks steadied by MediaPipe over time."""
+    """Follows one face through a video: frames in order, landmarks steadied by MediaPipe over time."""
 
     def __init__(self) -> None:
         self._mediapipe, self._task = _create_task(video=True)
@@ -165,7 +165,7 @@ def _create_task(video: bool) -> tuple[Any, Any]:
 
 
 def _levels(rgb: _Rgb) -> Iterator[list[_View]]:
-    """Ways to look at a picture, from the plainest to the most laborious."""
+    """Ways to look at an image, from the plainest to the most laborious."""
     yield [_View(rgb, 1.0, 0.0, 0.0, True)]
     height, width = rgb.shape[:2]
     longer = max(height, width)

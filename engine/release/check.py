@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.decoder import Decoder
+from engine.animator.network.decoder import Decoder
 from engine.audio import mel_spectrogram
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
 from engine.errors import WeightsCorrupt, WeightsIncomplete, WeightsNotFound
-from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
-from engine.motion.expression import LipConfig, LipNetwork
-from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork
-from engine.motion.sampler import ancestral
-from engine.motion.schedule import DiffusionSchedule
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.diffusion.sampler import ancestral
+from engine.motion.diffusion.schedule import DiffusionSchedule
+from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
+from engine.motion.networks.lip import LipConfig, LipNetwork
 
 __all__ = ["OutputError", "check_weights", "run_reference"]
 
@@ -131,15 +131,15 @@ def _animator(folder: WeightsFolder, inputs: Arrays, _: Path) -> Arrays:
     window_BTD = inputs["semantics"].transpose(1, 2)
     identity_code, features = network.encode(inputs["source"])
     motion_feature = network.mapping(window_BTD)
-    pictures = network.decoder.pyramid(network.navigate(identity_code, window_BTD), features)
+    images = network.decoder.pyramid(network.navigate(identity_code, window_BTD), features)
     outputs = {
         "identity_code": identity_code,
         "motion_feature": motion_feature,
         "magnitudes": network.head(identity_code, motion_feature),
-        "image": pictures[_LAST_LEVEL],
+        "image": images[_LAST_LEVEL],
     }
     if "image_64" in inputs:
-        outputs["image_64"] = pictures[_LEVEL_OF_64]
+        outputs["image_64"] = images[_LEVEL_OF_64]
     return outputs
 
 

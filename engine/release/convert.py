@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from engine.animator import FaceAnimatorNetwork
-from engine.animator.release_names import animator_tensors
 from engine.errors import CheckpointRefused
-from engine.motion.denoiser import PoseDenoiser
-from engine.motion.expression import LipNetwork
-from engine.motion.eye_lstm import EyeMotionNetwork
-from engine.motion.pose_window import PoseWindowConfig
-from engine.motion.release_names import denoiser_tensors, eye_tensors, lip_tensors, two_stage_parts
+from engine.motion.diffusion.denoiser import PoseDenoiser
+from engine.motion.diffusion.window import PoseWindowConfig
+from engine.motion.networks.eye_lstm import EyeMotionNetwork
+from engine.motion.networks.lip import LipNetwork
+from engine.release.animator_names import animator_tensors
 from engine.release.layout import PartName, ReleaseConfig, is_two_stage, part_shapes, two_stage_shapes
+from engine.release.motion_names import denoiser_tensors, eye_tensors, lip_tensors, two_stage_parts
 from engine.release.read import check_shapes
 
 __all__ = ["ConvertedPart", "convert"]

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from engine.animator import FaceAnimatorConfig
-from engine.motion.bfm_estimators import FaceReconstruction, GazeEstimator
-from engine.motion.coefficients import DESCRIPTOR_SIZE
-from engine.motion.denoiser import DenoiserConfig
-from engine.motion.expression import LipConfig
-from engine.motion.eye_lstm import EyeConfig
-from engine.motion.resnet import ResNetConfig
+from engine.motion.diffusion.denoiser import DenoiserConfig
+from engine.motion.networks.eye_lstm import EyeConfig
+from engine.motion.networks.lip import LipConfig
+from engine.motion.space.bfm_estimators import FaceReconstruction, GazeEstimator
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE
+from engine.motion.space.resnet import ResNetConfig
 
 __all__ = [
     "RELEASE_FILES",

@@ -1,4 +1,4 @@
-"""The per-frame step by the name of a backend. On CUDA all but eager hand out finished pictures.
+"""The per-frame step by the name of a backend. On CUDA all but eager hand out finished images.
 
 eager      PyTorch as it is; the reference                          CPU, CUDA   fp32
 onnx       the exported network in OpenVINO, or in ONNX Runtime     CPU         fp32
@@ -19,13 +19,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from engine.animator.face_animator import FaceAnimatorNetwork
-from engine.animator.geometric import GeometricAnimator
-from engine.animator.neural import NeuralAnimator
-from engine.animator.step import FrameStep, eager_step
+from engine.animator.mesh.geometric import GeometricAnimator
+from engine.animator.network.face_animator import FaceAnimatorNetwork
+from engine.animator.network.neural import NeuralAnimator
+from engine.animator.network.step import FrameStep, eager_step
 from engine.errors import BackendUnavailable, MissingDependency
-from engine.finish import Marking
-from engine.finish.graph import marking_pattern
+from engine.postprocess import WatermarkConfig
+from engine.postprocess.graph import marking_pattern
 from engine.runtime.captured_frame import CapturedFrameStep
 from engine.runtime.compilation import FrameCompiler
 from engine.runtime.cuda_graph import cuda_graphs_enabled
@@ -49,7 +49,7 @@ def neural_animator(
     backend: str = "eager",
     device: torch.device | str = "cpu",
     cache: EngineCache | None = None,
-    marking: Marking | None = None,
+    marking: WatermarkConfig | None = None,
     build: bool = False,
     mesh: GeometricAnimator | None = None,
     exported: bytes | None = None,
@@ -59,7 +59,7 @@ def neural_animator(
     Args:
         weights: checksum of what the network was loaded from; built engines are found by it.
         cache: of built engines; None is the user's.
-        marking: what finished pictures are marked with.
+        marking: what finished images are marked with.
         build: let "auto" export the network for the CPU when it was not built before; the lite one takes seconds, once.
         mesh: what guides a network of a guided layout.
         exported: the ONNX network for the CPU, if the weights bring it.
@@ -75,7 +75,7 @@ def neural_animator(
     check_backend(backend, device, exported is not None)
     dtype = torch.float16 if narrow and backend != "eager" else torch.float32
     finishes = narrow and backend != "eager"
-    pattern_SP = marking_pattern(marking or Marking()).to(device) if finishes else None
+    pattern_SP = marking_pattern(marking or WatermarkConfig()).to(device) if finishes else None
     network.freeze().to(device=device, dtype=dtype)
     step: FrameStep
     if backend == "onnx":
@@ -158,7 +158,7 @@ def captured_step(network: FaceAnimatorNetwork, pattern_SP: Tensor | None = None
 
     Args:
         network: frozen, on its device and in its type.
-        pattern_SP: what finished pictures are marked with; None hands out bare ones.
+        pattern_SP: what finished images are marked with; None hands out bare ones.
     """
     for parameter in network.parameters():
         if parameter.ndim == 4:
@@ -181,8 +181,8 @@ def _compiled(network: FaceAnimatorNetwork, pattern_SP: Tensor | None) -> FrameS
         features: tuple[Tensor, ...],
         finished_B: Tensor | None = None,
     ) -> Tensor:
-        picture: Tensor = frame(identity_code_BS, window_BTD, intensity_B, *features)
-        return picture
+        image: Tensor = frame(identity_code_BS, window_BTD, intensity_B, *features)
+        return image
 
     return step
 

@@ -1,4 +1,4 @@
-"""The per-frame step captured once for every number of rows, with pinned memory for pictures on their way out."""
+"""The per-frame step captured once for every number of rows, with pinned memory for images on their way out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CapturedFrameStep:
 
         Args:
             step_of: the step for a number of rows.
-            pattern_SP: what a step that finishes pictures marks them with; None for one that does not.
+            pattern_SP: what a step that finishes images marks them with; None for one that does not.
             capture: as `CapturedStep` takes it.
         """
         self._step_of = step_of
@@ -65,12 +65,12 @@ class CapturedFrameStep:
         try:
             if rows not in buffers:
                 buffers[rows] = self._new(rows, inputs)
-            captured, picture_BHW3 = buffers[rows]
+            captured, image_BHW3 = buffers[rows]
             (rgb_BHW3,) = captured(*inputs)
-            picture_BHW3.copy_(rgb_BHW3, non_blocking=True)
+            image_BHW3.copy_(rgb_BHW3, non_blocking=True)
             if rgb_BHW3.is_cuda:
                 torch.cuda.current_stream().synchronize()
-            return picture_BHW3.clone()
+            return image_BHW3.clone()
         finally:
             self._free.put(buffers)
 

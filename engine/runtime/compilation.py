@@ -1,7 +1,7 @@
 """From a network to a built one: export, build, cache.
 
 on a graphics card   finished frames, fixed rows      `exported` -> `tensorrt`
-on a CPU             bare frames, any number of rows  `onnx`; `engine.finish.Finish` does the rest
+on a CPU             bare frames, any number of rows  `onnx`; `engine.postprocess.Finish` does the rest
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from engine.animator.face_animator import FaceAnimatorNetwork
+from engine.animator.network.face_animator import FaceAnimatorNetwork
 from engine.errors import CommandInvalid
 from engine.runtime.engine_cache import EngineCache, EngineKey
 from engine.runtime.graphs import LAYOUTS, Graph, animator_graph, finished_graph

@@ -95,7 +95,7 @@ class EngineCache:
         return payload
 
     def holds(self, key: EngineKey) -> bool:
-        """Whether a sound file is there for ``key``."""
+        """Whether an audio file is there for ``key``."""
         return _read(self.folder / key.file_name, key) is not None
 
     def entries(self) -> list[CachedEngine]:

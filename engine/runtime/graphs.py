@@ -6,7 +6,7 @@ dimension of every tensor and may vary, all other sizes are fixed.
     mel window ----lip_audio----> audio --+--eye----> eye feature --+
                                           +------------------------lip----> expression
     prosody, initial pose --pose_condition--> local --pose (K steps a hop)--> noise of the poses
-    descriptor window, portrait's code and features ----animator----> picture --[label, mark]--> RGB or I420
+    descriptor window, portrait's code and features ----animator----> image --[label, mark]--> RGB or I420
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.animator.face_animator import FaceAnimatorNetwork
-from engine.animator.step import to_bytes, to_levels
-from engine.finish import Marking
-from engine.finish.graph import FinishGraph, marking_pattern
-from engine.motion.coefficients import DESCRIPTOR_SIZE
-from engine.motion.denoiser import Condition, PoseDenoiser
-from engine.motion.expression import LipNetwork
-from engine.motion.eye_lstm import EyeMotionNetwork, EyeMotionState
+from engine.animator.network.face_animator import FaceAnimatorNetwork
+from engine.animator.network.step import to_bytes, to_levels
+from engine.motion.diffusion.denoiser import Condition, PoseDenoiser
+from engine.motion.networks.eye_lstm import EyeMotionNetwork, EyeMotionState
+from engine.motion.networks.lip import LipNetwork
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE
+from engine.postprocess import WatermarkConfig
+from engine.postprocess.graph import FinishGraph, marking_pattern
 from engine.streaming import StreamingLSTMState
 from engine.timebase import MEL_BANDS
 from kernels.yuv420 import rgb_to_yuv420_reference
@@ -75,7 +75,7 @@ def animator_graph(network: FaceAnimatorNetwork, *, as_bytes: bool = False) -> G
     """The per-frame part of the animator; ``network`` is frozen by this.
 
     Args:
-        as_bytes: hand out ``rgb``, uint8 (B, size, size, 3), which frames are made of, in place of ``picture``,
+        as_bytes: hand out ``rgb``, uint8 (B, size, size, 3), which frames are made of, in place of ``image``,
             float (B, 3, size, size) in [-1, 1].
     """
     inputs = _animator_inputs(network)
@@ -85,20 +85,20 @@ def animator_graph(network: FaceAnimatorNetwork, *, as_bytes: bool = False) -> G
 
 
 def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:
-    """`animator_graph` up to what leaves: labelled and marked pictures; ``network`` is frozen by this.
+    """`animator_graph` up to what leaves: labelled and marked images; ``network`` is frozen by this.
 
     Args:
         layout: one of `LAYOUTS`.
 
     Raises:
-        ValueError: its pictures are of a size that no graph can mark, see `FinishGraph`.
+        ValueError: its images are of a size that no graph can mark, see `FinishGraph`.
     """
     inputs = _animator_inputs(network)
     like = inputs["window"]
     features = {name: inputs.pop(name) for name in list(inputs) if name not in _MOTION_INPUTS}
     inputs |= {
         "finished": like.new_ones(1),
-        "pattern": marking_pattern(Marking()).to(like.device),
+        "pattern": marking_pattern(WatermarkConfig()).to(like.device),
         **features,
     }
     return Graph("finished", FinishedFrame(network, layout), inputs, (layout,), shared=("pattern",))
@@ -107,7 +107,7 @@ def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:
 def _animator_inputs(network: FaceAnimatorNetwork) -> dict[str, Tensor]:
     config = network.freeze().config
     like = next(network.parameters())
-    rgb_13HW = like.new_zeros(1, 3, config.picture_size, config.picture_size)
+    rgb_13HW = like.new_zeros(1, 3, config.image_size, config.image_size)
     with torch.no_grad():
         identity_code, features = network.encode(rgb_13HW)
     return {
@@ -195,7 +195,7 @@ class _Frame(_Animator):
 
 
 class FinishedFrame(nn.Module):
-    """The per-frame step of a graphics card: window to finished pictures, see `finished_graph`."""
+    """The per-frame step of a graphics card: window to finished images, see `finished_graph`."""
 
     def __init__(self, network: FaceAnimatorNetwork, layout: str = "rgb") -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class FinishedFrame(nn.Module):
             raise ValueError(f"a frame leaves as one of {LAYOUTS}, not {layout!r}")
         self.network, self.layout = network, layout
         device = next(network.parameters()).device
-        self.finish = FinishGraph(network.config.picture_size).to(device)
+        self.finish = FinishGraph(network.config.image_size).to(device)
 
     def forward(
         self,
@@ -214,8 +214,8 @@ class FinishedFrame(nn.Module):
         pattern_SP: Tensor,
         *features: Tensor,
     ) -> Tensor:
-        picture_B3HW = self.network.animate(identity_code_BS, features, window_BTD, intensity_B)
-        levels_BHW3 = self.finish(to_levels(picture_B3HW), finished_B, pattern_SP)
+        image_B3HW = self.network.animate(identity_code_BS, features, window_BTD, intensity_B)
+        levels_BHW3 = self.finish(to_levels(image_B3HW), finished_B, pattern_SP)
         if self.layout == "i420":
             return rgb_to_yuv420_reference(levels_BHW3.permute(0, 3, 1, 2), "i420", "bt601")
         rgb_BHW3: Tensor = levels_BHW3.to(torch.uint8).contiguous()

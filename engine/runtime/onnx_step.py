@@ -1,6 +1,6 @@
 """The per-frame step from its ONNX file, on the CPU: in OpenVINO where it is installed, else in ONNX Runtime.
 
-OpenVINO is the faster of the two by a third to a half (benchmarks/animator_cpu.py).
+OpenVINO is the faster of the two by a third to a half (benchmarks/animator/cpu.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import torch
 from torch import Tensor
 
-from engine.animator.step import FrameStep
+from engine.animator.network.step import FrameStep
 from engine.errors import BackendUnavailable, MissingDependency
 from engine.runtime.openvino_step import openvino_step
 

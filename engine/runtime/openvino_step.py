@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.animator.step import FrameStep
+from engine.animator.network.step import FrameStep
 from engine.errors import BackendUnavailable
 
 __all__ = ["openvino_step"]
@@ -29,7 +29,7 @@ def openvino_step(network: bytes, *, precision: str = "f32", threads: int | None
 
     Args:
         precision: of what is not quantised, "f32", "bf16" or "f16". Left to itself, OpenVINO takes bfloat16 on CPUs
-            that have it, which without matrix tiles is slower, and makes worse pictures.
+            that have it, which without matrix tiles is slower, and makes worse images.
         threads: None is two, on a machine with two cores.
 
     Raises:
@@ -57,8 +57,8 @@ def openvino_step(network: bytes, *, precision: str = "f32", threads: int | None
         # A request is one caller's at a time; list operations are atomic.
         request = idle.pop() if idle else compiled.create_infer_request()
         try:
-            picture = request.infer(inputs, share_inputs=True, share_outputs=True)[0]
-            return np.array(picture)
+            image = request.infer(inputs, share_inputs=True, share_outputs=True)[0]
+            return np.array(image)
         finally:
             idle.append(request)
 
@@ -71,7 +71,7 @@ def openvino_step(network: bytes, *, precision: str = "f32", threads: int | None
     ) -> Tensor:
         assert finished_B is None, "this step does not finish"
         inputs = [tensor.numpy() for tensor in (identity_code_BS, window_BTD, intensity_B, *features)]
-        pictures = [row([array[index : index + 1] for array in inputs]) for index in range(len(inputs[0]))]
-        return torch.from_numpy(pictures[0] if len(pictures) == 1 else np.concatenate(pictures))
+        images = [row([array[index : index + 1] for array in inputs]) for index in range(len(inputs[0]))]
+        return torch.from_numpy(images[0] if len(images) == 1 else np.concatenate(images))
 
     return step

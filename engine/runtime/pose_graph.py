@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from engine.motion.pose_window import PoseWindow, PoseWindowState
+from engine.motion.diffusion.window import PoseWindow, PoseWindowState
 from engine.runtime.cuda_graph import Capture, CapturedStep
 
 __all__ = ["captured_pose_window"]

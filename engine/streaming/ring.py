@@ -4,7 +4,7 @@
         stream    0  1  2 | 3  4  5  6  7  8  9  10 | 11 ...
                   dropped |       readable          | not yet here
 
-An hour of sound passes through the same few kilobytes; asking for what was dropped is a bug and says so.
+An hour of audio passes through the same few kilobytes; asking for what was dropped is a bug and says so.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Flow warp and mask blend: the portrait's features, fetched by a flow, laid over what a level made itself.
 
-    place    = identity + tanh(raw[:, :2])                  x, y in [-1, 1] of the picture
+    place    = identity + tanh(raw[:, :2])                  x, y in [-1, 1] of the image
     m        = sigmoid(raw[:, 2])
     warped   = sample(feature, place) m                     bilinear, zeros outside
     blended  = warped + x (1 - m)                           Eq. of the decoder's levels (Fig. 2 of the paper)

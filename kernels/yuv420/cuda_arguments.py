@@ -33,7 +33,7 @@ class Launch:
 
 
 def launch_of(
-    picture_B3HW: torch.Tensor,
+    image_B3HW: torch.Tensor,
     layout: Layout,
     matrix: Matrix,
     label: LabelPatch | None,
@@ -41,7 +41,7 @@ def launch_of(
     out: torch.Tensor,
 ) -> Launch:
     """The launch that fills ``out``; the tensors must live until it is done."""
-    batch, _, height, width = picture_B3HW.shape
+    batch, _, height, width = image_B3HW.shape
     keep = add = pattern = 0
     badge: tuple[int, ...] = (0, 0, 0, 0)
     badge_strides: tuple[int, ...] = (0, 0, 0, 0, 0)
@@ -55,7 +55,7 @@ def launch_of(
     wide = int(width % COLUMNS == 0 and out.data_ptr() % COLUMNS == 0)
     return Launch(
         defines=(
-            f"-DELEMENT={_ELEMENTS[picture_B3HW.dtype]}",
+            f"-DELEMENT={_ELEMENTS[image_B3HW.dtype]}",
             f"-DLABEL={int(label is not None)}",
             f"-DMARK={int(pattern_BHW is not None)}",
             f"-DNV12={int(layout == 'nv12')}",
@@ -63,9 +63,9 @@ def launch_of(
         grid=(-(-width // (COLUMNS * _THREADS_X)), -(-height // (ROWS * _THREADS_Y)), batch),
         block=(_THREADS_X, _THREADS_Y, 1),
         arguments=(
-            *map(np.uint64, (picture_B3HW.data_ptr(), keep, add, pattern, out.data_ptr())),
+            *map(np.uint64, (image_B3HW.data_ptr(), keep, add, pattern, out.data_ptr())),
             *map(np.int32, (height, width, *badge, wide)),
-            *map(np.int64, (*picture_B3HW.stride(), *badge_strides, *pattern_strides)),
+            *map(np.int64, (*image_B3HW.stride(), *badge_strides, *pattern_strides)),
             *(np.float32(weight / (1 << 14)) for row in COEFFICIENTS[matrix] for weight in row),
         ),
     )

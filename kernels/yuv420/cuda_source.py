@@ -43,7 +43,7 @@ __device__ inline unsigned char weighted(float red, float green, float blue, con
 }
 
 extern "C" __global__ void yuv420(
-    const Element *picture, const float *keep, const float *add, const float *pattern, unsigned char *out,
+    const Element *image, const float *keep, const float *add, const float *pattern, unsigned char *out,
     int height, int width, int top, int left, int rows, int columns, int wide,
     long long picture_b, long long picture_c, long long picture_y, long long picture_x,
     long long keep_y, long long keep_x, long long add_c, long long add_y, long long add_x,
@@ -76,7 +76,7 @@ extern "C" __global__ void yuv420(
             for (int c = 0; c < 3; ++c) {
                 const long long place = item * picture_b + c * picture_c
                     + y * picture_y + x * picture_x;
-                float level = as_float(picture[place]);
+                float level = as_float(image[place]);
 #if ELEMENT != 0
                 level = rintf(clip(__fadd_rn(__fmul_rn(level, 127.5f), 127.5f)));
 #endif

@@ -16,7 +16,7 @@ __all__ = ["yuv420_cupy"]
 
 
 def yuv420_cupy(
-    picture_B3HW: torch.Tensor,
+    image_B3HW: torch.Tensor,
     layout: Layout,
     matrix: Matrix,
     label: LabelPatch | None,
@@ -24,8 +24,8 @@ def yuv420_cupy(
     out: torch.Tensor,
 ) -> None:
     """Fill ``out``, which may lie in pinned memory, on the current stream of the picture's device."""
-    launch = launch_of(picture_B3HW, layout, matrix, label, pattern_BHW, out)
-    device = picture_B3HW.device
+    launch = launch_of(image_B3HW, layout, matrix, label, pattern_BHW, out)
+    device = image_B3HW.device
     stream = torch.cuda.current_stream(device)
     with cupy.cuda.Device(device.index or 0), cupy.cuda.ExternalStream(stream.cuda_stream):
         _kernel(launch.defines)(launch.grid, launch.block, launch.arguments)

@@ -32,7 +32,7 @@ class LabelPatch:
     """A badge of (h, w) pixels whose upper left one lies at (top_px, left_px): rgb keep + add, cut to whole levels.
 
     Attributes:
-        keep_HW: float32 (h, w), share of the picture that shines through.
+        keep_HW: float32 (h, w), share of the image that shines through.
         add_3HW: float32 (3, h, w), the badge's own levels plus the half that turns cutting into rounding.
     """
 
@@ -64,14 +64,14 @@ COEFFICIENTS: dict[str, tuple[tuple[int, int, int], ...]] = {
 
 
 def finished_rgb_reference(
-    picture_B3HW: Tensor, label: LabelPatch | None, pattern_BHW: Tensor | None
+    image_B3HW: Tensor, label: LabelPatch | None, pattern_BHW: Tensor | None
 ) -> Tensor:
     """uint8 (B, 3, H, W): whole levels, then the label, then the mark. Arguments as `kernels.yuv420.yuv420`."""
-    if picture_B3HW.dtype == torch.uint8:
-        levels_B3HW = picture_B3HW.float()
+    if image_B3HW.dtype == torch.uint8:
+        levels_B3HW = image_B3HW.float()
     else:
         # In float32: half precision has no room for the half-steps between 128 and 255.
-        levels_B3HW = (picture_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255)
+        levels_B3HW = (image_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255)
     if label is not None:
         height, width = label.keep_HW.shape
         rows = slice(label.top_px, label.top_px + height)
@@ -105,11 +105,11 @@ def _weighted(rgb_B3HW: Tensor, row: tuple[int, int, int], offset: float) -> Ten
 
 
 def yuv420_reference(
-    picture_B3HW: Tensor,
+    image_B3HW: Tensor,
     layout: Layout,
     matrix: Matrix,
     label: LabelPatch | None,
     pattern_BHW: Tensor | None,
 ) -> Tensor:
     """Both steps, one after the other."""
-    return rgb_to_yuv420_reference(finished_rgb_reference(picture_B3HW, label, pattern_BHW), layout, matrix)
+    return rgb_to_yuv420_reference(finished_rgb_reference(image_B3HW, label, pattern_BHW), layout, matrix)

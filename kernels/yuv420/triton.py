@@ -1,4 +1,4 @@
-"""Label, mark and YUV 4:2:0 as one Triton kernel: each program makes a piece of two rows of one picture.
+"""Label, mark and YUV 4:2:0 as one Triton kernel: each program makes a piece of two rows of one image.
 
 Imported only where Triton is installed; compiled at the first call.
 """
@@ -17,7 +17,7 @@ _BLOCK = 256
 
 
 def yuv420_triton(
-    picture_B3HW: torch.Tensor,
+    image_B3HW: torch.Tensor,
     layout: Layout,
     matrix: Matrix,
     label: LabelPatch | None,
@@ -25,9 +25,9 @@ def yuv420_triton(
     out: torch.Tensor,
 ) -> None:
     """Fill ``out``, which may lie in pinned memory; strides of the inputs are taken as they are."""
-    batch, _, height, width = picture_B3HW.shape
+    batch, _, height, width = image_B3HW.shape
     # Triton wants a pointer for what is absent too; it reads nothing there.
-    keep, add, pattern = picture_B3HW, picture_B3HW, picture_B3HW
+    keep, add, pattern = image_B3HW, image_B3HW, image_B3HW
     top = left = rows = columns = 0
     badge_strides: tuple[int, ...] = (0, 0, 0, 0, 0)
     pattern_strides: tuple[int, ...] = (0, 0, 0)
@@ -40,11 +40,11 @@ def yuv420_triton(
     weights = [weight / (1 << 14) for row in COEFFICIENTS[matrix] for weight in row]
     columns_of_blocks = -(-width // _BLOCK)
     _planes[(columns_of_blocks * (height // 2), batch)](
-        picture_B3HW, keep, add, pattern, out,
+        image_B3HW, keep, add, pattern, out,
         height, width, columns_of_blocks, top, left, rows, columns,
-        *picture_B3HW.stride(), *badge_strides, *pattern_strides,
+        *image_B3HW.stride(), *badge_strides, *pattern_strides,
         *weights,
-        BYTES=picture_B3HW.dtype == torch.uint8, LABEL=label is not None, MARK=pattern_BHW is not None,
+        BYTES=image_B3HW.dtype == torch.uint8, LABEL=label is not None, MARK=pattern_BHW is not None,
         NV12=layout == "nv12", BLOCK=_BLOCK,
         enable_fp_fusion=False,  # the label's product is rounded before its sum, as everywhere else
     )  # fmt: skip
@@ -63,11 +63,11 @@ def _clip(value):  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _colour(  # type: ignore[no-untyped-def]
-    picture, keep, add, mark, y, x, within, channel,
-    top, left, rows, columns, keep_y, keep_x, add_c, add_y, add_x, picture_x,
+    image, keep, add, mark, y, x, within, channel,
+    top, left, rows, columns, keep_y, keep_x, add_c, add_y, add_x, image_x,
     BYTES: tl.constexpr, LABEL: tl.constexpr, MARK: tl.constexpr,
 ):  # fmt: skip
-    level = tl.load(picture + x.to(tl.int64) * picture_x, mask=within, other=0).to(tl.float32)
+    level = tl.load(image + x.to(tl.int64) * image_x, mask=within, other=0).to(tl.float32)
     if not BYTES:
         # Cut before it is rounded: the same, and small enough for the rounding above.
         level = _nearest(_clip(level * 127.5 + 127.5))
@@ -89,9 +89,9 @@ def _halved(row_0, row_1, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _planes(  # type: ignore[no-untyped-def]
-    picture, keep, add, pattern, out,
+    image, keep, add, pattern, out,
     height, width, columns_of_blocks, top, left, rows, columns,
-    picture_b, picture_c, picture_y, picture_x,
+    image_b, image_c, image_y, image_x,
     keep_y, keep_x, add_c, add_y, add_x,
     pattern_b, pattern_y, pattern_x,
     yr, yg, yb, ur, ug, ub, vr, vg, vb,
@@ -108,22 +108,22 @@ def _planes(  # type: ignore[no-untyped-def]
     blue_0 = tl.zeros((BLOCK,), dtype=tl.float32)
     for row in tl.static_range(2):
         y = 2 * pair + row
-        line = picture + item * picture_b + y.to(tl.int64) * picture_y
+        line = image + item * image_b + y.to(tl.int64) * image_y
         mark = 0.0
         if MARK:
             places = item * pattern_b + y.to(tl.int64) * pattern_y + x.to(tl.int64) * pattern_x
             mark = tl.load(pattern + places, mask=within, other=0.0)
         red = _colour(
             line, keep, add, mark, y, x, within, 0,
-            top, left, rows, columns, keep_y, keep_x, add_c, add_y, add_x, picture_x, BYTES, LABEL, MARK,
+            top, left, rows, columns, keep_y, keep_x, add_c, add_y, add_x, image_x, BYTES, LABEL, MARK,
         )  # fmt: skip
         green = _colour(
-            line + picture_c, keep, add, mark, y, x, within, 1,
-            top, left, rows, columns, keep_y, keep_x, add_c, add_y, add_x, picture_x, BYTES, LABEL, MARK,
+            line + image_c, keep, add, mark, y, x, within, 1,
+            top, left, rows, columns, keep_y, keep_x, add_c, add_y, add_x, image_x, BYTES, LABEL, MARK,
         )  # fmt: skip
         blue = _colour(
-            line + 2 * picture_c, keep, add, mark, y, x, within, 2,
-            top, left, rows, columns, keep_y, keep_x, add_c, add_y, add_x, picture_x, BYTES, LABEL, MARK,
+            line + 2 * image_c, keep, add, mark, y, x, within, 2,
+            top, left, rows, columns, keep_y, keep_x, add_c, add_y, add_x, image_x, BYTES, LABEL, MARK,
         )  # fmt: skip
         luma = tl.floor(red * yr + green * yg + blue * yb + 16.5)
         tl.store(frame + y.to(tl.int64) * width + x, luma.to(tl.uint8), mask=within)

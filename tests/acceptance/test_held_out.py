@@ -1,4 +1,4 @@
-"""The product on people that no training saw: three portraits, a speaker's voice, the film measured again.
+"""The product on people that no training saw: three portraits, a speaker's voice, the video measured again.
 
 Needs the data folder (see train/README.md, "held out"); skips without it.
 """
@@ -16,8 +16,8 @@ from engine.media import read_audio, read_video
 from engine.portrait import FaceLandmarker
 
 _PORTRAITS = ("composite-m_african.jpg", "london-002-neutral.jpg", "canada-008f.jpg")
-# The sound of this clip runs one frame late against its picture (train/data estimates it).
-_VOICE, _SOUND_LATE_FRAMES = "address-daines.mp4", 1
+# The audio of this clip runs one frame late against its image (train/data estimates it).
+_VOICE, _AUDIO_LATE_FRAMES = "address-daines.mp4", 1
 _GAZES = (-0.3 * np.pi, -0.5, -0.2, 0.0, 0.2, 0.5, 0.3 * np.pi)
 
 Landmarks = npt.NDArray[np.float32]
@@ -78,7 +78,7 @@ def test_lips_follow_a_strangers_voice(
     shown = _opening(np.stack(points))
     correlations = []
     for lag in (-1, 0, 1):
-        shift = _SOUND_LATE_FRAMES + lag
+        shift = _AUDIO_LATE_FRAMES + lag
         moved = shown[max(shift, 0) :]
         real = real_opening[max(-shift, 0) :]
         length = min(len(moved), len(real))

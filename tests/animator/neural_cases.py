@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorConfig
-from engine.motion.coefficients import DESCRIPTOR_SIZE
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 
 __all__ = ["CASES", "GUIDED", "SMALL", "guides", "inputs"]
 
@@ -48,10 +48,10 @@ CASES = {
 
 
 def inputs(config: FaceAnimatorConfig, rows: int = 2) -> tuple[Tensor, Tensor]:
-    """Smooth pictures (rows, 3, size, size) in [-1, 1] and windows of descriptors."""
+    """Smooth images (rows, 3, size, size) in [-1, 1] and windows of descriptors."""
     generator = torch.Generator().manual_seed(7)
     coarse = torch.rand(rows, 3, 8, 8, generator=generator) * 2 - 1
-    size = config.picture_size
+    size = config.image_size
     rgb = F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
     return rgb, torch.randn(rows, config.window_frames, DESCRIPTOR_SIZE, generator=generator)
 
@@ -61,7 +61,7 @@ def guides(config: FaceAnimatorConfig, rows: int = 2) -> tuple[Tensor, ...]:
     if not config.guided:
         return ()
     generator = torch.Generator().manual_seed(8)
-    size = config.picture_size
+    size = config.image_size
     coarse = torch.rand(rows, 5, 6, 6, generator=generator) * 2 - 1
     coarse[:, 3:] *= 0.05
     return (F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True),)

@@ -1,4 +1,4 @@
-"""The geometric animator seen from outside: portrait and descriptor in, picture out."""
+"""The geometric animator seen from outside: portrait and descriptor in, image out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.animator import GeometricAnimator, PreparedPortrait
-from engine.motion.landmark_model import LandmarkModel
+from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 
 _WEIGHTS = Path(__file__).resolve().parents[2] / "engine" / "weights" / "default"
@@ -215,7 +215,7 @@ def test_any_motion_leaves_the_border_still_and_tears_nothing(
 def _mesh_of(
     stage: Stage, descriptor: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    from engine.animator.head_motion import HeadMotion, HeadPlace
+    from engine.animator.mesh.head_motion import HeadMotion, HeadPlace
 
     size = len(stage.crop.rgb)
     landmarks = stage.animator.landmarks(stage.prepared, descriptor)

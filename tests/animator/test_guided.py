@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, GeometricAnimator, NeuralAnimator
-from engine.animator.guide import frame_guide
-from engine.animator.guided_decoder import GuidedDecoder
-from engine.motion.coefficients import GAZE, POSE, Coefficients
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.motion_space import BUNDLED_MOTION_SPACE
+from engine.animator.mesh.guide import frame_guide
+from engine.animator.network.guided_decoder import GuidedDecoder
+from engine.motion.space.coefficients import GAZE, POSE, Coefficients
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 from tests.animator.neural_cases import GUIDED, guides, inputs
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 from train.tasks.animator_start import begin
 
 _PORTRAIT = Path(__file__).resolve().parents[2] / "engine" / "assets" / "portrait.jpg"
@@ -52,13 +52,13 @@ def windows(portrait: tuple[FaceCrop, Coefficients]) -> np.ndarray:
 
 def _network(config: FaceAnimatorConfig, start: str = "") -> FaceAnimatorNetwork:
     network = FaceAnimatorNetwork(config)
-    draw_weights(network)
+    randomise_weights(network)
     if start:
         begin(network, "warp")
     return network
 
 
-def test_it_begins_as_the_picture_of_the_mesh(
+def test_it_begins_as_the_image_of_the_mesh(
     mesh: GeometricAnimator, portrait: tuple[FaceCrop, Coefficients], windows: np.ndarray
 ) -> None:
     animator = NeuralAnimator(_network(FaceAnimatorConfig.guided_lite(), "warp"), mesh=mesh)
@@ -83,7 +83,7 @@ def test_rows_are_guided_each_by_its_own_portrait_and_motion(
     assert np.abs(together[0].astype(int) - together[1]).mean() > 5
 
 
-def test_a_map_comes_with_the_picture(
+def test_a_map_comes_with_the_image(
     mesh: GeometricAnimator, portrait: tuple[FaceCrop, Coefficients], windows: np.ndarray
 ) -> None:
     prepared = mesh.prepare(*portrait)
@@ -98,7 +98,7 @@ def test_a_map_comes_with_the_picture(
 
 
 def test_the_flow_of_the_mesh_is_what_features_are_fetched_by() -> None:
-    """A flow of some pixels changes the picture even where its colours stay."""
+    """A flow of some pixels changes the image even where its colours stay."""
     network = _network(GUIDED).freeze()
     rgb, window = inputs(GUIDED, rows=1)
     (guide,) = guides(GUIDED, rows=1)
@@ -106,16 +106,16 @@ def test_the_flow_of_the_mesh_is_what_features_are_fetched_by() -> None:
     still[:, 3:] = 0
     with torch.inference_mode():
         code, features = network.encode(rgb)
-        pictures = [network.animate(code, (*features, given), window) for given in (guide, still)]
-    assert (pictures[0] - pictures[1]).abs().mean() > 1e-3
+        images = [network.animate(code, (*features, given), window) for given in (guide, still)]
+    assert (images[0] - images[1]).abs().mean() > 1e-3
 
 
 def test_every_weight_of_the_guided_animator_learns() -> None:
     network = _network(FaceAnimatorConfig.guided_lite())
     rgb, window = inputs(network.config, rows=1)
     code, features = network.encode(rgb)
-    picture = network.animate(code, (*features, *guides(network.config, rows=1)), window)
-    picture.square().mean().backward()
+    image = network.animate(code, (*features, *guides(network.config, rows=1)), window)
+    image.square().mean().backward()
     assert [n for n, p in network.named_parameters() if not p.grad.abs().sum() > 0] == []
 
 
@@ -139,14 +139,14 @@ def test_freezing_changes_nothing() -> None:
     network = _network(GUIDED)
     rgb, window = inputs(GUIDED)
 
-    def picture() -> torch.Tensor:
+    def image() -> torch.Tensor:
         code, features = network.encode(rgb)
         return network.animate(code, (*features, *guides(GUIDED)), window)
 
     with torch.no_grad():
-        before = picture()
+        before = image()
         network.freeze()
-        assert torch.allclose(picture(), before, atol=1e-4)
+        assert torch.allclose(image(), before, atol=1e-4)
 
 
 def test_a_guide_is_asked_for_where_it_is_needed(mesh: GeometricAnimator) -> None:

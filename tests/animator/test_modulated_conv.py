@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.animator.equalised import freeze
-from engine.animator.fir import FirBlur, FirUpsample, fir_kernel
-from engine.animator.modulated_conv import ModulatedConv2d, StyledConv2d
+from engine.animator.network.equalised import freeze
+from engine.animator.network.fir import FirBlur, FirUpsample, fir_kernel
+from engine.animator.network.modulated_conv import ModulatedConv2d, StyledConv2d
 
 
 def _definition(conv: ModulatedConv2d, x_BIHW: Tensor, style_BS: Tensor) -> Tensor:

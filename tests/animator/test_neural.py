@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
-from engine.animator.face_animator import MEASURES_SIZE
+from engine.animator.network.face_animator import MEASURES_SIZE
 from engine.checkpoint import WeightsFolder, save_tensors, write_checksums
 from engine.errors import CommandInvalid, WeightsCorrupt
-from engine.motion.coefficients import Coefficients
+from engine.motion.space.coefficients import Coefficients
 from engine.portrait import FaceCrop
 from tests.animator.neural_cases import CASES, SMALL, inputs
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 _GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "animator.npz"
 HALF_TOLERANCE = {torch.bfloat16: 0.6, torch.float16: 0.1}
@@ -27,7 +27,7 @@ HALF_TOLERANCE = {torch.bfloat16: 0.6, torch.float16: 0.1}
 
 def _network(config: FaceAnimatorConfig, seed: int = 0) -> FaceAnimatorNetwork:
     network = FaceAnimatorNetwork(config)
-    draw_weights(network, seed)
+    randomise_weights(network, seed)
     return network
 
 
@@ -72,28 +72,28 @@ def test_networks_compute_the_definition(name: str, frozen: bool) -> None:
     rgb, window = inputs(config)
     code, features = network.encode(rgb)
     latent = network.navigate(code, window)
-    picture = network.decoder(latent, features)
-    step = config.picture_size // 32
-    picture = picture[:, :, step // 2 :: step, step // 2 :: step]
+    image = network.decoder(latent, features)
+    step = config.image_size // 32
+    image = image[:, :, step // 2 :: step, step // 2 :: step]
     with np.load(_GOLDEN) as golden:
-        for key, actual in {"identity_code": code, "latent": latent, "picture": picture}.items():
+        for key, actual in {"identity_code": code, "latent": latent, "picture": image}.items():
             expected = golden[f"{name}.{key}"]
             error = np.abs(actual.numpy() - expected).max() / np.abs(expected).max()
             print(name, key, error)
             assert error <= 1e-5
 
 
-def test_pictures_are_bytes_of_the_right_size_and_repeatable(lite: NeuralAnimator) -> None:
+def test_images_are_bytes_of_the_right_size_and_repeatable(lite: NeuralAnimator) -> None:
     portrait = _portrait(lite)
     window = inputs(lite.network.config)[1][0].numpy()
-    picture = lite.render(portrait, window)
-    assert picture.shape == (256, 256, 3)
-    assert picture.dtype == np.uint8
-    assert picture.std() > 5
-    np.testing.assert_array_equal(lite.render(portrait, window), picture)
+    image = lite.render(portrait, window)
+    assert image.shape == (256, 256, 3)
+    assert image.dtype == np.uint8
+    assert image.std() > 5
+    np.testing.assert_array_equal(lite.render(portrait, window), image)
 
 
-def test_a_batch_gives_what_single_pictures_give(small: NeuralAnimator, windows: np.ndarray) -> None:
+def test_a_batch_gives_what_single_images_give(small: NeuralAnimator, windows: np.ndarray) -> None:
     portraits = [_portrait(small, row) for row in (0, 1)]
     batch = small.render_batch(portraits, windows, intensity=[1.0, 0.5])
     assert batch.shape == (2, 64, 64, 3)
@@ -128,7 +128,7 @@ def test_half_precision_stays_near_float32(lite: NeuralAnimator, dtype: torch.dt
     assert np.abs(difference).mean() <= HALF_TOLERANCE[dtype]
 
 
-def test_bad_windows_intensities_and_pictures_are_refused(small: NeuralAnimator, windows: np.ndarray) -> None:
+def test_bad_windows_intensities_and_images_are_refused(small: NeuralAnimator, windows: np.ndarray) -> None:
     portrait = _portrait(small)
     with pytest.raises(ValueError, match="windows of"):
         small.render(portrait, windows[0, 1:])

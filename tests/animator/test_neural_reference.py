@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.animator.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.release_names import animator_tensors
+from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.errors import WeightsCorrupt
+from engine.release.animator_names import animator_tensors
 
 Outputs = dict[str, Tensor]
 
@@ -49,13 +49,13 @@ def _outputs(network: FaceAnimatorNetwork, inputs: Outputs) -> Outputs:
     window_BTD = inputs["semantics"].transpose(1, 2)
     identity_code, features = network.encode(inputs["source"])
     motion_feature = network.mapping(window_BTD)
-    pictures = network.decoder.pyramid(network.navigate(identity_code, window_BTD), features)
+    images = network.decoder.pyramid(network.navigate(identity_code, window_BTD), features)
     return {
         "identity_code": identity_code,
         "motion_feature": motion_feature,
         "magnitudes": network.head(identity_code, motion_feature),
-        "image_64": pictures[3],
-        "image": pictures[5],
+        "image_64": images[3],
+        "image": images[5],
     }
 
 

@@ -11,10 +11,10 @@ import pytest
 from engine import load_engine
 from engine.animator import FaceAnimatorNetwork, NeuralAnimator
 from engine.assets import PORTRAIT
-from engine.motion.coefficients import EXPRESSION, GAZE, POSE
+from engine.motion.space.coefficients import EXPRESSION, GAZE, POSE
 from engine.portrait import FaceCrop
 from tests.animator.neural_cases import SMALL
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 Show = Callable[[np.ndarray], np.ndarray]
 """Picture of a descriptor (72,) that has been held for as long as the animator looks back and ahead."""
@@ -31,9 +31,9 @@ def shown(request: pytest.FixtureRequest) -> tuple[Show, np.ndarray]:
     if request.param != "drawn":
         return lambda descriptor: engine.animator.render(avatar.prepared, descriptor[None]), own
     network = FaceAnimatorNetwork(SMALL)
-    draw_weights(network)
+    randomise_weights(network)
     animator = NeuralAnimator(network)
-    size = SMALL.picture_size
+    size = SMALL.image_size
     step = len(avatar.crop.rgb) // size
     small = FaceCrop(avatar.crop.rgb[::step, ::step], avatar.crop.landmarks_px, avatar.crop.matrix)
     prepared = animator.prepare(small, avatar.coefficients)
@@ -41,7 +41,7 @@ def shown(request: pytest.FixtureRequest) -> tuple[Show, np.ndarray]:
     return lambda descriptor: animator.render(prepared, np.repeat(descriptor[None], frames, 0)), own
 
 
-def test_a_still_motion_gives_a_still_picture(shown: tuple[Show, np.ndarray]) -> None:
+def test_a_still_motion_gives_a_still_image(shown: tuple[Show, np.ndarray]) -> None:
     show, own = shown
     other = own.copy()
     other[POSE] += 0.1
@@ -56,7 +56,7 @@ def test_a_still_motion_gives_a_still_picture(shown: tuple[Show, np.ndarray]) ->
 @pytest.mark.parametrize("part", ["turn", "gaze", "mouth"])
 def test_a_slow_motion_has_no_jumps(shown: tuple[Show, np.ndarray], part: str) -> None:
     show, own = shown
-    film = []
+    video = []
     for share in np.linspace(0, 1, _STEPS):
         descriptor = own.copy()
         if part == "turn":
@@ -65,9 +65,9 @@ def test_a_slow_motion_has_no_jumps(shown: tuple[Show, np.ndarray], part: str) -
             descriptor[GAZE] = 0.0, 0.6 * share
         else:
             descriptor[EXPRESSION][:4] += 2.0 * share
-        film.append(show(descriptor).astype(np.int16))
-    steps = np.array([np.abs(after - before).mean() for before, after in itertools.pairwise(film)])
-    whole = np.abs(film[-1] - film[0]).mean()
+        video.append(show(descriptor).astype(np.int16))
+    steps = np.array([np.abs(after - before).mean() for before, after in itertools.pairwise(video)])
+    whole = np.abs(video[-1] - video[0]).mean()
     print(part, "largest step over mean step", steps.max() / steps.mean(), "whole", whole)
     assert whole > 0.02
     assert steps.max() <= 2.5 * steps.mean()

@@ -41,7 +41,7 @@ def test_becomes_mono_float(chunk: NDArray[np.generic], expected: list[float]) -
         (np.float32(0.5), "shape"),
     ],
 )
-def test_what_is_not_sound_is_refused(chunk: NDArray[np.generic], reason: str) -> None:
+def test_what_is_not_audio_is_refused(chunk: NDArray[np.generic], reason: str) -> None:
     with pytest.raises(AudioInvalid, match=reason):
         to_mono_float(chunk)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import animator_quality
-from benchmarks.animator_quality import compare, show
-from train.data.synthetic_faces import synthetic_face_clips
+from benchmarks.animator import quality as animator_quality
+from benchmarks.animator.quality import compare, show
+from train.data.faces.synthetic_faces import synthetic_face_clips
 
 
 def test_the_geometric_animator_beats_the_unmoved_source_on_made_up_clips(

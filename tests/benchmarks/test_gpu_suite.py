@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu_children import Child, children
-from benchmarks.gpu_report import markdown, predictions, targets
-from benchmarks.naive_animator import naive_network
+from benchmarks.gpu.children import Child, children
+from benchmarks.gpu.naive_animator import naive_network
+from benchmarks.gpu.report import markdown, predictions, targets
 from engine.animator import FaceAnimatorNetwork
 from tests.animator.neural_cases import SMALL, inputs
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_naive_form_makes_the_pictures_of_ours() -> None:
+def test_the_naive_form_makes_the_images_of_ours() -> None:
     network = FaceAnimatorNetwork(SMALL)
-    draw_weights(network)
+    randomise_weights(network)
     naive = naive_network(SMALL, network.state_dict())
     rgb, window = inputs(SMALL)
     with torch.inference_mode():
@@ -102,7 +102,7 @@ def test_the_suite_runs_without_a_card(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "benchmarks.gpu_suite",
+        "benchmarks.gpu.suite",
         "--device",
         "cpu",
         "--quick",

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.readme_table import filled, newest, result_name
+from benchmarks.report.readme_table import filled, newest, result_name
 
 _ROOT = Path(__file__).resolve().parents[2]
-_MARKERS = "<!-- measured: python -m benchmarks.readme_table -->\nold\n<!-- /measured -->"
+_MARKERS = "<!-- measured: python -m benchmarks.report.readme_table -->\nold\n<!-- /measured -->"
 _XEON = {"cpu": "Intel(R) Xeon(R) Processor @ 2.8GHz", "cores": 2, "torch_threads": 1}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
 
 from benchmarks.sessions import Ramp, _longest_run
+from tests.fake_engine import FakeEngine
 
 
 @pytest.mark.parametrize("batch_s", [None, 0.002])

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fake_engine import FakeSession
 
-from clients.agents.speaker import Moment, Speaker
+from clients.agents.speaker import AvatarChunk, Speaker
+from tests.fake_engine import FakeSession
 
 LOUD = 20_000
 
@@ -45,14 +45,14 @@ def tone(seconds: float, rate_hz: int = 48_000) -> npt.NDArray[np.int16]:
     return np.where(time * 400 // rate_hz % 2, LOUD, -LOUD).astype(np.int16)
 
 
-def loud(moment: Moment) -> bool:
-    return moment.sound is not None and bool(np.abs(moment.sound.astype(int)).max() > LOUD / 2)
+def loud(moment: AvatarChunk) -> bool:
+    return moment.audio is not None and bool(np.abs(moment.audio.astype(int)).max() > LOUD / 2)
 
 
-def open_mouth(moment: Moment) -> bool | None:
-    """Whether the fake picture shows loud sound (white); None without a picture."""
+def open_mouth(moment: AvatarChunk) -> bool | None:
+    """Whether the fake image shows loud audio (white); None without an image."""
     return None if moment.rgb is None else bool(moment.rgb[0, -1, 0] == 255)
 
 
-async def moments(speaker: Speaker, count: int) -> list[Moment]:
+async def moments(speaker: Speaker, count: int) -> list[AvatarChunk]:
     return [await speaker.moment() for _ in range(count)]

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fake_engine import FakeSession
 
 from clients.audio import AudioDevice, Fill, Hear
-from clients.camera import BLOCK_MS, Canvas, LiveCamera
-from engine.finish import Marking
+from clients.camera import BLOCK_MS, Compositor, LiveCamera
+from engine.postprocess import WatermarkConfig
+from tests.fake_engine import FakeSession
 
 RATE_HZ = 48_000
 BLOCK = RATE_HZ * BLOCK_MS // 1000
@@ -58,11 +58,11 @@ class FakeCamera:
         return [now for (_, before), (now, white) in pairwise(moments) if white and not before]
 
 
-class _PlainCanvas(Canvas):
+class _PlainCanvas(Compositor):
     """Without the mark and the scaling, which say nothing about time."""
 
     def __init__(self) -> None:
-        super().__init__(128, 128, Marking())
+        super().__init__(128, 128, WatermarkConfig())
 
     def compose(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return rgb
@@ -120,7 +120,7 @@ class Bench:
         self._at(0.0, self._microphone)
         self._at(0.003, self._speaker)
         self._at(0.001, self._engine)
-        self._at(0.002, self._picture)
+        self._at(0.002, self._image)
         while self._events and self._events[0][0] < self._start_s + self.seconds:
             self.clock.time_s, _, call = heapq.heappop(self._events)
             call()
@@ -181,13 +181,13 @@ class Bench:
         worked = self.live.feed.work()
         self._at(self.passed_s + (self.render_s(self.passed_s) if worked else 0.001), self._engine)
 
-    def _picture(self) -> None:
+    def _image(self) -> None:
         wake_s = self.live.turn()
-        self._at(max(wake_s - self._start_s, self.passed_s) + self._jitter() / 4 + 1e-4, self._picture)
+        self._at(max(wake_s - self._start_s, self.passed_s) + self._jitter() / 4 + 1e-4, self._image)
 
 
-class FakeSound:
-    """A sound library whose devices are made up. With ``beats`` its streams really call back, on threads."""
+class FakeAudio:
+    """An audio library whose devices are made up. With ``beats`` its streams really call back, on threads."""
 
     name = "fake"
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agents_helper import fake_speaker, tone
-from fake_engine import FakeSession
+
+from tests.clients.agents_helper import fake_speaker, tone
+from tests.fake_engine import FakeSession
 
 pytest.importorskip("livekit.agents", reason="livekit-agents is not there: pip install 'gohd-live[livekit]'")
 
@@ -21,7 +22,7 @@ from clients.agents.livekit import AvatarVideo, AvatarWorker, avatar_options
 from clients.agents.speaker import Speaker
 
 
-def _sound(seconds: float, rate_hz: int = 24_000) -> list[rtc.AudioFrame]:
+def _audio(seconds: float, rate_hz: int = 24_000) -> list[rtc.AudioFrame]:
     wave = tone(seconds, rate_hz)
     step = rate_hz // 50
     return [rtc.AudioFrame(part.tobytes(), rate_hz, 1, step) for part in wave.reshape(-1, step)]
@@ -40,16 +41,16 @@ async def _until_end(video: AvatarVideo) -> list[Any]:
     return made
 
 
-async def test_the_generator_gives_pictures_sound_and_the_end() -> None:
+async def test_the_generator_gives_images_audio_and_the_end() -> None:
     speaker, _, _ = fake_speaker()
     video = AvatarVideo(speaker)
-    for frame in _sound(0.6):
+    for frame in _audio(0.6):
         await video.push_audio(frame)
     await video.push_audio(AudioSegmentEnd())
     made = await _until_end(video)
-    sound = [item for item in made if isinstance(item, rtc.AudioFrame)]
-    assert sum(frame.duration for frame in sound) == pytest.approx(0.6, abs=0.002)
-    assert {(frame.sample_rate, frame.num_channels) for frame in sound} == {(48_000, 1)}
+    audio = [item for item in made if isinstance(item, rtc.AudioFrame)]
+    assert sum(frame.duration for frame in audio) == pytest.approx(0.6, abs=0.002)
+    assert {(frame.sample_rate, frame.num_channels) for frame in audio} == {(48_000, 1)}
     for index, item in enumerate(made):
         if isinstance(item, rtc.VideoFrame):
             assert _white(item) == isinstance(made[index + 1], rtc.AudioFrame)
@@ -61,7 +62,7 @@ async def test_the_generator_gives_pictures_sound_and_the_end() -> None:
 async def test_the_generator_is_silent_at_once() -> None:
     speaker, session, _ = fake_speaker()
     video = AvatarVideo(speaker)
-    for frame in _sound(3.0):
+    for frame in _audio(3.0):
         await video.push_audio(frame)
     await video.push_audio(AudioSegmentEnd())
     made: list[Any] = []
@@ -86,7 +87,7 @@ async def test_runner_publishes_and_tells_what_was_played() -> None:
     told: list[Any] = []
     output.on("playback_finished", told.append)
     running = asyncio.create_task(worker.run())
-    for frame in _sound(0.6):
+    for frame in _audio(0.6):
         await output.capture_frame(frame)
     output.flush()
     await asyncio.wait_for(_true(lambda: told), 10)
@@ -94,7 +95,7 @@ async def test_runner_publishes_and_tells_what_was_played() -> None:
     assert [track.name for track in room.local_participant.published] == ["avatar_audio", "avatar_video"]
     assert any(_white(frame) for _, frame in shown)
 
-    for frame in _sound(5.0):
+    for frame in _audio(5.0):
         await output.capture_frame(frame)
     output.flush()
     await asyncio.wait_for(_true(lambda: shown and _white(shown[-1][1])), 10)
@@ -128,7 +129,7 @@ async def test_worker_hears_an_agent_over_data_streams() -> None:
     output.on("playback_finished", finished.append)
     running = asyncio.create_task(worker.run())
     await asyncio.wait_for(_true(lambda: "lk.audio_stream" in room.byte_handlers), 10)
-    for frame in _sound(0.4):
+    for frame in _audio(0.4):
         await output.capture_frame(frame)
     output.flush()
     await asyncio.wait_for(_true(lambda: finished), 10)
@@ -136,7 +137,7 @@ async def test_worker_hears_an_agent_over_data_streams() -> None:
     assert not finished[0].interrupted
     assert finished[0].playback_position == pytest.approx(0.4, abs=0.002)
 
-    for frame in _sound(5.0):
+    for frame in _audio(5.0):
         await output.capture_frame(frame)
     output.flush()
     await asyncio.wait_for(_true(lambda: len(started) == 2), 10)

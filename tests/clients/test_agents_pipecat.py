@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agents_helper import fake_speaker, tone
-from fake_engine import FakeSession
+
+from tests.clients.agents_helper import fake_speaker, tone
+from tests.fake_engine import FakeSession
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -57,7 +58,7 @@ async def _run(speaker: Speaker, frames: Sequence[Frame]) -> list[Any]:
     return [frame for frame in down if not isinstance(frame, EndFrame)]
 
 
-async def test_speech_comes_out_with_its_pictures_and_in_order() -> None:
+async def test_speech_comes_out_with_its_images_and_in_order() -> None:
     speaker, session, _ = fake_speaker()
     text = TTSTextFrame("hello", text_type="sentence")
     sent = [TTSStartedFrame(context_id="answer"), *_speech(0.8), text, TTSStoppedFrame(context_id="answer")]
@@ -122,7 +123,7 @@ class _Screen(BaseOutputTransport):
             )
         )
         self.sounds: list[tuple[float, bool]] = []
-        self.pictures: list[tuple[float, bool]] = []
+        self.images: list[tuple[float, bool]] = []
 
     async def start(self, frame: StartFrame) -> None:
         await super().start(frame)
@@ -135,18 +136,18 @@ class _Screen(BaseOutputTransport):
         return True
 
     async def write_video_frame(self, frame: OutputImageRawFrame) -> bool:
-        self.pictures.append((time.monotonic(), _white(frame)))
+        self.images.append((time.monotonic(), _white(frame)))
         return True
 
 
-async def test_pipecats_own_transport_shows_pictures_with_their_sound() -> None:
+async def test_pipecats_own_transport_shows_images_with_their_audio() -> None:
     """In real time."""
     service = GohdVideoService(Speaker(FakeSession(object(), 0.0)))
     screen = _Screen(service.frame_size)
     sent = [SleepFrame(sleep=0.5), *_speech(1.2), TTSStoppedFrame(), SleepFrame(sleep=2.0)]
     await run_test(Pipeline([service, screen]), frames_to_send=sent, start_timeout=30.0)
     spoken = [when_s for when_s, loud in screen.sounds if loud]
-    shown = [when_s for when_s, white in screen.pictures if white]
+    shown = [when_s for when_s, white in screen.images if white]
     assert len(spoken) >= 29
     assert len(shown) >= 30
     assert abs(shown[0] - spoken[0]) < 0.15

@@ -15,22 +15,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from agents_helper import fake_speaker, loud, moments, tone
-from fake_engine import FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_helper import start_server
 
 from clients.agents.conversation import BeSilent, Conversation, EndOfSpeech, Fault, Say, Tell
 from engine.errors import AgentUnreachable, InputError
+from tests.clients.agents_helper import fake_speaker, loud, moments, tone
+from tests.fake_engine import FakeEngine
+from tests.serving_helper import start_server
 
 PCM = npt.NDArray[np.int16]
 
 
 def _delta(
-    sound: PCM | bytes, item: str = "item", response: str = "answer", kind: str = "output_audio"
+    audio: PCM | bytes, item: str = "item", response: str = "answer", kind: str = "output_audio"
 ) -> str:
-    pcm = sound if isinstance(sound, bytes) else sound.astype("<i2").tobytes()
+    pcm = audio if isinstance(audio, bytes) else audio.astype("<i2").tobytes()
     return json.dumps(
         {
             "type": f"response.{kind}.delta",
@@ -51,7 +51,7 @@ SPEECH_STARTED = _message("input_audio_buffer.speech_started", audio_start_ms=12
 
 
 @pytest.mark.parametrize("kind", ["output_audio", "audio"])
-def test_both_names_of_sound_are_known(kind: str) -> None:
+def test_both_names_of_audio_are_known(kind: str) -> None:
     conversation = Conversation()
     (say,) = conversation.receive(_delta(np.arange(100, dtype=np.int16), kind=kind), 0.0)
     assert isinstance(say, Say)
@@ -71,7 +71,7 @@ def test_when_the_user_speaks_the_service_learns_what_was_heard() -> None:
     messages = [json.loads(each.text) for each in told if isinstance(each, Tell)]
     assert [(each["item_id"], each["audio_end_ms"]) for each in messages] == [("second", 500), ("third", 0)]
     assert {(each["type"], each["content_index"]) for each in messages} == {("conversation.item.truncate", 0)}
-    assert conversation.receive(_delta(tone(0.1, 24_000), "third"), 0.0) == [], "late sound of a cut answer"
+    assert conversation.receive(_delta(tone(0.1, 24_000), "third"), 0.0) == [], "late audio of a cut answer"
     assert conversation.receive(SPEECH_STARTED, 0.0) == []
     (say,) = conversation.receive(_delta(tone(0.1, 24_000), "fourth", "another"), 0.0)
     assert isinstance(say, Say)
@@ -99,7 +99,7 @@ def test_a_cancelled_answer_is_not_said_to_its_end() -> None:
 
 
 @given(cuts=st.lists(st.integers(0, 400), max_size=8))
-def test_sound_may_be_cut_anywhere_even_within_a_sample(cuts: list[int]) -> None:
+def test_audio_may_be_cut_anywhere_even_within_a_sample(cuts: list[int]) -> None:
     wave = np.arange(-100, 100, dtype=np.int16)
     pcm = wave.astype("<i2").tobytes()
     edges = [0, *sorted(cuts), len(pcm)]

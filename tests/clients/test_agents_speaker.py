@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from agents_helper import TurnedClock, fake_speaker, loud, moments, open_mouth, tone
-from fake_engine import FakeSession
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.agents import Speaker
-from clients.agents.voice_line import STEP_SAMPLES, VoiceLine
+from clients.agents.speech_queue import STEP_SAMPLES, SpeechQueue
 from engine.errors import AudioInvalid, SessionClosed
+from tests.clients.agents_helper import TurnedClock, fake_speaker, loud, moments, open_mouth, tone
+from tests.fake_engine import FakeSession
 
 
-async def test_pictures_and_sound_share_one_timeline() -> None:
+async def test_images_and_audio_share_one_timeline() -> None:
     speaker, _, _ = fake_speaker()
     await moments(speaker, 5)
     speaker.push(tone(0.4), 48_000)
@@ -30,11 +30,11 @@ async def test_pictures_and_sound_share_one_timeline() -> None:
     assert [open_mouth(moment) for moment in heard] == [loud(moment) for moment in heard]
     last = max(index for index, moment in enumerate(heard) if loud(moment))
     assert [moment.marks for moment in heard] == [("end",) if index == last else () for index in range(20)]
-    assert speaker.pictures_missing == speaker.pictures_overtaken == 1, "only the very first moment has none"
+    assert speaker.images_missing == speaker.images_overtaken == 1, "only the very first moment has none"
     await speaker.close()
 
 
-async def test_sound_that_comes_at_once_is_said_in_real_time() -> None:
+async def test_audio_that_comes_at_once_is_said_in_real_time() -> None:
     speaker, session, clock = fake_speaker()
     speaker.push(tone(2.0), 48_000)
     speaker.mark("end")
@@ -44,7 +44,7 @@ async def test_sound_that_comes_at_once_is_said_in_real_time() -> None:
     assert spoken_s == pytest.approx(2.0 - 0.04 + speaker.delay_ms / 1e3, abs=1e-6)
     assert session.loud_samples <= 16_000 * 2.0
     assert (
-        np.concatenate([moment.sound for moment in heard if moment.sound is not None]).tolist()
+        np.concatenate([moment.audio for moment in heard if moment.audio is not None]).tolist()
         == tone(2.0).tolist()
     )
     await speaker.close()
@@ -60,7 +60,7 @@ async def test_after_an_interrupt_nothing_old_leaves() -> None:
     assert speaker.interrupt() == ["end"]
     after = await moments(speaker, 20)
     assert not any(map(loud, after))
-    assert all(moment.sound is None and not moment.marks for moment in after)
+    assert all(moment.audio is None and not moment.marks for moment in after)
     assert not any(open_mouth(moment) for moment in after)
     rest = next(moment for moment in after if moment.rgb is not None)
     assert rest.step == before[-1].step + 1
@@ -75,14 +75,14 @@ async def test_after_an_interrupt_nothing_old_leaves() -> None:
     await speaker.close()
 
 
-async def test_who_takes_moments_slowly_loses_no_sound() -> None:
+async def test_who_takes_moments_slowly_loses_no_audio() -> None:
     speaker, _, clock = fake_speaker()
     speaker.push(tone(1.0), 48_000)
     speaker.mark("end")
     heard = await moments(speaker, 10)
     clock.time_s += 3.0
     heard += [moment async for moment in _until_mark(speaker)]
-    assert sum(len(moment.sound) for moment in heard if moment.sound is not None) == 48_000
+    assert sum(len(moment.audio) for moment in heard if moment.audio is not None) == 48_000
     began_s = clock.now_s()
     await moments(speaker, 5)
     assert clock.now_s() - began_s == pytest.approx(5 * 0.04)
@@ -109,15 +109,15 @@ async def test_the_engine_never_runs_on_the_event_loop() -> None:
     assert session.closed
 
 
-async def test_a_slow_engine_costs_pictures_and_no_sound() -> None:
+async def test_a_slow_engine_costs_images_and_no_audio() -> None:
     session = FakeSession(object(), render_s=0.004)
     clock = TurnedClock()
     speaker = Speaker(session, clock)
     speaker.push(tone(4.0), 48_000)
     speaker.mark("end")
     heard = [moment async for moment in _until_mark(speaker)]
-    assert sum(len(moment.sound) for moment in heard if moment.sound is not None) == 4 * 48_000
-    assert speaker.pictures_missing > 0
+    assert sum(len(moment.audio) for moment in heard if moment.audio is not None) == 4 * 48_000
+    assert speaker.images_missing > 0
     assert speaker.steps_unseen > 0
     delay_ms = speaker.delay_ms
     await moments(speaker, 10)
@@ -153,7 +153,7 @@ async def test_a_closed_speaker_says_so() -> None:
         speaker.push(tone(0.1), 48_000)
 
 
-async def test_sound_that_cannot_be_used_is_refused() -> None:
+async def test_audio_that_cannot_be_used_is_refused() -> None:
     speaker, _, _ = fake_speaker()
     for samples, rate_hz in (
         (tone(0.1).astype(np.float32), 48_000),
@@ -169,10 +169,10 @@ async def test_sound_that_cannot_be_used_is_refused() -> None:
     pieces=st.lists(st.integers(0, 5_000) | st.just("end") | st.just("note"), max_size=30),
     takes_between=st.integers(0, 2),
 )
-def test_whatever_the_pieces_sound_and_marks_keep_their_order(
+def test_whatever_the_pieces_audio_and_marks_keep_their_order(
     pieces: list[int | str], takes_between: int
 ) -> None:
-    line = VoiceLine()
+    line = SpeechQueue()
     sent: list[int] = []
     said: list[int] = []
     marks: list[tuple[int, int]] = []
@@ -207,7 +207,7 @@ def test_whatever_the_pieces_sound_and_marks_keep_their_order(
 
 
 def test_what_waits_is_bounded_and_the_newest_goes() -> None:
-    line = VoiceLine(max_waiting_s=1.0)
+    line = SpeechQueue(max_waiting_s=1.0)
     line.push(np.arange(30_000, dtype=np.int16))
     line.push(np.zeros(30_000, np.int16))
     assert line.pushed == 48_000
@@ -218,7 +218,7 @@ def test_what_waits_is_bounded_and_the_newest_goes() -> None:
 
 
 def test_a_pause_of_the_sender_is_waited_out_and_a_rest_is_said() -> None:
-    line = VoiceLine()
+    line = SpeechQueue()
     line.push(np.ones(100, np.int16))
     steps = [line.take().samples for _ in range(8)]
     assert [step is None for step in steps] == [True] * 5 + [False] + [True] * 2
@@ -247,7 +247,7 @@ async def test_the_real_engine_speaks_and_rests(portrait_path: Path, voice_path:
     assert all(moment.rgb is not None and moment.rgb.shape == (*speaker.frame_size, 3) for moment in heard)
     speaker.interrupt()
     rest = await moments(speaker, 6)
-    assert all(moment.rgb is not None and moment.sound is None for moment in rest)
+    assert all(moment.rgb is not None and moment.audio is None for moment in rest)
     changes = [
         float(np.abs(b.rgb.astype(int) - a.rgb.astype(int)).mean())
         for a, b in itertools.pairwise(heard)

@@ -41,7 +41,7 @@ def test_the_commands_hand_them_on(monkeypatch: pytest.MonkeyPatch) -> None:
         assert result.exit_code == 0, result.output
     assert (rendered[0].device, rendered[0].backend) == ("cuda", "graph")
     assert (served[0]["device"], served[0]["backend"]) == ("cuda", "graph")
-    assert (shown[0].compute, shown[0].backend, shown[0].sound) == ("cuda", "graph", "pyaudio")
+    assert (shown[0].compute, shown[0].backend, shown[0].audio) == ("cuda", "graph", "pyaudio")
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_what_is_not_here_is_refused_by_name(
 ) -> None:
     if option == ("--device", "cuda") and torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    film = tmp_path / "film.mp4"
+    video = tmp_path / "film.mp4"
     with pytest.raises(BackendUnavailable, match=advice):
         CliRunner().invoke(
             app,
-            ["render", str(portrait_path), str(voice_path), "-o", str(film), *option],
+            ["render", str(portrait_path), str(voice_path), "-o", str(video), *option],
             catch_exceptions=False,
         )
-    assert not film.exists()
+    assert not video.exists()

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from camera_helper import FakeSound, device
 
 from clients.audio import AudioBackend, choose_device, choose_rate, open_backend
 from clients.audio.faults import opening_fault
@@ -27,6 +26,7 @@ from engine.errors import (
     DeviceUnsuitable,
     MissingDependency,
 )
+from tests.clients.camera_helper import FakeAudio, device
 
 DEVICES = [
     device(0, "HDA Intel: ALC257", inputs=2, outputs=2),
@@ -66,13 +66,13 @@ def test_a_machine_without_devices_is_told_to_the_doctor() -> None:
     ("rates", "chosen"), [((16_000, 44_100, 48_000), 48_000), ((44_100, 16_000), 44_100)]
 )
 def test_the_rate_is_one_that_both_ends_do(rates: tuple[int, ...], chosen: int) -> None:
-    sound = FakeSound(DEVICES, rates_hz=rates)
+    sound = FakeAudio(DEVICES, rates_hz=rates)
     assert choose_rate(sound, DEVICES[0], DEVICES[2]) == chosen
 
 
 def test_no_common_rate_is_named() -> None:
     with pytest.raises(DeviceUnsuitable, match=r"no common sample rate.*'default', 'pulse' or 'pipewire'"):
-        choose_rate(FakeSound(DEVICES, rates_hz=(11_025,)), DEVICES[0], DEVICES[1])
+        choose_rate(FakeAudio(DEVICES, rates_hz=(11_025,)), DEVICES[0], DEVICES[1])
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_faults_of_portaudio_have_names(error: Exception, kind: type[Exception])
     assert "choose" in str(fault) or "gohd camera --list" in str(fault)
 
 
-def test_an_unknown_sound_library_is_refused() -> None:
+def test_an_unknown_audio_library_is_refused() -> None:
     with pytest.raises(CommandInvalid, match="auto, sounddevice or pyaudio"):
         open_backend("jack")
 
 
-def test_without_sound_libraries_both_install_lines_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_audio_libraries_both_install_lines_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     with pytest.raises(MissingDependency, match=r"gohd-live\[mic\].*portaudio19-dev"):
@@ -348,7 +348,7 @@ def test_the_real_pyvirtualcam_without_a_device() -> None:
         open_camera("/dev/video98", 1280, 720)
 
 
-def test_a_real_loopback_device_takes_pictures() -> None:
+def test_a_real_loopback_device_takes_images() -> None:
     pytest.importorskip("pyvirtualcam", reason="pyvirtualcam is not installed (extra 'camera')")
     virtual = [camera for camera in list_cameras() if camera.virtual and camera.writable]
     if not virtual:

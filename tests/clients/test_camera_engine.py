@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camera_helper import RATE_HZ, Bench
 
 from engine import load_engine
 from engine.audio import to_mono_float
 from engine.media import read_audio
+from tests.clients.camera_helper import RATE_HZ, Bench
 
 
 def _voice(path: Path, seconds: float) -> np.ndarray:
-    """The start of a sound file at 48 kHz, int16."""
+    """The start of an audio file at 48 kHz, int16."""
     chunks = list(read_audio(path))
     wave = np.concatenate([to_mono_float(chunk) for chunk, _ in chunks])
     wanted = np.arange(round(seconds * RATE_HZ)) * chunks[0][1] / RATE_HZ

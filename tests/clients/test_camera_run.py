@@ -1,4 +1,4 @@
-"""`gohd camera` from its command line to its end, with made-up devices and the picture that it shows."""
+"""`gohd camera` from its command line to its end, with made-up devices and the image that it shows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from camera_helper import FakeCamera, FakeSound, device
-from fake_engine import FakeEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from clients.audio import open_backend
-from clients.camera import Canvas, parse_colour, parse_command, parse_size, read_commands
+from clients.camera import Compositor, parse_colour, parse_command, parse_size, read_commands
 from clients.cli.camera import CameraRequest, run_camera
 from clients.cli.main import app
 from engine.errors import (
@@ -31,8 +29,10 @@ from engine.errors import (
     MissingDependency,
     NoFaceFound,
 )
-from engine.finish import Marking, WatermarkDetector
 from engine.portrait import load_image
+from engine.postprocess import WatermarkConfig, WatermarkDetector
+from tests.clients.camera_helper import FakeAudio, FakeCamera, device
+from tests.fake_engine import FakeEngine
 
 DEVICES = [
     device(0, "headset", inputs=1, outputs=2, default_for=("input",)),
@@ -47,10 +47,10 @@ class _Engine(FakeEngine):
 
 
 class _Parts:
-    """What `run_camera` opens, made up; ``stop_after_s`` presses Ctrl-C once pictures flow."""
+    """What `run_camera` opens, made up; ``stop_after_s`` presses Ctrl-C once images flow."""
 
-    def __init__(self, sound: FakeSound | None = None) -> None:
-        self.sound = sound or FakeSound(DEVICES)
+    def __init__(self, sound: FakeAudio | None = None) -> None:
+        self.sound = sound or FakeAudio(DEVICES)
         self.camera = FakeCamera(time.monotonic)
         self.engine = _Engine()
         self.pressed_s = 0.0
@@ -60,8 +60,8 @@ class _Parts:
             threading.Thread(target=self._press, args=(press, after_s), daemon=True).start()
         run_camera(
             CameraRequest(portrait=Path("somebody.jpg"), size_px=(320, 240), **request),
-            open_sound=lambda _: self.sound,
-            open_picture=lambda *_: self.camera,
+            open_audio=lambda _: self.sound,
+            open_image=lambda *_: self.camera,
             load=lambda *_: self.engine,
         )
 
@@ -89,7 +89,7 @@ def test_ctrl_c_ends_within_a_second_and_leaves_nothing_open(number: int) -> Non
     assert threading.active_count() <= before + 1
 
 
-def test_pictures_and_voice_flow_to_the_devices_that_were_named() -> None:
+def test_images_and_voice_flow_to_the_devices_that_were_named() -> None:
     parts = _Parts()
     parts.run(microphone="head", speaker="1", frame="full", intensity=0.5, gaze=(0.1, -0.2), after_s=1.5)
     assert parts.sound.opened == [("input", "headset", 48_000), ("output", "cable", 48_000)]
@@ -110,7 +110,7 @@ def test_without_an_output_the_user_is_told_the_delay(caplog: pytest.LogCaptureF
 
 
 def test_a_busy_microphone_ends_it_and_the_camera_is_given_back() -> None:
-    parts = _Parts(FakeSound(DEVICES, fault=DeviceBusy("'headset' is held by another program")))
+    parts = _Parts(FakeAudio(DEVICES, fault=DeviceBusy("'headset' is held by another program")))
     with pytest.raises(DeviceBusy, match="headset"):
         parts.run(press=None)
     assert parts.camera.closed
@@ -118,7 +118,7 @@ def test_a_busy_microphone_ends_it_and_the_camera_is_given_back() -> None:
 
 
 def test_an_absent_microphone_is_told_before_the_weights_are_loaded() -> None:
-    parts = _Parts(FakeSound([DEVICES[1]]))
+    parts = _Parts(FakeAudio([DEVICES[1]]))
     with pytest.raises(DeviceNotFound, match="no microphone"):
         parts.run(press=None)
     assert not parts.engine.sessions
@@ -138,7 +138,7 @@ def test_a_microphone_that_is_unplugged_ends_it_with_its_name() -> None:
     assert parts.camera.closed
 
 
-def test_a_camera_that_vanishes_ends_it_by_name_and_gives_the_sound_back() -> None:
+def test_a_camera_that_vanishes_ends_it_by_name_and_gives_the_audio_back() -> None:
     parts = _Parts()
     send = parts.camera.send
 
@@ -215,9 +215,11 @@ def test_a_size_and_a_colour_are_read() -> None:
 @given(height=st.integers(2, 700), width=st.integers(2, 700))
 def test_any_frame_fits_the_camera_in_its_own_proportions(height: int, width: int) -> None:
     ground = (10, 20, 30)
-    picture = Canvas(320, 240, Marking(), ground).compose(np.full((height, width, 3), 200, np.uint8))
-    assert picture.shape == (240, 320, 3)
-    inside = picture.astype(int).mean(axis=2) > 110
+    image = Compositor(320, 240, WatermarkConfig(), ground).compose(
+        np.full((height, width, 3), 200, np.uint8)
+    )
+    assert image.shape == (240, 320, 3)
+    inside = image.astype(int).mean(axis=2) > 110
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     assert len(rows) == max(1, min(240, round(min(320 / width, 240 / height) * height)))
     assert len(columns) == max(1, min(320, round(min(320 / width, 240 / height) * width)))
@@ -227,7 +229,7 @@ def test_any_frame_fits_the_camera_in_its_own_proportions(height: int, width: in
 
 def test_the_mark_is_found_in_what_the_camera_shows(portrait_path: Path) -> None:
     head = load_image(portrait_path)[:256, :256]
-    canvas = Canvas(1280, 720, Marking(tag=777))
+    canvas = Compositor(1280, 720, WatermarkConfig(tag=777))
     detector = WatermarkDetector()
     for shift in range(8):
         detector.push(canvas.compose(np.roll(head, 3 * shift, axis=1)))
@@ -236,7 +238,7 @@ def test_the_mark_is_found_in_what_the_camera_shows(portrait_path: Path) -> None
 
 def test_a_tag_that_does_not_fit_is_refused() -> None:
     with pytest.raises(CommandInvalid, match="16 bits"):
-        Canvas(1280, 720, Marking(tag=2**16))
+        Compositor(1280, 720, WatermarkConfig(tag=2**16))
 
 
 class _Steered:

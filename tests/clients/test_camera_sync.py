@@ -1,15 +1,15 @@
-"""The picture of `gohd camera` follows the voice that is heard: flash and beep through the whole client, no devices."""
+"""The image of `gohd camera` follows the voice that is heard: flash and beep through the whole client, no devices."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from camera_helper import BLOCK, LOUD, RATE_HZ, Bench, stopped_stream
 
 from engine.errors import DeviceLost
+from tests.clients.camera_helper import BLOCK, LOUD, RATE_HZ, Bench, stopped_stream
 
 AUDIO_LEAD_MS, AUDIO_LAG_MS = 15, 45
-"""What is aimed at: how much later, and how much earlier than its sound, a picture may leave."""
+"""What is aimed at: how much later, and how much earlier than its audio, an image may leave."""
 
 GATE_LEAD_MS, GATE_LAG_MS = 40, 60
 """EBU R37, for devices that are broken."""
@@ -24,7 +24,7 @@ def _silence(seconds: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("latency_s", [0.005, 0.030, 0.150])
-def test_flash_and_beep_leave_together_whatever_the_sound_card_holds(latency_s: float) -> None:
+def test_flash_and_beep_leave_together_whatever_the_audio_card_holds(latency_s: float) -> None:
     bench = Bench(seconds=8, speaker_latency_s=latency_s).run()
     skews = bench.skews_ms()
     assert len(skews) >= 6
@@ -33,7 +33,7 @@ def test_flash_and_beep_leave_together_whatever_the_sound_card_holds(latency_s: 
     assert bench.live.counters.starved_ms == 0
 
 
-def test_the_voice_is_held_back_no_longer_than_the_pictures_need() -> None:
+def test_the_voice_is_held_back_no_longer_than_the_images_need() -> None:
     bench = Bench(seconds=5).run()
     held_back_ms = [held for passed, held in bench.held_ms if passed > 1]
     assert max(held_back_ms) < bench.session.lookahead_ms + 20 + 35 + 25
@@ -46,7 +46,7 @@ def test_a_card_that_holds_much_leaves_enough_here_for_its_blocks() -> None:
 
 
 @pytest.mark.parametrize(("microphone", "speaker"), [(1.006, 0.998), (0.994, 1.002)])
-def test_clocks_that_disagree_do_not_pull_voice_and_picture_apart(microphone: float, speaker: float) -> None:
+def test_clocks_that_disagree_do_not_pull_voice_and_image_apart(microphone: float, speaker: float) -> None:
     bench = Bench(seconds=15, microphone_speed=microphone, speaker_speed=speaker).run()
     skews = bench.skews_ms()
     assert len(skews) >= 12
@@ -57,7 +57,7 @@ def test_clocks_that_disagree_do_not_pull_voice_and_picture_apart(microphone: fl
     assert max(late) - min(late) < 60
 
 
-def test_a_microphone_at_twice_real_time_costs_sound_not_time() -> None:
+def test_a_microphone_at_twice_real_time_costs_audio_not_time() -> None:
     bench = Bench(seconds=10, microphone_speed=2.0).run()
     assert bench.live.counters.cut_ms > 3000
     assert max(held for _, held in bench.held_ms) < 600
@@ -80,7 +80,7 @@ def test_after_a_gap_of_the_microphone_all_is_as_before() -> None:
     assert _in_sync(after), after
 
 
-def test_pictures_that_take_longer_hold_the_voice_back_longer() -> None:
+def test_images_that_take_longer_hold_the_voice_back_longer() -> None:
     bench = Bench(seconds=10, render_s=lambda passed_s: 0.008 if passed_s < 4 else 0.0199).run()
     slow = Bench(seconds=10, render_s=lambda passed_s: 0.008).run()
     assert _in_sync(bench.skews_ms(after_s=6)), bench.skews_ms()
@@ -96,14 +96,14 @@ def test_one_slow_moment_lengthens_the_delay_once_and_it_comes_back() -> None:
     assert bench.live.counters.delay_ms < longest - 30
 
 
-def test_an_engine_that_cannot_keep_up_loses_sound_and_never_gathers_it() -> None:
+def test_an_engine_that_cannot_keep_up_loses_audio_and_never_gathers_it() -> None:
     bench = Bench(seconds=10, render_s=lambda _: 0.040).run()
     assert bench.live.counters.skipped_ms > 3000
     assert bench.live.counters.delay_ms <= 600
     assert bench.live.counters.sent > 50
 
 
-def test_without_a_speaker_pictures_keep_the_pace_of_the_clock() -> None:
+def test_without_a_speaker_images_keep_the_pace_of_the_clock() -> None:
     bench = Bench(seconds=6, speaks=False).run()
     assert not bench.played
     moments = [now for now, _, _ in bench.camera.sent if now > 101]

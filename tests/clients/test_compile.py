@@ -17,8 +17,8 @@ from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.checkpoint import resolve_weights
 from engine.errors import BackendUnavailable, CommandInvalid, WeightsCorrupt, WeightsIncomplete
 from tests.animator.neural_cases import GUIDED
-from tests.drawn_weights import draw_weights
 from tests.geometric_weights import geometric_weights
+from tests.random_weights import randomise_weights
 from tests.runtime.frame_cases import HEAD
 from train.export import export_network
 
@@ -81,7 +81,7 @@ def test_weights_can_bring_their_network_for_cpus(tmp_path: Path, monkeypatch: p
 
     def export(seed: int) -> None:
         network = FaceAnimatorNetwork(layout)
-        draw_weights(network, seed)
+        randomise_weights(network, seed)
         sections = {"neural_animator": layout, "animator": "neural"}
         export_network(folder, "animator", network, sections=sections, training={})
 

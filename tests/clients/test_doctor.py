@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from camera_helper import device
 from typer.testing import CliRunner
 
 from clients.cli.main import app
 from clients.doctor import (
     Finding,
     Machine,
+    audio_findings,
     camera_findings,
     codec_findings,
     gpu_findings,
     network_findings,
-    sound_findings,
 )
-from engine.models import network_costs
+from engine.runtime.model_stats import network_costs
+from tests.clients.camera_helper import device
 
 
 def _run(*arguments: str) -> str:
@@ -174,36 +174,36 @@ def test_a_node_that_may_not_be_written_asks_for_the_group(
 def test_commands_are_those_of_the_distribution(tmp_path: Path, release: str, command: str) -> None:
     machine = _machine(tmp_path)
     _file(tmp_path, "etc/os-release", release)
-    assert _by_subject(sound_findings(machine, list))["portaudio"].command == command
+    assert _by_subject(audio_findings(machine, list))["portaudio"].command == command
 
 
 def test_other_systems_are_sent_to_obs_and_a_cable(tmp_path: Path) -> None:
     machine = _machine(tmp_path, system="darwin")
     assert "OBS" in _by_subject(camera_findings(machine))["camera"].text
     microphone = device(0, "Built-in", inputs=1, default_for=("input",))
-    assert "BlackHole" in _by_subject(sound_findings(machine, lambda: [microphone]))["voice cable"].text
+    assert "BlackHole" in _by_subject(audio_findings(machine, lambda: [microphone]))["voice cable"].text
 
 
-def test_sound_cards_microphone_and_cable_are_named(tmp_path: Path) -> None:
+def test_audio_cards_microphone_and_cable_are_named(tmp_path: Path) -> None:
     _file(tmp_path, "usr/lib/x86_64-linux-gnu/libportaudio.so.2")
     _file(
         tmp_path, "proc/asound/cards", " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n   at 0xf7 irq 31\n"
     )
     devices = [device(3, "pipewire", inputs=2, outputs=2, default_for=("input", "output"))]
-    found = _by_subject(sound_findings(_machine(tmp_path), lambda: devices))
+    found = _by_subject(audio_findings(_machine(tmp_path), lambda: devices))
     assert found["portaudio"].command is None
     assert found["sound cards"].text == "HDA-Intel - HDA Intel PCH"
     assert "3 'pipewire'" in found["microphone"].text
     assert found["voice cable"].command is not None
     assert found["voice cable"].command.startswith("pactl load-module module-null-sink sink_name=gohd_voice")
     devices.append(device(4, "GoHD-voice", outputs=2))
-    found = _by_subject(sound_findings(_machine(tmp_path), lambda: devices))
+    found = _by_subject(audio_findings(_machine(tmp_path), lambda: devices))
     assert "--audio-out 4" in found["voice cable"].text
 
 
-def test_a_machine_without_sound_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_machine_without_audio_is_told_what_it_lacks(tmp_path: Path) -> None:
     _file(tmp_path, "proc/asound/cards", "--- no soundcards ---\n")
-    found = _by_subject(sound_findings(_machine(tmp_path), list))
+    found = _by_subject(audio_findings(_machine(tmp_path), list))
     assert "none" in found["sound cards"].text
     assert found["microphone"].text.startswith("none")
     assert found["sounddevice"].command == "pip install 'gohd-live[mic]'"
@@ -229,12 +229,12 @@ def test_a_card_without_driver_node_or_build_is_told_each(tmp_path: Path) -> Non
     assert [finding.command for finding in gpu_findings(machine, cuda_build="13.0")] == [None]
 
 
-def test_the_sound_part_of_a_card_is_no_card(tmp_path: Path) -> None:
+def test_the_audio_part_of_a_card_is_no_card(tmp_path: Path) -> None:
     _add_card(tmp_path, kind="0x040300")
     assert "no card" in _by_subject(gpu_findings(_machine(tmp_path)))["nvidia"].text
 
 
-def test_codecs_of_calls_and_films_are_here(tmp_path: Path) -> None:
+def test_codecs_of_calls_and_videos_are_here(tmp_path: Path) -> None:
     assert [finding.command for finding in codec_findings(_machine(tmp_path))] == [None] * 4
 
 

@@ -1,4 +1,4 @@
-"""``gohd evaluate`` on films that the engine makes: tables, CSV, plots, cache, and what goes wrong with films."""
+"""``gohd evaluate`` on videos that the engine makes: tables, CSV, plots, cache, and what goes wrong with videos."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from engine import load_engine
 from engine.errors import CommandInvalid, InputError, OutputUnwritable
 from engine.media import Mp4Writer, read_audio
 from train.evaluate import EvaluateConfig, evaluate, parse_metrics
-from train.evaluate.pairs import match_films
+from train.evaluate.pairs import match_videos
 
 _FRAMES = 24
 _OURS = "ssim_p,var_p,ssim_e,var_e,mld,mouth,mouth_range,blinks,jitter,landmarks,psnr,ssim"
 
 
-def _films(portrait: Path, voice: Path, out: Path, seed: int) -> list[np.ndarray]:  # type: ignore[type-arg]
+def _videos(portrait: Path, voice: Path, out: Path, seed: int) -> list[np.ndarray]:  # type: ignore[type-arg]
     engine = load_engine()
     session = engine.open_session(engine.enroll(portrait), seed=seed)
-    pictures: list[np.ndarray] = []  # type: ignore[type-arg]
+    images: list[np.ndarray] = []  # type: ignore[type-arg]
     for chunk, rate in read_audio(voice):
-        pictures += [frame.rgb.copy() for frame in session.push_pcm(chunk, rate)]
-        if len(pictures) >= _FRAMES:
+        images += [frame.rgb.copy() for frame in session.push_pcm(chunk, rate)]
+        if len(images) >= _FRAMES:
             break
-    _write(out, pictures[:_FRAMES])
-    return pictures[:_FRAMES]
+    _write(out, images[:_FRAMES])
+    return images[:_FRAMES]
 
 
-def _write(path: Path, pictures: list[np.ndarray], hertz: int = 25) -> None:  # type: ignore[type-arg]
+def _write(path: Path, images: list[np.ndarray], hertz: int = 25) -> None:  # type: ignore[type-arg]
     path.parent.mkdir(parents=True, exist_ok=True)
-    sound = np.sin(np.arange(16000 * len(pictures) // hertz) / 9).astype(np.float32) / 4
-    with Mp4Writer(path, pictures[0].shape[1::-1], 16000, 1) as film:
-        film.write_audio(sound)
-        for index, picture in enumerate(pictures):
-            film.write(picture, index * 16000 // hertz)
+    audio = np.sin(np.arange(16000 * len(images) // hertz) / 9).astype(np.float32) / 4
+    with Mp4Writer(path, images[0].shape[1::-1], 16000, 1) as video:
+        video.write_audio(audio)
+        for index, image in enumerate(images):
+            video.write(image, index * 16000 // hertz)
 
 
 @pytest.fixture(scope="module")
 def folders(
     tmp_path_factory: pytest.TempPathFactory, portrait_path: Path, voice_path: Path
 ) -> tuple[Path, Path]:
-    """Two folders: 'talk' by two seeds, 'wide' (real one with a border, 30 fps), a damaged film, and lone ones."""
+    """Two folders: 'talk' by two seeds, 'wide' (real one with a border, 30 fps), a damaged video, and lone ones."""
     root = tmp_path_factory.mktemp("films")
     generated, real = root / "generated", root / "real"
-    _films(portrait_path, voice_path, generated / "talk.mp4", 1)
-    pictures = _films(portrait_path, voice_path, real / "talk.mp4", 0)
+    _videos(portrait_path, voice_path, generated / "talk.mp4", 1)
+    images = _videos(portrait_path, voice_path, real / "talk.mp4", 0)
     shutil.copy(real / "talk.mp4", generated / "wide.mp4")
-    wide = [cv2.copyMakeBorder(p, 0, 0, 64, 64, cv2.BORDER_REPLICATE) for p in pictures]
+    wide = [cv2.copyMakeBorder(p, 0, 0, 64, 64, cv2.BORDER_REPLICATE) for p in images]
     _write(real / "wide.mp4", wide, hertz=30)
     shutil.copy(real / "talk.mp4", real / "broken.mp4")
     (generated / "broken.mp4").write_bytes((real / "talk.mp4").read_bytes()[:900])
@@ -90,12 +90,12 @@ def test_command_prints_tables_and_writes_csv_and_plots(folders: tuple[Path, Pat
     ):
         assert text in result.output
     with (tmp_path / "films.csv").open() as file:
-        films = {row["film"]: row for row in csv.DictReader(file)}
-    assert set(films) == {"talk", "wide", "broken"}
-    assert "broken.mp4" in films["broken"]["refused"]
-    assert 0 < float(films["talk"]["landmarks"]) < 0.3
-    # The wide film is the square one with borders: its face square is the same picture, cropped a little otherwise.
-    assert float(films["wide"]["mouth"]) > 0.8
+        videos = {row["film"]: row for row in csv.DictReader(file)}
+    assert set(videos) == {"talk", "wide", "broken"}
+    assert "broken.mp4" in videos["broken"]["refused"]
+    assert 0 < float(videos["talk"]["landmarks"]) < 0.3
+    # The wide video is the square one with borders: its face square is the same image, cropped a little otherwise.
+    assert float(videos["wide"]["mouth"]) > 0.8
     with (tmp_path / "summary.csv").open() as file:
         summary = {row["metric"]: row for row in csv.DictReader(file)}
     assert float(summary["mld"]["generated"]) > 0
@@ -107,7 +107,7 @@ def test_command_prints_tables_and_writes_csv_and_plots(folders: tuple[Path, Pat
     assert (tmp_path / "motion.png").stat().st_size > 1000
 
 
-def test_a_film_against_itself_is_perfect_and_a_rerun_looks_at_nothing_again(
+def test_a_video_against_itself_is_perfect_and_a_rerun_looks_at_nothing_again(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same = tmp_path / "same"
@@ -126,7 +126,7 @@ def test_a_film_against_itself_is_perfect_and_a_rerun_looks_at_nothing_again(
     assert first["var_p"].generated == first["var_p"].real
 
     def looked(*_: object) -> None:
-        raise AssertionError("a cached film was looked at again")
+        raise AssertionError("a cached video was looked at again")
 
     monkeypatch.setattr("train.evaluate.features.detect_landmarks", looked)
     monkeypatch.setattr("train.evaluate.embeddings.framed", looked)
@@ -147,25 +147,25 @@ def test_a_damaged_cache_file_is_made_again(folders: tuple[Path, Path], tmp_path
 def test_nothing_to_compare_is_said_plainly(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no films"):
-        match_films(tmp_path / "empty", folders[1])
+        match_videos(tmp_path / "empty", folders[1])
     with pytest.raises(InputError, match="no folder"):
-        match_films(tmp_path / "none", folders[1])
+        match_videos(tmp_path / "none", folders[1])
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(folders[0] / "talk.mp4", other / "somebody.mp4")
     with pytest.raises(InputError, match="same name"):
-        match_films(other, folders[1])
+        match_videos(other, folders[1])
     shutil.copy(folders[0] / "broken.mp4", other / "talk.mp4")
     config = EvaluateConfig(generated=other, real=folders[1], metrics=("mld",), out=tmp_path / "out")
     with pytest.raises(InputError, match="no pair"):
         evaluate(config)
 
 
-def test_two_films_of_one_name_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_videos_of_one_name_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     for suffix in (".mp4", ".mov"):
         shutil.copy(folders[0] / "talk.mp4", tmp_path / f"talk{suffix}")
     with pytest.raises(InputError, match="rename one"):
-        match_films(tmp_path, folders[1])
+        match_videos(tmp_path, folders[1])
 
 
 def test_unknown_metric_lists_those_there_are(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``gohd render`` as a user runs it: the real command in its own process, the film decoded again."""
+"""``gohd render`` as a user runs it: the real command in its own process, the video decoded again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _write_wav(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1)
     return path
 
 
-def _film(path: Path) -> tuple[list[np.ndarray], float]:
+def _video(path: Path) -> tuple[list[np.ndarray], float]:
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     with av.open(str(path)) as container:
@@ -42,19 +42,19 @@ def _film(path: Path) -> tuple[list[np.ndarray], float]:
 
 @pytest.fixture(scope="module")
 def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One second of telephone sound: 8 kHz."""
+    """One second of telephone audio: 8 kHz."""
     t = np.arange(8000) / 8000
     return _write_wav(tmp_path_factory.mktemp("tone") / "tone.wav", 0.3 * np.sin(2 * np.pi * 200 * t), 8000)
 
 
-def test_film_has_picture_and_sound_of_the_same_length(
+def test_video_has_image_and_audio_of_the_same_length(
     portrait_path: Path, tone: Path, tmp_path: Path
 ) -> None:
     done = _run(
         "render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--gaze", "0.1,-0.3", "--seed", "5"
     )
     assert done.returncode == 0, done.stderr
-    frames, seconds = _film(tmp_path / "out.mp4")
+    frames, seconds = _video(tmp_path / "out.mp4")
     assert len(frames) == 25
     assert seconds == pytest.approx(1.0, abs=0.07)
     assert frames[0].shape == (256, 256, 3)
@@ -64,13 +64,13 @@ def test_film_has_picture_and_sound_of_the_same_length(
 def test_intensity_0_is_a_still_face(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
     done = _run("render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--intensity", "0")
     assert done.returncode == 0, done.stderr
-    frames, _ = _film(tmp_path / "out.mp4")
+    frames, _ = _video(tmp_path / "out.mp4")
     # What is left is the video codec's.
     assert max(np.abs(frame.astype(int) - frames[0]).mean() for frame in frames) < 1.5
 
 
-def test_same_seed_same_film(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
-    films = []
+def test_same_seed_same_video(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
+    videos = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert (
             _run(
@@ -78,12 +78,12 @@ def test_same_seed_same_film(portrait_path: Path, tone: Path, tmp_path: Path) ->
             ).returncode
             == 0
         )
-        films.append(np.stack(_film(tmp_path / f"{name}.mp4")[0]))
-    assert np.array_equal(films[0], films[1])
-    assert not np.array_equal(films[0], films[2])
+        videos.append(np.stack(_video(tmp_path / f"{name}.mp4")[0]))
+    assert np.array_equal(videos[0], videos[1])
+    assert not np.array_equal(videos[0], videos[2])
 
 
-def test_a_film_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
+def test_a_video_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
     driver = tmp_path / "driver.mp4"
     assert _run("render", portrait_path, tone, "-o", driver, "--gaze", "0,0.5").returncode == 0
     done = _run(
@@ -98,7 +98,7 @@ def test_a_film_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> No
         "gaze,pose",
     )
     assert done.returncode == 0, done.stderr
-    assert len(_film(tmp_path / "out.mp4")[0]) == 25
+    assert len(_video(tmp_path / "out.mp4")[0]) == 25
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_mistakes_get_one_clear_line_and_leave_nothing(
     extra: list[str],
     says: str,
 ) -> None:
-    (tmp_path / "notes.txt").write_text("this is neither a picture nor a sound\n" * 50)
+    (tmp_path / "notes.txt").write_text("this is neither an image nor an audio\n" * 50)
     (tmp_path / "empty.wav").touch()
     Image.new("RGB", (300, 300), (90, 90, 90)).save(tmp_path / "grey.png")
     before = sorted(tmp_path.iterdir())
@@ -148,7 +148,7 @@ def test_mistakes_get_one_clear_line_and_leave_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_ctrl_c_leaves_a_playable_film(portrait_path: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_a_playable_video(portrait_path: Path, tmp_path: Path) -> None:
     t = np.arange(16_000 * 120) / 16_000
     long = _write_wav(tmp_path / "long.wav", 0.2 * np.sin(2 * np.pi * 150 * t), 16_000)
     command = [*_GOHD, "render", str(portrait_path), str(long), "-o", str(tmp_path / "out.mp4")]
@@ -162,14 +162,14 @@ def test_ctrl_c_leaves_a_playable_film(portrait_path: Path, tmp_path: Path) -> N
     _, errors = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "Traceback" not in errors
-    frames, _ = _film(tmp_path / "out.mp4")
+    frames, _ = _video(tmp_path / "out.mp4")
     assert len(frames) > 25
     assert not list(tmp_path.glob(".out.mp4.*"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs a POSIX system")
-def test_an_hour_of_sound_needs_bounded_memory() -> None:
-    """An hour of sound stays within 60 MB of what ten seconds need."""
+def test_an_hour_of_audio_needs_bounded_memory() -> None:
+    """An hour of audio stays within 60 MB of what ten seconds need."""
     script = (
         "import numpy as np, resource, sys\n"
         "from engine.audio.listener import Listener\n"

@@ -1,4 +1,4 @@
-"""``gohd verify`` on a film that ``gohd render`` made."""
+"""``gohd verify`` on a video that ``gohd render`` made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def film(portrait_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(portrait_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("film")
     with wave.open(str(folder / "voice.wav"), "wb") as file:
         file.setnchannels(1)
@@ -41,26 +41,26 @@ def _verify(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["verify", *map(str, arguments)])
 
 
-def test_rendered_film_is_recognised(film: Path) -> None:
-    done = _run("verify", film)
+def test_rendered_video_is_recognised(video: Path) -> None:
+    done = _run("verify", video)
     assert done.returncode == 0, done.stderr
     assert "the watermark is there (tag 4711" in done.stdout
-    assert "the film is unchanged" in done.stdout
+    assert "the video is unchanged" in done.stdout
 
 
-def test_json_has_the_same(film: Path) -> None:
-    verdict = json.loads(_verify(film, "--json").stdout)
+def test_json_has_the_same(video: Path) -> None:
+    verdict = json.loads(_verify(video, "--json").stdout)
     assert verdict["watermark"]["tag"] == 4711
     assert verdict["manifest"]["signed"]
     assert verdict["manifest"]["unchanged"]
     assert verdict["manifest"]["made"]["watermark_tag"] == 4711
 
 
-def test_changed_film_and_missing_manifest(film: Path, tmp_path: Path) -> None:
+def test_changed_video_and_missing_manifest(video: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed.mp4"
-    changed.write_bytes(film.read_bytes() + b"\0")
+    changed.write_bytes(video.read_bytes() + b"\0")
     assert "no manifest" in _verify(changed).stdout
-    changed.with_name("changed.mp4.json").write_bytes(film.with_name("out.mp4.json").read_bytes())
+    changed.with_name("changed.mp4.json").write_bytes(video.with_name("out.mp4.json").read_bytes())
     done = _verify(changed)
     assert done.exit_code == 0
     assert "changed since" in done.stdout
@@ -72,12 +72,12 @@ def test_photograph_is_not_called_generated(portrait_path: Path) -> None:
     assert "no watermark found" in done.stdout
 
 
-def test_bad_files_and_keys_are_named(tmp_path: Path, film: Path) -> None:
+def test_bad_files_and_keys_are_named(tmp_path: Path, video: Path) -> None:
     (tmp_path / "text.mp4").write_text("no film")
     for name in ("none.mp4", "text.mp4"):
         assert isinstance(_verify(tmp_path / name).exception, VideoUnreadable)
     (tmp_path / "key").write_text("short")
     for key, word in (("key", "shorter than 16"), ("nokey", "cannot be read")):
-        done = _verify(film, "--key-file", tmp_path / key)
+        done = _verify(video, "--key-file", tmp_path / key)
         assert done.exit_code == 2
         assert word in " ".join(done.stderr.replace("│", " ").split())

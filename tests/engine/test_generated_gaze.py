@@ -13,7 +13,7 @@ import pytest
 from engine import Avatar, Engine, load_engine
 from engine.checkpoint import resolve_weights, write_checksums
 from engine.errors import CommandInvalid
-from engine.motion.coefficients import GAZE
+from engine.motion.space.coefficients import GAZE
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 

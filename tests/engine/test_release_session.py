@@ -14,7 +14,7 @@ import pytest
 
 from engine import Avatar, Engine, Frame, Session, load_engine
 from engine.errors import CommandInvalid, WeightsCorrupt, WeightsIncomplete
-from engine.motion.coefficients import Coefficients
+from engine.motion.space.coefficients import Coefficients
 from engine.portrait import load_image
 from engine.release import ReleaseConfig, import_release
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
@@ -94,7 +94,7 @@ def test_look_ahead_is_what_the_weights_say_and_no_more(stage: Stage, voice: Wav
     assert [frame.index for frame in session.push_pcm(voice[early:needed], SAMPLE_RATE_HZ)] == [0]
 
 
-def test_later_sound_never_changes_earlier_frames(stage: Stage, voice: Wave) -> None:
+def test_later_audio_never_changes_earlier_frames(stage: Stage, voice: Wave) -> None:
     cut = 14 * SAMPLES_PER_FRAME
     other = voice[:_SHORT].copy()
     other[cut:] = 0.1

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import Avatar, Drive, Engine, Frame, Session
+from engine import Avatar, DrivingMotion, Engine, Frame, Session
 from engine.errors import AudioInvalid, BackendUnavailable, CommandInvalid, SessionClosed
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
@@ -54,7 +54,7 @@ def whole(engine: Engine, avatar: Avatar, voice: Wave) -> list[Frame]:
     return _play(engine.open_session(avatar, seed=3), voice[:_SHORT])
 
 
-def test_frames_cover_the_sound_in_order(whole: list[Frame]) -> None:
+def test_frames_cover_the_audio_in_order(whole: list[Frame]) -> None:
     assert [frame.index for frame in whole] == list(range(math.ceil(_SHORT / SAMPLES_PER_FRAME)))
     assert all(frame.pts_samples == frame.index * SAMPLES_PER_FRAME for frame in whole)
     assert all(frame.rgb.shape == (256, 256, 3) and frame.rgb.dtype == np.uint8 for frame in whole)
@@ -78,7 +78,7 @@ def test_streamed_equals_offline_at_another_rate(engine: Engine, avatar: Avatar)
     assert _equal(once, pieces)
 
 
-def test_later_sound_never_changes_earlier_frames(engine: Engine, avatar: Avatar, voice: Wave) -> None:
+def test_later_audio_never_changes_earlier_frames(engine: Engine, avatar: Avatar, voice: Wave) -> None:
     cut = 20 * SAMPLES_PER_FRAME
     other = voice[:_SHORT].copy()
     other[cut:] = np.random.default_rng(0).normal(scale=0.2, size=len(other) - cut).astype(np.float32)
@@ -153,7 +153,7 @@ def test_gaze_command_moves_the_gaze_and_not_the_head(engine: Engine, avatar: Av
             engine.open_session(avatar).set_gaze(*bad)
 
 
-def test_interrupt_drops_unshown_sound_and_closes_the_mouth(
+def test_interrupt_drops_unshown_audio_and_closes_the_mouth(
     engine: Engine, avatar: Avatar, voice: Wave
 ) -> None:
     session = engine.open_session(avatar, seed=1)
@@ -169,7 +169,7 @@ def test_interrupt_drops_unshown_sound_and_closes_the_mouth(
 def test_drive_replaces_what_the_voice_would_say(engine: Engine, avatar: Avatar, voice: Wave) -> None:
     expression = np.random.default_rng(1).normal(size=(40, 64)).astype(np.float32)
     gaze = np.full((40, 2), 0.1, np.float32)
-    session = engine.open_session(avatar, seed=3, drive=Drive(expression=expression, gaze=gaze))
+    session = engine.open_session(avatar, seed=3, drive=DrivingMotion(expression=expression, gaze=gaze))
     frames = _play(session, voice[:_SHORT])
     plain = _play(engine.open_session(avatar, seed=3), voice[:_SHORT])
     assert frames[20].descriptor[:64] == pytest.approx(expression[20], abs=1e-4)

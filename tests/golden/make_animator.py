@@ -1,4 +1,4 @@
-"""Makes animator.npz: pictures of networks with drawn weights, in float64 straight from the definitions.
+"""Makes animator.npz: images of networks with drawn weights, in float64 straight from the definitions.
 
 Every sample has modulated weights of its own, upsampling inserts zeros and convolves, sampling is a loop over
 four corners: no module of the engine computes anything here, they only name the tensors.
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from tests.animator.neural_cases import CASES, inputs
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 _FIR = torch.outer(*2 * (torch.tensor([1.0, 3, 3, 1], dtype=torch.float64),)) / 64
 
@@ -178,10 +178,10 @@ def main() -> None:
     golden: dict[str, np.ndarray] = {}
     for name, config in CASES.items():
         network = FaceAnimatorNetwork(config)
-        draw_weights(network)
+        randomise_weights(network)
         rgb, window = inputs(config)
         outputs = Definition(config, network.state_dict())(rgb.double(), window.double())
-        step = config.picture_size // 32
+        step = config.image_size // 32
         outputs["picture"] = outputs["picture"][:, :, step // 2 :: step, step // 2 :: step]
         golden |= {f"{name}.{key}": value.numpy().astype(np.float32) for key, value in outputs.items()}
     np.savez_compressed(Path(__file__).with_name("animator.npz"), **golden)  # type: ignore[arg-type]

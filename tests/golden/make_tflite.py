@@ -32,10 +32,10 @@ def _run(name: str, values: np.ndarray[Any, Any]) -> dict[int, np.ndarray[Any, A
 
 def main() -> None:
     """As the module says."""
-    picture = np.asarray(Image.open(_ROOT / "engine" / "assets" / "portrait.jpg").convert("RGB"), np.float32)
-    landmarks = _run("face_landmarks_detector", picture[None, 96:352, 128:384] / 255)[_LANDMARKS]
+    image = np.asarray(Image.open(_ROOT / "engine" / "assets" / "portrait.jpg").convert("RGB"), np.float32)
+    landmarks = _run("face_landmarks_detector", image[None, 96:352, 128:384] / 255)[_LANDMARKS]
     points = np.random.default_rng(0).uniform(0, 256, (1, 146, 2)).astype(np.float32)
-    detector = _run("face_detector", picture[None, ::4, ::4] / 127.5 - 1)
+    detector = _run("face_detector", image[None, ::4, ::4] / 127.5 - 1)
     np.savez_compressed(
         Path(__file__).parent / "tflite.npz",
         landmarks=landmarks,

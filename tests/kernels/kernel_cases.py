@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.animator.decoder import Decoder
-from engine.animator.equalised import Freezable
+from engine.animator.network.decoder import Decoder
+from engine.animator.network.equalised import Freezable
 from kernels.backward_warp import backward_warp
 from kernels.conv_epilogue import conv_epilogue, demodulation
 from kernels.fir_resample import fir_resample

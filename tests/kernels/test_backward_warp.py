@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from kernel_cases import backward_inputs
 
 from kernels.backward_warp import available_implementations, backward_warp
 from kernels.errors import ImplementationUnavailable
+from tests.kernels.kernel_cases import backward_inputs
 
 _SHAPES = [
     (1, 3, 8, 8, 8, 8),
@@ -93,7 +93,7 @@ def test_gradients_equal_finite_differences(mode: str) -> None:
     assert torch.autograd.gradcheck(lambda i, g: backward_warp(i, g, mode=mode), (image, grid))
 
 
-def test_empty_grids_give_empty_pictures() -> None:
+def test_empty_grids_give_empty_images() -> None:
     image, _ = backward_inputs((1, 3, 4, 4, 1, 1), torch.float32)
     for impl in ("reference", "opencv"):
         assert backward_warp(image, torch.zeros(1, 0, 5, 2), impl).shape == (1, 3, 0, 5)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from kernel_cases import kernel_cases
+
+from tests.kernels.kernel_cases import kernel_cases
 
 pytest.importorskip("triton", reason="Triton is not installed: pip install triton")
 import triton

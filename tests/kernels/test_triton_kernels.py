@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from kernel_cases import FAST, kernel_cases, worst_difference
+
+from tests.kernels.kernel_cases import FAST, kernel_cases, worst_difference
 
 _HERE = Path(__file__).resolve().parent
 _INTERPRETED = f"""
@@ -57,19 +58,18 @@ def test_kernels_equal_the_references_on_a_card() -> None:
 def test_kernels_can_be_captured_and_write_to_pinned_memory() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    from kernel_cases import yuv_inputs
-
     from kernels.yuv420 import yuv420
+    from tests.kernels.kernel_cases import yuv_inputs
 
-    picture, label, pattern = yuv_inputs((1, 6, 12), torch.float16, "cuda")
+    image, label, pattern = yuv_inputs((1, 6, 12), torch.float16, "cuda")
     out = torch.empty((1, 9, 12), dtype=torch.uint8, pin_memory=True)
-    expected = yuv420(picture, label=label, pattern_BHW=pattern, impl="reference").cpu()
+    expected = yuv420(image, label=label, pattern_BHW=pattern, impl="reference").cpu()
     for impl in FAST["yuv420"]:
-        yuv420(picture, label=label, pattern_BHW=pattern, out=out, impl=impl)
+        yuv420(image, label=label, pattern_BHW=pattern, out=out, impl=impl)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            yuv420(picture, label=label, pattern_BHW=pattern, out=out, impl=impl)
+            yuv420(image, label=label, pattern_BHW=pattern, out=out, impl=impl)
         out.zero_()
         graph.replay()
         torch.cuda.synchronize()

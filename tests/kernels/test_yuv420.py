@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from av.video.reformatter import ColorRange, Colorspace
-from kernel_cases import yuv_inputs
 
 from kernels.errors import ImplementationUnavailable
 from kernels.yuv420 import LabelPatch, finished_rgb_reference, yuv420
 from kernels.yuv420.cuda_arguments import Launch, launch_of
 from kernels.yuv420.cuda_source import ENTRY, SOURCE
+from tests.kernels.kernel_cases import yuv_inputs
 
 # Enough of CUDA for the source to be C++: one thread after the other, products rounded before sums.
 _SHIM = r"""
@@ -63,8 +63,8 @@ def _portrait(path: Path) -> torch.Tensor:
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 def test_planes_are_within_a_level_of_what_ffmpeg_makes(matrix: str, portrait_path: Path) -> None:
-    picture = _portrait(portrait_path)
-    rgb = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    image = _portrait(portrait_path)
+    rgb = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
     options = {
         "src_color_range": ColorRange.JPEG,
         "dst_color_range": ColorRange.MPEG,
@@ -73,15 +73,15 @@ def test_planes_are_within_a_level_of_what_ffmpeg_makes(matrix: str, portrait_pa
     expected = (
         av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv420p", **options).to_ndarray()
     )
-    found = yuv420(picture, matrix=matrix, impl="reference")[0].numpy()
+    found = yuv420(image, matrix=matrix, impl="reference")[0].numpy()
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
 
 
 def test_nv12_is_the_same_planes_in_turn(portrait_path: Path) -> None:
-    picture = _portrait(portrait_path)
-    flat = yuv420(picture, impl="reference").flatten()
-    turn = yuv420(picture, layout="nv12", impl="reference").flatten()
+    image = _portrait(portrait_path)
+    flat = yuv420(image, impl="reference").flatten()
+    turn = yuv420(image, layout="nv12", impl="reference").flatten()
     pixels = 192 * 256
     assert torch.equal(turn[:pixels], flat[:pixels])
     assert torch.equal(turn[pixels:].view(-1, 2).T.flatten(), flat[pixels:])
@@ -99,7 +99,7 @@ def test_greys_have_no_colour_and_the_ends_are_sixteen_and_235() -> None:
 def test_label_and_mark_are_those_of_the_engine() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     pattern = np.random.default_rng(1).normal(0, 3, (128, 128)).astype(np.float32)
-    from engine.finish import VisibleLabel
+    from engine.postprocess import VisibleLabel
 
     label = VisibleLabel(128, 128)
     expected = cv2.add(label.apply(rgb), cv2.merge([pattern] * 3), dtype=cv2.CV_8U)
@@ -110,25 +110,25 @@ def test_label_and_mark_are_those_of_the_engine() -> None:
         top_px=rows.start,
         left_px=columns.start,
     )
-    picture = torch.from_numpy(rgb).permute(2, 0, 1)[None]
-    found = finished_rgb_reference(picture, patch, torch.from_numpy(pattern)[None])
+    image = torch.from_numpy(rgb).permute(2, 0, 1)[None]
+    found = finished_rgb_reference(image, patch, torch.from_numpy(pattern)[None])
     assert np.array_equal(found[0].permute(1, 2, 0).numpy(), expected)
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    picture, label, pattern = yuv_inputs((1, 6, 10), torch.float32)
+    image, label, pattern = yuv_inputs((1, 6, 10), torch.float32)
     with pytest.raises(ValueError, match="even"):
-        yuv420(picture[:, :, 1:])
+        yuv420(image[:, :, 1:])
     with pytest.raises(ValueError, match="mark"):
-        yuv420(picture, pattern_BHW=pattern[:, 1:])
+        yuv420(image, pattern_BHW=pattern[:, 1:])
     with pytest.raises(ValueError, match="leaves"):
-        yuv420(picture[..., :4], label=label)
+        yuv420(image[..., :4], label=label)
     with pytest.raises(ValueError, match="out"):
-        yuv420(picture, out=torch.empty(1, 6, 10, dtype=torch.uint8))
+        yuv420(image, out=torch.empty(1, 6, 10, dtype=torch.uint8))
     with pytest.raises(ValueError, match="impl"):
-        yuv420(picture, impl="magic")  # type: ignore[arg-type]
+        yuv420(image, impl="magic")  # type: ignore[arg-type]
     with pytest.raises(ImplementationUnavailable, match="cupy"):
-        yuv420(picture, impl="cupy")
+        yuv420(image, impl="cupy")
 
 
 def _built(launch: Launch, folder: Path) -> ctypes.CDLL:
@@ -151,11 +151,11 @@ def test_the_cuda_source_run_on_the_cpu_gives_the_same_integers(tmp_path: Path) 
         pytest.skip("needs a C++ compiler: apt install g++")
     kinds = ((torch.uint8, "i420", True), (torch.float16, "nv12", True), (torch.float32, "i420", False))
     for (dtype, layout, finished), shape in itertools.product(kinds, ((2, 6, 10), (1, 4, 264), (1, 2, 138))):
-        picture, label, pattern = yuv_inputs(shape, dtype)
+        image, label, pattern = yuv_inputs(shape, dtype)
         label, pattern = (label, pattern) if finished else (None, None)
-        expected = yuv420(picture, layout=layout, label=label, pattern_BHW=pattern, impl="reference")
+        expected = yuv420(image, layout=layout, label=label, pattern_BHW=pattern, impl="reference")
         out = torch.zeros(expected.numel() + 16, dtype=torch.uint8)
-        launch = launch_of(picture, layout, "bt601", label, pattern, out)
+        launch = launch_of(image, layout, "bt601", label, pattern, out)
         sizes = [ctypes.c_int(size) for size in (*launch.grid, *launch.block[:2])]
         values = [_C_TYPES[type(value)](value.item()) for value in launch.arguments]
         _built(launch, tmp_path).launch(*sizes, *values)

@@ -92,7 +92,7 @@ def test_a_truncated_file_gives_what_it_has(tmp_path: Path) -> None:
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"not sound at all " * 200, "no format"),
+        (b"not audio at all " * 200, "no format"),
         (b"RIFF\x24\x00\x00\x00WAVEfmt ", "no format|no sound"),
         (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n", "no format"),
         (b"ffconcat version 1.0\nfile '/etc/passwd'\n", "no format"),
@@ -103,15 +103,15 @@ def test_garbage_is_refused_at_once(data: bytes, reason: str) -> None:
         read_audio(data)
 
 
-def test_missing_folder_and_silent_film_are_refused(tmp_path: Path) -> None:
+def test_missing_folder_and_silent_video_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioUnreadable, match="does not exist"):
         read_audio(tmp_path / "absent.wav")
     with pytest.raises(AudioUnreadable, match="folder"):
         read_audio(tmp_path)
-    with Mp4Writer(tmp_path / "mute.mp4", (16, 16), audio_rate_hz=None) as film:
-        film.write(np.zeros((16, 16, 3), np.uint8), 0)
+    with Mp4Writer(tmp_path / "mute.mp4", (16, 16), audio_rate_hz=None) as video:
+        video.write(np.zeros((16, 16, 3), np.uint8), 0)
     for read in (read_audio, audio_duration_s):
-        with pytest.raises(AudioUnreadable, match="no sound track"):
+        with pytest.raises(AudioUnreadable, match="no audio track"):
             read(tmp_path / "mute.mp4")
 
 

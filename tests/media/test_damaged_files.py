@@ -22,10 +22,10 @@ def _sample(container: str) -> bytes:
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"sample.{container}"
         if container == "mp4":
-            with Mp4Writer(path, (32, 32)) as film:
+            with Mp4Writer(path, (32, 32)) as video:
                 for t in range(10):
-                    film.write(np.full((32, 32, 3), 20 * t, np.uint8), 640 * t)
-                film.write_audio(tone[:6400])
+                    video.write(np.full((32, 32, 3), 20 * t, np.uint8), 640 * t)
+                video.write_audio(tone[:6400])
             return path.read_bytes()
         codec = {"wav": "pcm_s16le", "mp3": "libmp3lame", "ogg": "libopus", "flac": "flac"}[container]
         with av.open(str(path), "w") as output:
@@ -50,7 +50,7 @@ _HEAD_EDITS = st.lists(st.tuples(st.floats(0, 0.1), st.integers(0, 255)), max_si
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(["wav", "mp3", "ogg", "flac", "mp4"]), _EDITS | _HEAD_EDITS, st.floats(0.01, 1))
-def test_damaged_sound(container: str, edits: list[tuple[float, int]], keep: float) -> None:
+def test_damaged_audio(container: str, edits: list[tuple[float, int]], keep: float) -> None:
     with suppress(AudioUnreadable):
         for samples, rate in read_audio(_damaged(container, edits, keep)):
             assert samples.dtype == np.float32
@@ -60,7 +60,7 @@ def test_damaged_sound(container: str, edits: list[tuple[float, int]], keep: flo
 
 @settings(deadline=None, max_examples=30)
 @given(_EDITS | _HEAD_EDITS, st.floats(0.01, 1))
-def test_damaged_film(edits: list[tuple[float, int]], keep: float) -> None:
+def test_damaged_video(edits: list[tuple[float, int]], keep: float) -> None:
     with suppress(VideoUnreadable):
         for count, rgb in enumerate(read_video(_damaged("mp4", edits, keep))):
             assert rgb.dtype == np.uint8

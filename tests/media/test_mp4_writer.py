@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import OutputUnwritable
-from engine.media import FILM_COMMENT, Mp4Writer, read_audio, read_video
+from engine.media import VIDEO_COMMENT, Mp4Writer, read_audio, read_video
 
 RGB = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -33,7 +33,7 @@ def _flashes_and_clicks(path: Path, rate: int, channels: int = 1) -> None:
 
 
 def _offsets_ms(path: Path) -> list[float]:
-    """Sound minus picture at each flash, by the time stamps of the file."""
+    """Sound minus image at each flash, by the time stamps of the file."""
     with av.open(str(path)) as film:
         light = [(frame.time, frame.to_ndarray(format="gray").mean() > 128) for frame in film.decode(video=0)]
     with av.open(str(path)) as film:
@@ -47,19 +47,19 @@ def _offsets_ms(path: Path) -> list[float]:
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (8000, 1), (44100, 2), (48000, 1), (192000, 1)])
-def test_sound_and_picture_are_in_time(tmp_path: Path, rate: int, channels: int) -> None:
+def test_audio_and_image_are_in_time(tmp_path: Path, rate: int, channels: int) -> None:
     _flashes_and_clicks(tmp_path / "film.mp4", rate, channels)
     assert max(map(abs, _offsets_ms(tmp_path / "film.mp4"))) <= 15
 
 
-def test_film_says_what_it_is_and_plays_everywhere(tmp_path: Path) -> None:
+def test_video_says_what_it_is_and_plays_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     _flashes_and_clicks(path, 16000)
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat"), "the index must come first"
     with av.open(str(path)) as film:
         video, audio = film.streams.video[0], film.streams.audio[0]
-        assert film.metadata["comment"] == FILM_COMMENT
+        assert film.metadata["comment"] == VIDEO_COMMENT
         assert (video.codec_context.name, video.pix_fmt, audio.codec_context.name) == (
             "h264",
             "yuv420p",
@@ -90,7 +90,7 @@ def test_odd_sizes_get_one_more_row_and_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_a_playable_film_stays_after_an_interruption(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_playable_video_stays_after_an_interruption(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "film.mp4"
     path.write_bytes(b"an older file")
 
@@ -127,7 +127,7 @@ if sys.argv[2] == "full":
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_000_000, 4_000_000))
 noise = np.random.default_rng(0)
 try:
-    with Mp4Writer(sys.argv[1], (128, 128)) as film:
+    with Mp4Writer(sys.argv[1], (128, 128)) as video:
         for t in range(2000):
             film.write(noise.integers(0, 255, (128, 128, 3)).astype(np.uint8), 640 * t)
             film.write_audio(np.zeros(640, np.float32))

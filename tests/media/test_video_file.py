@@ -16,7 +16,7 @@ def _grey(level: int, width: int = 32, height: int = 16) -> RGB:
     return np.full((height, width, 3), level, np.uint8)
 
 
-def _film(path: Path, times_ms: list[int], levels: list[int]) -> Path:
+def _video(path: Path, times_ms: list[int], levels: list[int]) -> Path:
     """Grey frames shown from the given times on."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=25, options={"crf": "5", "bf": "2"})
@@ -37,7 +37,7 @@ def _levels(path: Path) -> list[int]:
 @pytest.mark.parametrize("rate", [10, 24, 25, 30, 50, 60])
 def test_any_rate_becomes_25_and_lasts_as_long(tmp_path: Path, rate: int) -> None:
     times = [round(1000 * k / rate) for k in range(2 * rate)]
-    path = _film(tmp_path / "film.mp4", times, [20 + 200 * k // len(times) for k in range(len(times))])
+    path = _video(tmp_path / "film.mp4", times, [20 + 200 * k // len(times) for k in range(len(times))])
     frames = list(read_video(path))
     assert abs(len(frames) - 50) <= 3
     for t, rgb in enumerate(frames[:48]):
@@ -46,16 +46,16 @@ def test_any_rate_becomes_25_and_lasts_as_long(tmp_path: Path, rate: int) -> Non
 
 
 def test_changing_rate_holds_the_frame_on_screen(tmp_path: Path) -> None:
-    path = _film(tmp_path / "film.mp4", [0, 40, 50, 60, 200, 240], [50, 100, 10, 150, 200, 250])
+    path = _video(tmp_path / "film.mp4", [0, 40, 50, 60, 200, 240], [50, 100, 10, 150, 200, 250])
     assert _levels(path)[:7] == [50, 100, 150, 150, 150, 200, 250]
 
 
 def test_time_starts_at_the_first_frame(tmp_path: Path) -> None:
-    assert _levels(_film(tmp_path / "late.mp4", [700, 740, 780], [50, 100, 200])) == [50, 100, 200]
+    assert _levels(_video(tmp_path / "late.mp4", [700, 740, 780], [50, 100, 200])) == [50, 100, 200]
 
 
 def test_one_frame_and_bytes(tmp_path: Path) -> None:
-    path = _film(tmp_path / "one.mp4", [0], [100])
+    path = _video(tmp_path / "one.mp4", [0], [100])
     assert len(list(read_video(path.read_bytes()))) == 1
 
 
@@ -64,8 +64,8 @@ def test_phone_rotation_is_applied(tmp_path: Path, turn: int, bright: tuple[int,
     rgb = _grey(20)
     rgb[:8, :16] = 240
     path = tmp_path / "phone.mp4"
-    with Mp4Writer(path, (32, 16), audio_rate_hz=None) as film:
-        film.write(rgb, 0)
+    with Mp4Writer(path, (32, 16), audio_rate_hz=None) as video:
+        video.write(rgb, 0)
     path.write_bytes(_with_rotation(path.read_bytes(), turn))
     frame = next(read_video(path))
     assert frame.shape == ((16, 32, 3) if turn % 180 == 0 else (32, 16, 3))
@@ -81,22 +81,22 @@ def _with_rotation(data: bytes, turn: int) -> bytes:
     return data[:at] + matrix + data[at + 36 :]
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"no film " * 300, "no format")])
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"no video " * 300, "no format")])
 def test_garbage_is_refused_at_once(data: bytes, reason: str) -> None:
     with pytest.raises(VideoUnreadable, match=reason):
         read_video(data)
 
 
-def test_missing_folder_and_sound_file_are_refused(tmp_path: Path, voice_path: Path) -> None:
+def test_missing_folder_and_audio_file_are_refused(tmp_path: Path, voice_path: Path) -> None:
     with pytest.raises(VideoUnreadable, match="does not exist"):
         read_video(tmp_path / "absent.mp4")
     with pytest.raises(VideoUnreadable, match="folder"):
         read_video(tmp_path)
-    with pytest.raises(VideoUnreadable, match="no picture track"):
+    with pytest.raises(VideoUnreadable, match="no image track"):
         read_video(voice_path)
 
 
 def test_a_leap_in_time_is_refused(tmp_path: Path) -> None:
-    path = _film(tmp_path / "leap.mp4", [0, 40, 3_600_000], [50, 100, 200])
+    path = _video(tmp_path / "leap.mp4", [0, 40, 3_600_000], [50, 100, 200])
     with pytest.raises(VideoUnreadable, match="jump"):
         list(read_video(path))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.motion.landmark_model import LandmarkModel
+from engine.motion.space.landmark_model import LandmarkModel
 
 _WEIGHTS = Path(__file__).resolve().parents[2] / "engine" / "weights" / "default"
 

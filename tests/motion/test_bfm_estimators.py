@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from engine.errors import CheckpointRefused
-from engine.motion.bfm_estimators import FaceReconstruction, GazeEstimator, align_5_points, measure_bfm
-from engine.motion.landmark_table import IBUG_68
-from engine.motion.resnet import ResNetConfig
+from engine.motion.space.bfm_estimators import FaceReconstruction, GazeEstimator, align_5_points, measure_bfm
+from engine.motion.space.landmark_table import IBUG_68
+from engine.motion.space.resnet import ResNetConfig
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 from engine.release import ReleaseConfig, import_release
 from engine.release.convert import convert

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 
 LITE = DenoiserConfig.lite()
 ROWS, FRAMES = 2, 7

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork, EyeMotionState
+from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork, EyeMotionState
 from tests.streaming_helper import Streamed, check_streaming, chunk_sizes, frame_step
 
 ROWS, FRAMES = 3, 12

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from engine.errors import WeightsCorrupt, WeightsNotFound
-from engine.motion.coefficients import GAZE, POSE
-from engine.motion.landmark_fit import eye_openings, mouth_openings
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.landmark_table import IBUG_68, LID_LEFT, LID_RIGHT, MIRROR, mirror_landmarks
-from engine.motion.motion_space import load_motion_space
+from engine.motion.space.coefficients import GAZE, POSE
+from engine.motion.space.landmark_fit import eye_openings, mouth_openings
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import IBUG_68, LID_LEFT, LID_RIGHT, MIRROR, mirror_landmarks
+from engine.motion.space.motion_space import load_motion_space
 
 _FRONTAL = torch.tensor([0.05, -0.1, 0.02, 0.05, 0.1, 0.03])
 
@@ -54,7 +54,7 @@ def _blink(model: LandmarkModel) -> torch.Tensor:
     return _nearest_expression(model, displacement)
 
 
-def test_a_fitted_picture_gives_its_landmarks_back(landmark_model: LandmarkModel) -> None:
+def test_a_fitted_image_gives_its_landmarks_back(landmark_model: LandmarkModel) -> None:
     landmarks = _person(landmark_model, 1)
     found = landmark_model.fit(landmarks)
     shape = landmark_model.shape(*map(torch.from_numpy, (found.identity, found.expression, found.residual)))
@@ -64,7 +64,7 @@ def test_a_fitted_picture_gives_its_landmarks_back(landmark_model: LandmarkModel
     np.testing.assert_allclose(depth, depth.mean(), atol=0.01)
 
 
-def test_own_descriptor_gives_the_picture(landmark_model: LandmarkModel) -> None:
+def test_own_descriptor_gives_the_image(landmark_model: LandmarkModel) -> None:
     landmarks = _person(landmark_model, 2)
     found = landmark_model.fit(landmarks)
     seen = landmark_model.landmarks(found, torch.from_numpy(found.descriptor)).numpy()
@@ -123,7 +123,7 @@ def test_a_smile_widens_the_mouth_and_leaves_the_eyes(landmark_model: LandmarkMo
     assert landmark_model.eye_feature(smile)[0] == pytest.approx(1, abs=0.15)
 
 
-def test_a_smile_is_found_in_a_picture(landmark_model: LandmarkModel) -> None:
+def test_a_smile_is_found_in_an_image(landmark_model: LandmarkModel) -> None:
     smile = _smile(landmark_model)
     found = landmark_model.fit(_neutral(landmark_model, smile, _FRONTAL).numpy()).expression
     width = landmark_model.landmarks_68(torch.from_numpy(found))[[48, 54], 0]

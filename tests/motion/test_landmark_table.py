@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.landmark_table import (
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import (
     BROWS_68,
     IBUG_68,
     INNER_LIPS,

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.motion.gaze import (
+from engine.motion.space.gaze import (
     camera_gaze_to_eye_in_head,
     direction_to_gaze,
     eye_in_head_to_camera_gaze,
     gaze_to_direction,
     iris_offset,
 )
-from engine.motion.pose import (
+from engine.motion.space.pose import (
     align_similarity,
     matrix_to_rotation_vector,
     pose_from_similarity,

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.motion.pose_prior import MotionPrior, fit_lags
-from engine.motion.sampler import ddim
-from engine.motion.schedule import DiffusionSchedule
+from engine.motion.diffusion.prior import MotionPrior, fit_lags
+from engine.motion.diffusion.sampler import ddim
+from engine.motion.diffusion.schedule import DiffusionSchedule
 
 SCHEDULE = DiffusionSchedule.linear()
 WINDOW = 8

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.motion.prosody import (
+from engine.motion.networks.prosody import (
     gather_columns,
     lip_window,
     prosody_columns,
@@ -53,7 +53,7 @@ def test_the_releases_windows() -> None:
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-5, 3), (3, 9), (37, 45), (-9, -2), (41, 44), (-3, 50)])
-def test_columns_outside_the_sound_are_silence(start: int, stop: int) -> None:
+def test_columns_outside_the_audio_are_silence(start: int, stop: int) -> None:
     cut = gather_columns(MEL, start, stop)
     assert cut.shape == (80, stop - start)
     assert cut.dtype == np.float32

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from engine.audio import mel_spectrogram
 from engine.errors import WeightsCorrupt
-from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
-from engine.motion.expression import LipConfig, LipNetwork
-from engine.motion.eye_lstm import EyeMotionNetwork
-from engine.motion.release_names import denoiser_tensors, eye_tensors, lip_tensors, two_stage_parts
-from engine.motion.sampler import ancestral
-from engine.motion.schedule import DiffusionSchedule
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.diffusion.sampler import ancestral
+from engine.motion.diffusion.schedule import DiffusionSchedule
+from engine.motion.networks.eye_lstm import EyeMotionNetwork
+from engine.motion.networks.lip import LipConfig, LipNetwork
+from engine.release.motion_names import denoiser_tensors, eye_tensors, lip_tensors, two_stage_parts
 
 BAR = 1e-5
 SAMPLER_BAR = 1e-3

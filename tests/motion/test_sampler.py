@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.motion.sampler import Denoise, ancestral, ddim, guide
-from engine.motion.schedule import DiffusionSchedule
+from engine.motion.diffusion.sampler import Denoise, ancestral, ddim, guide
+from engine.motion.diffusion.schedule import DiffusionSchedule
 
 SCHEDULE = DiffusionSchedule.linear()
 ALL_STEPS = tuple(float(step) for step in reversed(range(len(SCHEDULE))))

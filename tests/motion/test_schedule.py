@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from engine.motion.schedule import DiffusionSchedule
+from engine.motion.diffusion.schedule import DiffusionSchedule
 
 
 def test_linear_is_the_releases() -> None:

@@ -52,7 +52,7 @@ def test_detecting_again_in_the_crop_agrees(landmarker: FaceLandmarker, face: _R
     assert np.abs(again[:, :2] - crop.landmarks_px[:, :2]).mean() < 2.5
 
 
-def test_outside_the_picture_there_is_no_border(face: _Rgb, points: _Points) -> None:
+def test_outside_the_image_there_is_no_border(face: _Rgb, points: _Points) -> None:
     left, top = points[:, :2].min(0).astype(int) - 4
     right, bottom = points[:, :2].max(0).astype(int) + 4
     crop = crop_face(face[top:bottom, left:right], points - np.array([left, top, 0], np.float32))
@@ -62,7 +62,7 @@ def test_outside_the_picture_there_is_no_border(face: _Rgb, points: _Points) -> 
         assert np.abs(np.diff(edge.astype(int), axis=0)).max() < 12
 
 
-def test_a_tight_picture_is_not_left_where_a_smaller_crop_fits(face: _Rgb, points: _Points) -> None:
+def test_a_tight_image_is_not_left_where_a_smaller_crop_fits(face: _Rgb, points: _Points) -> None:
     size = float((points[:, :2].max(0) - points[:, :2].min(0)).max())
     middle = (points[:, :2].max(0) + points[:, :2].min(0)) / 2 - [0, 0.1 * size]
     low = np.floor(middle - 0.86 * size).astype(int).clip(0)
@@ -75,7 +75,7 @@ def test_a_tight_picture_is_not_left_where_a_smaller_crop_fits(face: _Rgb, point
     assert (source[1] < np.array(tight.shape[1::-1]) + 0.5).all()
 
 
-def test_a_face_beside_the_picture_still_gives_a_crop(face: _Rgb, points: _Points) -> None:
+def test_a_face_beside_the_image_still_gives_a_crop(face: _Rgb, points: _Points) -> None:
     for shift in ((-900, 0), (900, 0), (0, -900), (0, 900)):
         crop = crop_face(face, points + np.array([*shift, 0], np.float32))
         assert crop.rgb.shape == (CROP_SIZE, CROP_SIZE, 3)

@@ -26,9 +26,9 @@ from engine.portrait.decode import MAX_SIDE
 _Rgb = NDArray[np.uint8]
 
 
-def _encode(picture: Image.Image, file_format: str, **options: Any) -> bytes:
+def _encode(image: Image.Image, file_format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, file_format, **options)
+    image.save(stream, file_format, **options)
     return stream.getvalue()
 
 
@@ -95,14 +95,12 @@ def test_a_damaged_exif_block_is_passed_over(face: _Rgb) -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
 def test_transparency_lies_on_grey(face: _Rgb, mode: str) -> None:
-    picture = Image.fromarray(face).convert("RGBA")
-    picture.putalpha(
-        Image.fromarray(np.r_[np.zeros((256, 512), np.uint8), np.full((256, 512), 255, np.uint8)])
-    )
-    converted = picture.convert("LA") if mode != "RGBA" else picture
+    image = Image.fromarray(face).convert("RGBA")
+    image.putalpha(Image.fromarray(np.r_[np.zeros((256, 512), np.uint8), np.full((256, 512), 255, np.uint8)]))
+    converted = image.convert("LA") if mode != "RGBA" else image
     file_format = "PNG"
     if mode == "PA":
-        converted, file_format = picture.convert("P"), "PNG"
+        converted, file_format = image.convert("P"), "PNG"
         converted.info["transparency"] = 0
         seen = load_image(_encode(converted, file_format, transparency=0))
         assert seen.shape == face.shape

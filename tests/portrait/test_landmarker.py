@@ -1,4 +1,4 @@
-"""Faces of every size and place; pictures without one."""
+"""Faces of every size and place; images without one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ _Rgb = NDArray[np.uint8]
 
 
 def _on_grey(face: _Rgb, side: int, left: int, top: int, height: int, width: int) -> _Rgb:
-    picture = np.full((height, width, 3), 128, np.uint8)
-    picture[top : top + side, left : left + side] = cv2.resize(
-        face, (side, side), interpolation=cv2.INTER_AREA
-    )
-    return picture
+    image = np.full((height, width, 3), 128, np.uint8)
+    image[top : top + side, left : left + side] = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+    return image
 
 
 def test_landmarks_lie_where_a_face_has_them(landmarker: FaceLandmarker, face: _Rgb) -> None:
@@ -35,18 +33,18 @@ def test_landmarks_lie_where_a_face_has_them(landmarker: FaceLandmarker, face: _
     assert (points[:, :2] < 512).all()
 
 
-def test_the_same_picture_gives_the_same_landmarks(landmarker: FaceLandmarker, face: _Rgb) -> None:
+def test_the_same_image_gives_the_same_landmarks(landmarker: FaceLandmarker, face: _Rgb) -> None:
     np.testing.assert_array_equal(landmarker.detect(face), landmarker.detect(face))
 
 
 @pytest.mark.parametrize("side", [150, 256, 1024])
-def test_landmarks_follow_the_size_of_the_picture(landmarker: FaceLandmarker, face: _Rgb, side: int) -> None:
+def test_landmarks_follow_the_size_of_the_image(landmarker: FaceLandmarker, face: _Rgb, side: int) -> None:
     points = landmarker.detect(face)
     small = landmarker.detect(cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)) * 512 / side
     assert np.abs(small[:, :2] - points[:, :2]).mean() < 6
 
 
-def test_a_face_that_fills_the_picture_is_found(landmarker: FaceLandmarker, face: _Rgb) -> None:
+def test_a_face_that_fills_the_image_is_found(landmarker: FaceLandmarker, face: _Rgb) -> None:
     points = landmarker.detect(face)
     left, top = points[:, :2].min(0).astype(int) + 12
     right, bottom = points[:, :2].max(0).astype(int) - 12
@@ -54,7 +52,7 @@ def test_a_face_that_fills_the_picture_is_found(landmarker: FaceLandmarker, face
     assert np.abs(close[:, :2] - points[:, :2]).mean() < 12
 
 
-def test_a_far_face_is_found_in_a_large_picture(landmarker: FaceLandmarker, face: _Rgb) -> None:
+def test_a_far_face_is_found_in_a_large_image(landmarker: FaceLandmarker, face: _Rgb) -> None:
     here = landmarker.detect(face) * 240 / 512
     far = landmarker.detect(_on_grey(face, 240, 1500, 900, 1400, 2000)) - np.array([1500, 900, 0])
     assert np.abs(far[:, :2] - here[:, :2]).mean() < 3
@@ -63,22 +61,22 @@ def test_a_far_face_is_found_in_a_large_picture(landmarker: FaceLandmarker, face
 def test_the_largest_face_wins_and_the_log_says_so(
     landmarker: FaceLandmarker, face: _Rgb, caplog: pytest.LogCaptureFixture
 ) -> None:
-    picture = _on_grey(face, 300, 20, 50, 420, 760)
-    picture[20:420, 350:750] = cv2.resize(face, (400, 400), interpolation=cv2.INTER_AREA)
+    image = _on_grey(face, 300, 20, 50, 420, 760)
+    image[20:420, 350:750] = cv2.resize(face, (400, 400), interpolation=cv2.INTER_AREA)
     with caplog.at_level(logging.INFO, logger="engine.portrait.landmarker"):
-        points = landmarker.detect(picture)
+        points = landmarker.detect(image)
     assert (points[:, 0] > 350).all()
     assert "2 faces" in caplog.text
 
 
 @pytest.mark.parametrize("shape", [(512, 512, 3), (1, 1, 3), (3, 900, 3), (64, 64, 3)])
 def test_no_face(landmarker: FaceLandmarker, shape: tuple[int, int, int]) -> None:
-    for picture in (
+    for image in (
         np.full(shape, 90, np.uint8),
         np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8),
     ):
         with pytest.raises(NoFaceFound):
-            landmarker.detect(picture)
+            landmarker.detect(image)
 
 
 def test_a_tiny_face_is_too_small(landmarker: FaceLandmarker, face: _Rgb) -> None:
@@ -93,7 +91,7 @@ def test_mediapipe_keeps_quiet(face: _Rgb, capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr().err == ""
 
 
-def test_tracker_follows_a_film(face: _Rgb) -> None:
+def test_tracker_follows_a_video(face: _Rgb) -> None:
     tracker = FaceTracker()
     first = tracker.detect(face, 0)
     moved = tracker.detect(np.roll(face, 6, axis=1), 40)

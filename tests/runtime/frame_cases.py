@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.step import FrameStep, eager_step
-from engine.finish import Finish, Marking
-from engine.finish.graph import marking_pattern
+from engine.animator.network.step import FrameStep, eager_step
+from engine.postprocess import Finish, WatermarkConfig
+from engine.postprocess.graph import marking_pattern
 from engine.runtime import EngineCache, FrameCompiler
 from tests.animator.neural_cases import GUIDED, SMALL, guides, inputs
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 __all__ = ["HEAD", "LAYOUTS", "MARKING", "Frames", "compiler", "drawn", "engine_twin", "frames"]
 
-MARKING = Marking(tag=0x1234, key=b"an operator's own")
+MARKING = WatermarkConfig(tag=0x1234, key=b"an operator's own")
 HEAD = dataclasses.replace(SMALL, widths=(16, 12, 12, 8, 8, 8), transform_sizes=(32,))
 """128x128 pixels, which is large enough for a mark."""
 LAYOUTS = {
@@ -35,11 +35,11 @@ LAYOUTS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Frames:
-    """Inputs of frames in float32, and eager's pictures of them, bare and finished.
+    """Inputs of frames in float32, and eager's images of them, bare and finished.
 
     Attributes:
         given: identity codes, windows, intensities; features.
-        bare, finished: uint8 (rows, size, size, 3); nothing is finished where pictures are too small for a mark.
+        bare, finished: uint8 (rows, size, size, 3); nothing is finished where images are too small for a mark.
     """
 
     given: tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]
@@ -63,7 +63,7 @@ class Frames:
 def drawn(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
     """A network that may be taken over; the same weights each time."""
     network = FaceAnimatorNetwork(config)
-    draw_weights(network)
+    randomise_weights(network)
     return network
 
 
@@ -82,7 +82,7 @@ def frames(layout: str, rows: int = 1) -> Frames:
         given = code, window / 4, torch.linspace(1, 0.5, rows), features
         bare = eager_step(network)(*given).numpy()
     assert bare.std() > 5
-    size = config.picture_size
+    size = config.image_size
     finish = Finish(size, size, MARKING) if size >= 112 else None
     return Frames(given, bare, None if finish is None else np.stack([finish.apply(rgb) for rgb in bare]))
 

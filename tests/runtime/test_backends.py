@@ -13,11 +13,11 @@ import torch
 
 from engine import load_engine
 from engine.animator import GeometricAnimator, NeuralAnimator, NeuralPortrait
-from engine.animator.step import FrameStep
+from engine.animator.network.step import FrameStep
 from engine.errors import BackendUnavailable
-from engine.finish.graph import marking_pattern
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.motion_space import BUNDLED_MOTION_SPACE
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
+from engine.postprocess.graph import marking_pattern
 from engine.runtime import EngineCache, captured_step, neural_animator
 from tests.geometric_weights import geometric_weights
 from tests.runtime.frame_cases import LAYOUTS, MARKING, compiler, drawn, engine_twin, frames
@@ -30,10 +30,10 @@ TOLERANCE: dict[str, tuple[int, float]] = {
     "onnx": (1, 0.01),
     "tensorrt": (3, 0.1),
 }
-"""Largest and mean difference to eager's bare picture in float32, of 255 levels: sums in another order land on the
+"""Largest and mean difference to eager's bare image in float32, of 255 levels: sums in another order land on the
 other side of a half. "tensorrt" is in half precision; here ONNX Runtime runs its network, on a card the engine does."""
 FINISHED: dict[str, tuple[int, float]] = {"graph": (2, 0.02), "tensorrt": (4, 0.15)}
-"""The same for finished pictures: the mark is fitted to the picture, and so answers to what differs in it."""
+"""The same for finished images: the mark is fitted to the image, and so answers to what differs in it."""
 ON_A_CARD = (16, 0.5)
 """Half precision against float32, kernels that may sum in half precision."""
 
@@ -88,7 +88,7 @@ def _compare(found: np.ndarray, expected: np.ndarray, tolerance: tuple[int, floa
         pytest.param("compiled", "tiny", 1, marks=pytest.mark.slow),
     ],
 )
-def test_a_backend_makes_the_pictures_that_eager_makes(
+def test_a_backend_makes_the_images_that_eager_makes(
     backend: str, layout: str, rows: int, engine_cache: EngineCache
 ) -> None:
     if backend == "onnx":
@@ -108,7 +108,7 @@ def test_a_backend_makes_the_pictures_that_eager_makes(
 @pytest.mark.gpu
 @pytest.mark.parametrize("layout", ["lite", "paper"])
 @pytest.mark.parametrize("backend", ["compiled", "graph", "tensorrt"])
-def test_backends_of_a_gpu_make_the_pictures_that_eager_makes(
+def test_backends_of_a_gpu_make_the_images_that_eager_makes(
     backend: str, layout: str, engine_cache: EngineCache
 ) -> None:
     if not torch.cuda.is_available():
@@ -149,7 +149,7 @@ def test_auto_takes_a_built_network_and_builds_one_only_when_told(tmp_path: Path
     assert (entry.key.package, entry.key.target, entry.key.rows) == ("onnx", "any", 0)
 
 
-def test_pictures_are_finished_only_where_the_step_can(tmp_path: Path) -> None:
+def test_images_are_finished_only_where_the_step_can(tmp_path: Path) -> None:
     animator = _animator("eager", EngineCache(tmp_path))
     code, window, _, features = frames("tiny").given
     with pytest.raises(ValueError, match="cannot finish"):
@@ -200,7 +200,7 @@ def test_a_live_session_on_few_cores_does_without_the_network(
 
 
 def test_the_network_can_be_left_out() -> None:
-    """Then the picture is that of the mesh, whatever animator the weights have."""
+    """Then the image is that of the mesh, whatever animator the weights have."""
     engine = load_engine(backend="geometric")
     assert isinstance(engine.animator, GeometricAnimator)
     with pytest.raises(BackendUnavailable, match="load_engine"):

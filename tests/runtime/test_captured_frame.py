@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from engine.animator import FaceAnimatorNetwork
-from engine.animator.step import eager_step
+from engine.animator.network.step import eager_step
 from engine.runtime import CapturedFrameStep
 from tests.animator.neural_cases import SMALL, inputs
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 Inputs = tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]
 
@@ -20,7 +20,7 @@ Inputs = tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]
 @pytest.fixture(scope="module")
 def network() -> FaceAnimatorNetwork:
     network = FaceAnimatorNetwork(SMALL)
-    draw_weights(network)
+    randomise_weights(network)
     return network.freeze()
 
 

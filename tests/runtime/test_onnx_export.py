@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorNetwork
 from engine.errors import MissingDependency
-from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
-from engine.motion.expression import LipConfig, LipNetwork
-from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
+from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.runtime import Graph, animator_graph, export_onnx, eye_graph, lip_graphs, pose_graphs
 from tests.animator.neural_cases import SMALL
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 TOLERANCE = 1e-4
 """Of the largest output; float32 sums in another order, in networks of random weights."""
@@ -29,7 +29,7 @@ def _graphs() -> dict[str, Graph]:
     lip, eye = LipNetwork(LipConfig.lite()), EyeMotionNetwork(EyeConfig.lite())
     pose = PoseDenoiser(DenoiserConfig.lite())
     for seed, network in enumerate((animator, lip, eye, pose)):
-        draw_weights(network, seed)
+        randomise_weights(network, seed)
     lip.eval().fold_norms()
     graphs = (animator_graph(animator), *lip_graphs(lip), eye_graph(eye), *pose_graphs(pose, 50))
     return {graph.name: graph for graph in graphs}
@@ -64,7 +64,7 @@ def test_exported_graph_of_one_row_has_fixed_shapes(tmp_path: Path) -> None:
 
 def test_half_precision_is_exported_as_such(tmp_path: Path) -> None:
     network = FaceAnimatorNetwork(dataclasses.replace(SMALL, widths=SMALL.widths[:3], transform_sizes=()))
-    draw_weights(network)
+    randomise_weights(network)
     graph = animator_graph(network.freeze().half())
     assert {tensor.dtype for tensor in graph.inputs.values()} == {torch.float16}
     _check(graph, tmp_path, dynamic_batch=False, tolerance=5e-3)

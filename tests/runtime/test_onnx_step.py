@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from engine.animator import FaceAnimatorNetwork
-from engine.animator.step import FrameStep, eager_step
+from engine.animator.network.step import FrameStep, eager_step
 from engine.errors import BackendUnavailable, MissingDependency
 from engine.runtime import animator_graph, export_onnx
 from engine.runtime.onnx_step import onnx_runner, onnx_step, onnxruntime_step
 from engine.runtime.openvino_step import openvino_step
 from tests.animator.neural_cases import SMALL, inputs
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 CONFIG = dataclasses.replace(SMALL, widths=SMALL.widths[:4], transform_sizes=())
 """32x32 pixels; without a transform at the last size, as the lite layout."""
@@ -27,7 +27,7 @@ ROWS = 3
 @pytest.fixture(scope="module")
 def network() -> FaceAnimatorNetwork:
     network = FaceAnimatorNetwork(CONFIG)
-    draw_weights(network)
+    randomise_weights(network)
     return network.freeze()
 
 
@@ -39,7 +39,7 @@ def exported(network: FaceAnimatorNetwork, tmp_path_factory: pytest.TempPathFact
     return path.read_bytes()
 
 
-def _pictures(network: FaceAnimatorNetwork, step: FrameStep) -> np.ndarray:
+def _images(network: FaceAnimatorNetwork, step: FrameStep) -> np.ndarray:
     rgb, window = inputs(CONFIG, rows=ROWS)
     with torch.inference_mode():
         code, features = network.encode(rgb)
@@ -47,13 +47,13 @@ def _pictures(network: FaceAnimatorNetwork, step: FrameStep) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
-def test_each_runner_makes_eagers_pictures_and_the_same_ones_again(
+def test_each_runner_makes_eagers_images_and_the_same_ones_again(
     name: str, network: FaceAnimatorNetwork, exported: bytes
 ) -> None:
     pytest.importorskip(name)
     step = {"openvino": openvino_step, "onnxruntime": onnxruntime_step}[name](exported)
-    expected = _pictures(network, eager_step(network))
-    found = _pictures(network, step)
+    expected = _images(network, eager_step(network))
+    found = _images(network, step)
     error = np.abs(found.astype(int) - expected.astype(int))
     print(name, error.max(), error.mean())
     assert found.shape == (ROWS, 32, 32, 3)
@@ -61,10 +61,10 @@ def test_each_runner_makes_eagers_pictures_and_the_same_ones_again(
     assert error.max() <= 1
     kept = found.copy()
     with ThreadPoolExecutor(4) as pool:
-        again = list(pool.map(lambda _: _pictures(network, step), range(8)))
-    for pictures in again:
-        np.testing.assert_array_equal(pictures, kept)
-    np.testing.assert_array_equal(found, kept)  # a picture is the caller's own
+        again = list(pool.map(lambda _: _images(network, step), range(8)))
+    for images in again:
+        np.testing.assert_array_equal(images, kept)
+    np.testing.assert_array_equal(found, kept)  # an image is the caller's own
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
-from engine.motion.pose_window import PoseWindow, PoseWindowConfig, PoseWindowState
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig, PoseWindowState
 from engine.runtime import captured_pose_window
-from tests.drawn_weights import draw_weights
+from tests.random_weights import randomise_weights
 
 
 def _window(device: str, eta: float) -> PoseWindow:
     denoiser = PoseDenoiser(DenoiserConfig.lite())
-    draw_weights(denoiser)
+    randomise_weights(denoiser)
     config = PoseWindowConfig(window=12, eta=eta, order=1 if eta else 2)
     return PoseWindow(denoiser.eval().requires_grad_(False).to(device), config)
 

@@ -123,8 +123,8 @@ def test_torch_tensorrt_is_asked_for_an_engine_of_tensorrt(monkeypatch: pytest.M
         assert inputs is None
         assert require_full_compilation
         assert [tensor.shape[0] for tensor in arg_inputs][:4] == [2, 2, 2, 2]
-        (picture,) = next(node for node in exported_program.graph.nodes if node.op == "output").args[0]
-        assert picture.meta["val"].dtype == torch.uint8
+        (image,) = next(node for node in exported_program.graph.nodes if node.op == "output").args[0]
+        assert image.meta["val"].dtype == torch.uint8
         return b"plan"
 
     _pretended(monkeypatch, "tensorrt", __version__="11.1.0.106")

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
-from serving_helper import Served, ServeFactory, start_server
+
+from tests.fake_engine import FakeEngine
+from tests.serving_helper import Served, ServeFactory, start_server
 
 
 @pytest.fixture

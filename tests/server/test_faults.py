@@ -22,14 +22,14 @@ import numpy as np
 import pytest
 from aiohttp import WSMsgType
 from aiortc.mediastreams import MediaStreamError
-from fake_engine import FakeEngine, FakeSession
-from serving_helper import Served, ServeFactory, picture_bytes, until
 
-from server.clock import MonotonicClock
-from server.live_session import LiveSession
+from server.live.clock import MonotonicClock
+from server.live.session import LiveSession
+from tests.fake_engine import FakeEngine, FakeSession
+from tests.serving_helper import Served, ServeFactory, image_bytes, until
 
 JPEG = {"Content-Type": "image/jpeg"}
-PICTURE_PTS = 3600
+IMAGE_PTS = 3600
 
 
 class _Steady:
@@ -50,15 +50,15 @@ class _Steady:
                 self.wrong += not _is_as_made(frame.to_ndarray(format="rgb24"))
 
     async def check(self) -> None:
-        """It still runs, at its pace, and nothing but whole pictures came, in order."""
+        """It still runs, at its pace, and nothing but whole images came, in order."""
         count = len(self.pts)
         await until(lambda: len(self.pts) > count + 5, 5)
         self._task.cancel()
         assert not self.session.ending
         assert self.wrong == 0
-        steps = np.diff(self.pts) // PICTURE_PTS
+        steps = np.diff(self.pts) // IMAGE_PTS
         assert (steps > 0).all()
-        # A busy machine may overtake a picture; a fault of somebody else's may not stop them.
+        # A busy machine may overtake an image; a fault of somebody else's may not stop them.
         assert steps.max() <= 12, steps
 
 
@@ -164,7 +164,7 @@ async def test_an_engine_that_takes_nobody_says_so_and_keeps_no_place(serve_fake
             await served.server.lobby.open()
         engine.fault = "enroll"
         async with served.http.post(
-            f"{served.url}/portraits?consent=true", data=picture_bytes(), headers=JPEG
+            f"{served.url}/portraits?consent=true", data=image_bytes(), headers=JPEG
         ) as response:
             assert response.status == 500
         engine.fault = ""
@@ -174,8 +174,8 @@ async def test_an_engine_that_takes_nobody_says_so_and_keeps_no_place(serve_fake
 
 
 async def test_an_engine_that_hangs_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.live_session._HANGING_S", 2)
-    monkeypatch.setattr("server.live_session._WORKER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("server.live.session._HANGING_S", 2)
+    monkeypatch.setattr("server.live.session._WORKER_TIMEOUT_S", 0.2)
     let_go = threading.Event()
     async with _beside_a_steady_session(served):
         socket, _ = await _start(served)
@@ -207,25 +207,25 @@ async def test_a_full_disk_takes_no_portrait_and_says_why(serve_fake: ServeFacto
         pytest.skip("this system has no /dev/full")
     served = await serve_fake(consent_log=Path("/dev/full"))
     async with _beside_a_steady_session(served):
-        assert await _upload(served, picture_bytes()) == (507, "unwritable")
+        assert await _upload(served, image_bytes()) == (507, "unwritable")
         assert len(served.server.lobby._portraits._avatars) == 0
 
 
-async def test_a_decoder_that_dies_or_hangs_costs_one_picture(served: Served) -> None:
+async def test_a_decoder_that_dies_or_hangs_costs_one_image(served: Served) -> None:
     decoder = served.server._decoder
     async with _beside_a_steady_session(served):
-        assert (await _upload(served, picture_bytes()))[0] == 201
+        assert (await _upload(served, image_bytes()))[0] == 201
         for dies in (True, False):
             assert decoder._child is not None
             os.kill(decoder._child.pid, signal.SIGSTOP)
             decoder._timeout_s = 10.0 if dies else 0.2
-            upload = asyncio.ensure_future(_upload(served, picture_bytes()))
+            upload = asyncio.ensure_future(_upload(served, image_bytes()))
             await until(decoder._turn.locked)
             if dies:
                 os.kill(decoder._child.pid, signal.SIGKILL)
             assert await upload == (415, "unsupported_media_type")
             decoder._timeout_s = 10.0
-            assert (await _upload(served, picture_bytes()))[0] == 201
+            assert (await _upload(served, image_bytes()))[0] == 201
 
 
 async def test_a_reader_that_does_not_read_is_cut_off_at_the_end(served: Served) -> None:
@@ -281,7 +281,7 @@ class _JumpingClock(MonotonicClock):
 
 
 @pytest.mark.parametrize("leap_s", [0.3, 4.0, 3600.0])
-async def test_a_clock_that_jumps_leaves_sound_and_picture_together(served: Served, leap_s: float) -> None:
+async def test_a_clock_that_jumps_leaves_audio_and_image_together(served: Served, leap_s: float) -> None:
     await served.server.wait_loaded()
     clock = _JumpingClock()
     served.server.lobby.clock = clock

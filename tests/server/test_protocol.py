@@ -105,22 +105,22 @@ def test_bad_starts_are_refused(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vector", GOLDEN["sounds"], ids=lambda v: v["wire"])
-def test_sound_is_read_as_text_and_as_bytes(vector: dict[str, Any]) -> None:
+def test_audio_is_read_as_text_and_as_bytes(vector: dict[str, Any]) -> None:
     pcm = bytes(vector["bytes"])
-    assert protocol.parse_ingest(vector["wire"]) == protocol.parse_ingest(pcm) == protocol.Sound(pcm)
+    assert protocol.parse_ingest(vector["wire"]) == protocol.parse_ingest(pcm) == protocol.Audio(pcm)
 
 
 @pytest.mark.parametrize("vector", GOLDEN["bad_sounds"], ids=_by_name)
-def test_bad_sound_is_refused(vector: dict[str, Any]) -> None:
+def test_bad_audio_is_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as caught:
         protocol.parse_ingest(vector["wire"])
     assert caught.value.code == vector["code"]
 
 
-def test_sound_has_limits() -> None:
-    for sound in (b"x", bytes(protocol.MAX_SOUND_BYTES + 2)):
+def test_audio_has_limits() -> None:
+    for audio in (b"x", bytes(protocol.MAX_AUDIO_BYTES + 2)):
         with pytest.raises(Refusal):
-            protocol.parse_ingest(sound)
+            protocol.parse_ingest(audio)
     assert protocol.parse_ingest('{"type":"interrupt"}') == protocol.Interrupt()
 
 

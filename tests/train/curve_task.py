@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from train.distributed import gather_rows
-from train.tasks.protocol import Draw, Update
+from train.tasks.protocol import BatchRng, Update
 from train.trainer import TrainerConfig
 
 ROWS = 12
@@ -61,7 +61,7 @@ class CurveTask:
         self._batch = ""
         self.evaluations = 0
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
         if step == self._stop_at and draw.index == self._stop_share:
             os.kill(os.getpid(), self._stop_signal)
         own = draw.share(self._rows)
@@ -92,7 +92,7 @@ class CurveTask:
     def describe_batch(self) -> str:
         return self._batch
 
-    def pictures(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
+    def images(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
         return {"grey": np.full((8, 12, 3), 128, np.uint8)}
 
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curve_task import CurveTask, trainer_config
-
 from engine.errors import GohdError
+from tests.train.curve_task import CurveTask, trainer_config
 from train import checkpointing
 from train.distributed import open_processes
 from train.trainer import train

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import torch
-from curve_task import CurveTask, trainer_config
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from engine.errors import BackendUnavailable, CommandInvalid
+from tests.train.curve_task import CurveTask, trainer_config
 from train import run as train_recipe
 from train.distributed import Processes, gather_rows
 from train.trainer import CHECKPOINT, train

@@ -10,10 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.landmark_table import MIRROR, RIGID
-from engine.motion.motion_space import MotionSpace, load_motion_space, save_motion_space
-from engine.motion.pose import rotation_vector_to_matrix
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import MIRROR, RIGID
+from engine.motion.space.motion_space import MotionSpace, load_motion_space, save_motion_space
+from engine.motion.space.pose import rotation_vector_to_matrix
 from train.motion_space import Clip, FaceData, FitReport, MotionSpaceConfig, Still, fit_motion_space
 from train.motion_space.bases import generalised_procrustes, symmetric_pca
 from train.motion_space.landmarks import read_landmarks
@@ -44,7 +44,7 @@ def _planted_basis() -> _Array:
 
 
 def _seen(shapes: _Array, random: np.random.Generator) -> NDArray[np.float32]:
-    """Shapes (T, 478, 3) as landmarks of pictures: turned, scaled, moved, measured with a little noise."""
+    """Shapes (T, 478, 3) as landmarks of images: turned, scaled, moved, measured with a little noise."""
     vectors = random.normal(size=(len(shapes), 3)) * 0.1
     rotation = rotation_vector_to_matrix(torch.from_numpy(vectors)).numpy()
     noisy = shapes + random.normal(size=shapes.shape) * 2e-4

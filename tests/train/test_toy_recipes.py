@@ -20,7 +20,7 @@ from engine.checkpoint import verify_checksums
 from train.configuration import override
 from train.recipes import RECIPES
 from train.recipes.recipe import TrainingRecipe
-from train.tasks.protocol import Draw, Task, Update
+from train.tasks.protocol import BatchRng, Task, Update
 from train.trainer import CHECKPOINT
 from train.trainer import train as run_trainer
 
@@ -60,7 +60,7 @@ class _Stopping:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
         if step == self._step:
             os.kill(os.getpid(), signal.SIGTERM)
         return self._task.updates(draw, step)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from curve_task import CurveTask, trainer_config
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.errors import OutputUnwritable, WeightsCorrupt
+from tests.train.curve_task import CurveTask, trainer_config
 from train import checkpointing
 from train.trainer import CHECKPOINT, TrainingResult, train
 

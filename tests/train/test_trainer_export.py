@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from curve_task import CurveTask, trainer_config
 from safetensors.torch import load_file
 from torch import nn
 
 from engine.checkpoint import verify_checksums
 from engine.errors import OutputUnwritable, WeightsCorrupt, WeightsNotFound
+from tests.train.curve_task import CurveTask, trainer_config
 from train import export
 from train.trainer import CHECKPOINT, train
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from curve_task import CurveTask, trainer_config
 from torch import Tensor
 
 from engine.errors import BackendUnavailable, CommandInvalid, MissingDependency, NonFiniteLoss
-from train.tasks.protocol import Draw
+from tests.train.curve_task import CurveTask, trainer_config
+from train.tasks.protocol import BatchRng
 from train.trainer import TrainerConfig, train
 
 
@@ -129,7 +129,7 @@ def test_non_finite_loss_names_step_and_batch_and_keeps_the_checkpoint(
 
 def test_non_finite_gradient_of_a_finite_loss_is_reported(tmp_path: Path) -> None:
     class Root(CurveTask):
-        def updates(self, draw: Draw, step: int):  # type: ignore[no-untyped-def]
+        def updates(self, draw: BatchRng, step: int):  # type: ignore[no-untyped-def]
             for update in super().updates(draw, step):
                 weight = (
                     self.modules["net"][0].weight if update.optimiser == "net" else self.modules["judge"].bias
@@ -148,12 +148,12 @@ def test_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
 
 
 def test_shares_of_a_draw_are_the_batch() -> None:
-    draws = [Draw.of(3, 5, index, 4) for index in range(4)]
+    draws = [BatchRng.of(3, 5, index, 4) for index in range(4)]
     noise = [torch.randn(8, generator=draw.generator) for draw in draws]
     assert all(torch.equal(noise[0], other) for other in noise)
     assert torch.equal(torch.cat([n[d.share(8)] for n, d in zip(noise, draws, strict=True)]), noise[0])
-    assert not torch.equal(torch.randn(8, generator=Draw.of(3, 6).generator), noise[0])
-    assert not torch.equal(torch.randn(8, generator=Draw.of(4, 5).generator), noise[0])
+    assert not torch.equal(torch.randn(8, generator=BatchRng.of(3, 6).generator), noise[0])
+    assert not torch.equal(torch.randn(8, generator=BatchRng.of(4, 5).generator), noise[0])
 
 
 def test_evaluation_comes_as_often_as_asked(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_settings_out_of_range_are_refused() -> None:
             TrainerConfig(out=Path("x"), **{name: 0})  # type: ignore[arg-type]
 
 
-def test_tensorboard_gets_scalars_and_pictures(tmp_path: Path) -> None:
+def test_tensorboard_gets_scalars_and_images(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -1,4 +1,4 @@
-"""A real headless Chromium with a sound file for a microphone, and a served fake engine."""
+"""A real headless Chromium with an audio file for a microphone, and a served fake engine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine
-from serving_helper import CHROMIUM_FLAGS, Served, start_server
+
+from tests.fake_engine import FakeEngine
+from tests.serving_helper import CHROMIUM_FLAGS, Served, start_server
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_helper import CHROMIUM_FLAGS
 
-from engine.finish import WatermarkDetector
 from engine.portrait import load_image
+from engine.postprocess import WatermarkDetector
+from tests.serving_helper import CHROMIUM_FLAGS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -47,16 +47,16 @@ _WATCH = """(seconds) => new Promise((resolve) => {
 })"""
 
 # Shown frames in their own size, as data URLs.
-_PICTURES = """(count) => new Promise((resolve) => {
+_IMAGES = """(count) => new Promise((resolve) => {
   const video = document.querySelector('#avatar');
   const canvas = document.createElement('canvas');
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
-  const pictures = [];
+  const images = [];
   const take = () => {
     canvas.getContext('2d').drawImage(video, 0, 0);
     pictures.push(canvas.toDataURL('image/png'));
-    if (pictures.length < count) video.requestVideoFrameCallback(take); else resolve(pictures);
+    if (pictures.length < count) video.requestVideoFrameCallback(take); else resolve(images);
   };
   video.requestVideoFrameCallback(take);
 })"""
@@ -136,17 +136,17 @@ def test_a_newcomer_speaks_and_the_face_speaks_in_time(page: Any, tmp_path: Path
     assert fps >= 20
     assert 0.3 < speaking.mean() < 0.9
     assert change[speaking].mean() > 2 * change[~speaking].mean()
-    _check_mark([load_image(base64.b64decode(url.partition(",")[2])) for url in page.evaluate(_PICTURES, 12)])
+    _check_mark([load_image(base64.b64decode(url.partition(",")[2])) for url in page.evaluate(_IMAGES, 12)])
     page.click("#start")
     page.wait_for_selector("#connection[data-state=off]")
 
 
-def _check_mark(pictures: list[Any]) -> None:
+def _check_mark(images: list[Any]) -> None:
     """The operator's mark came through the encoder to the viewer, and is nobody else's to read."""
     found = {}
     for key in (_KEY, b"another key of some length"):
         detector = WatermarkDetector(key)
-        for rgb in pictures:
+        for rgb in images:
             detector.push(rgb)
         found[key] = detector.read()
     assert [reading.tag for reading in found.values()] == [_TAG, None], found

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
-from serving_helper import Served, picture_bytes
+
+from tests.fake_engine import FakeEngine
+from tests.serving_helper import Served, image_bytes
 
 pytestmark = pytest.mark.browser
 
@@ -96,7 +97,7 @@ def test_microphone_moves_the_avatar(page: Any, tmp_path: Path) -> None:
         if fps > 15:
             break
     assert fps > 15
-    assert max(levels) - min(levels) > 80, "the picture must change with the microphone's sound"
+    assert max(levels) - min(levels) > 80, "the image must change with the microphone's sound"
     _wait(lambda: "fps" in page.inner_text("#stat-fps"))
     page.screenshot(path=tmp_path / "live.png")
     _stop(page)
@@ -195,9 +196,9 @@ async def _drop(served: Served) -> None:
             protocol.transport.close()
 
 
-def test_own_picture_needs_consent(page: Any, served: Served) -> None:
-    picture = {"name": "me.jpg", "mimeType": "image/jpeg", "buffer": picture_bytes()}
-    page.set_input_files("#portrait-file", picture)
+def test_own_image_needs_consent(page: Any, served: Served) -> None:
+    image = {"name": "me.jpg", "mimeType": "image/jpeg", "buffer": image_bytes()}
+    page.set_input_files("#portrait-file", image)
     page.click("#start")
     page.wait_for_selector("#problem:not([hidden])")
     assert "right to use" in page.inner_text("#problem")
@@ -209,7 +210,7 @@ def test_own_picture_needs_consent(page: Any, served: Served) -> None:
 
 def test_faults_are_told_in_words(page: Any, served: Served) -> None:
     page.set_input_files(
-        "#portrait-file", {"name": "wall.jpg", "mimeType": "image/jpeg", "buffer": picture_bytes("black")}
+        "#portrait-file", {"name": "wall.jpg", "mimeType": "image/jpeg", "buffer": image_bytes("black")}
     )
     page.check("#consent")
     page.click("#start")

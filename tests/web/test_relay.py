@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine
-from serving_helper import Served
-from turn_helper import TURN_SECRET, running_coturn
+
+from tests.fake_engine import FakeEngine
+from tests.serving_helper import Served
+from tests.turn_helper import TURN_SECRET, running_coturn
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +44,7 @@ def test_the_page_speaks_through_a_relay_alone(
         while (
             page.evaluate("document.querySelector('#avatar').getVideoPlaybackQuality().totalVideoFrames") < 10
         ):
-            assert time.monotonic() < end, "no picture came through the relay"
+            assert time.monotonic() < end, "no image came through the relay"
             page.wait_for_timeout(200)
         kinds = page.evaluate(_PAIRS)
         assert kinds

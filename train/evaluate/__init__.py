@@ -1,4 +1,4 @@
-"""The paper's metrics on any pair of folders of films: what ``gohd evaluate`` runs."""
+"""The paper's metrics on any pair of folders of videos: what ``gohd evaluate`` runs."""
 
 from train.evaluate.config import METRICS, EvaluateConfig, Metric, parse_metrics
 from train.evaluate.report import tables, write_csv

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import CommandInvalid
-from engine.motion.motion_space import BUNDLED_MOTION_SPACE
+from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 
 __all__ = ["METRICS", "EvaluateConfig", "Metric", "parse_metrics"]
 
@@ -59,12 +59,12 @@ class EvaluateConfig:
     """An evaluation.
 
     Attributes:
-        generated, real: folders of films, matched by name without suffix.
+        generated, real: folders of videos, matched by name without suffix.
         metrics: names in `METRICS`.
         experts: folder of the frozen networks' files; None where there is none.
         out: where tables, plots and the cache of features go.
-        min_face_share: a film with a face in fewer of its frames is refused.
-        batch: pictures that a network sees at once.
+        min_face_share: a video with a face in fewer of its frames is refused.
+        batch: images that a network sees at once.
     """
 
     generated: Path

@@ -1,4 +1,4 @@
-"""What the frozen networks say of a film, frame by frame; and how like two films' pictures are."""
+"""What the frozen networks say of a video, frame by frame; and how like two films' images are."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from engine.motion.pose import matrix_to_rotation_vector
-from train.data.clips import read_sound
-from train.evaluate.features import Arrays, Film, batches, to_tensor
-from train.evaluate.films import framed
+from engine.motion.space.pose import matrix_to_rotation_vector
+from train.data.readers.clips import read_audio
+from train.evaluate.features import Arrays, Video, batches, to_tensor
+from train.evaluate.videos import framed
 from train.metrics import (
+    image_similarity,
     mfcc,
     peak_signal_to_noise_db,
     perceptual_distance,
-    picture_similarity,
     voice_windows,
 )
 from train.metrics.lip_sync import SYNC_FRAMES, window_count
@@ -27,9 +27,9 @@ from train.metrics.lip_sync import SYNC_FRAMES, window_count
 __all__ = [
     "head_pose_features",
     "identity_features",
+    "image_figures",
     "inception_features",
     "open_identity_features",
-    "picture_figures",
     "sync_features",
 ]
 
@@ -39,46 +39,46 @@ _TRACK_MARGIN, _TRACK_MEDIAN = 0.4, 13
 
 
 @torch.inference_mode()
-def inception_features(film: Film, network: Any, batch: int) -> Arrays:
+def inception_features(video: Video, network: Any, batch: int) -> Arrays:
     """Features (T, 2048) of every frame's face square."""
-    pictures = framed(film.info.path, film.place)
-    found = [network(to_tensor(group)).cpu().numpy() for group in batches(pictures, batch)]
+    images = framed(video.info.path, video.place)
+    found = [network(to_tensor(group)).cpu().numpy() for group in batches(images, batch)]
     return {"features": np.concatenate(found).astype(np.float32)}
 
 
 @torch.inference_mode()
-def identity_features(film: Film, network: Any, batch: int) -> Arrays:
+def identity_features(video: Video, network: Any, batch: int) -> Arrays:
     """ArcFace embeddings (N, 512) of the N frames with a face, aligned by their landmarks."""
-    from train.experts import cut_places, recognition_places
+    from train.pretrained import cut_places, recognition_places
 
     found = []
-    for group in batches(_with_face(film), batch):
+    for group in batches(_with_face(video), batch):
         landmarks = torch.from_numpy(np.stack([points for _, points in group]))
-        rgb = to_tensor([picture for picture, _ in group])
+        rgb = to_tensor([image for image, _ in group])
         cut = cut_places(rgb, recognition_places(landmarks), 112)
         found.append(network(cut).cpu().numpy())
     return {"features": np.concatenate(found).astype(np.float32)}
 
 
-def open_identity_features(film: Film, network: Any, batch: int) -> Arrays:
+def open_identity_features(video: Video, network: Any, batch: int) -> Arrays:
     """Embeddings (N, 128) of the open identity network."""
     del batch
-    found = [network(picture, points) for picture, points in _with_face(film)]
+    found = [network(image, points) for image, points in _with_face(video)]
     return {"features": np.stack(found).astype(np.float32)}
 
 
 @torch.inference_mode()
-def head_pose_features(film: Film, network: Any, batch: int) -> Arrays:
+def head_pose_features(video: Video, network: Any, batch: int) -> Arrays:
     """Rotation vectors (T, 3) in radians and feature vectors (T, C) of the head pose expert.
 
     A frame without a face is seen through the place of the last one that had one.
     """
-    from train.experts import cut_places, face_places
+    from train.pretrained import cut_places, face_places
 
-    points = _held(film.landmarks_px)
+    points = _held(video.landmarks_px)
     place = 0
     rotations, vectors = [], []
-    for group in batches(framed(film.info.path, film.place), batch):
+    for group in batches(framed(video.info.path, video.place), batch):
         landmarks = torch.from_numpy(points[place : place + len(group)])
         place += len(group)
         cut = cut_places(to_tensor(group), face_places(landmarks, scale=_HEAD_BOX_SCALE, upright=True), 224)
@@ -89,26 +89,26 @@ def head_pose_features(film: Film, network: Any, batch: int) -> Arrays:
 
 
 @torch.inference_mode()
-def sync_features(film: Film, network: Any, batch: int) -> Arrays:
+def sync_features(video: Video, network: Any, batch: int) -> Arrays:
     """Embeddings (N, 1024) of lips and voice, one a window of five frames.
 
     Raises:
-        InputError: no sound, or less than 0.2 s of both.
+        InputError: no audio, or less than 0.2 s of both.
     """
-    wave = read_sound(film.info.path)
+    wave = read_audio(video.info.path)
     if wave is None or not len(wave):
-        raise InputError(f"{film.info.path} has no sound")
+        raise InputError(f"{video.info.path} has no sound")
     cepstra = mfcc(wave)
-    count = window_count(film.frames, cepstra.shape[1])
+    count = window_count(video.frames, cepstra.shape[1])
     if count < 1:
-        raise InputError(f"{film.info.path} has less than 0.2 s of sound and pictures")
+        raise InputError(f"{video.info.path} has less than 0.2 s of audio and pictures")
     voice = [
         network.speech(torch.from_numpy(np.stack(group))[:, None]).cpu().numpy()
         for group in batches(iter(voice_windows(cepstra, count)), batch)
     ]
     lips = [
         network.lips(torch.from_numpy(np.stack(group)).permute(0, 4, 1, 2, 3).float()).cpu().numpy()
-        for group in batches(_lip_windows(film, count), batch)
+        for group in batches(_lip_windows(video, count), batch)
     ]
     return {
         "lips": np.concatenate(lips).astype(np.float32),
@@ -116,47 +116,47 @@ def sync_features(film: Film, network: Any, batch: int) -> Arrays:
     }
 
 
-def picture_figures(generated: Film, real: Film, backbone: Any, batch: int) -> Arrays:
-    """PSNR, SSIM and, with a backbone, the perceptual distance of each frame that both films have."""
+def image_figures(generated: Video, real: Video, backbone: Any, batch: int) -> Arrays:
+    """PSNR, SSIM and, with a backbone, the perceptual distance of each frame that both videos have."""
     both = zip(framed(generated.info.path, generated.place), framed(real.info.path, real.place), strict=False)
     psnr, ssim, distance = [], [], []
     for group in batches(both, batch):
         psnr += [peak_signal_to_noise_db(a, b) for a, b in group]
-        ssim += [picture_similarity(a, b) for a, b in group]
+        ssim += [image_similarity(a, b) for a, b in group]
         if backbone is not None:
             with torch.inference_mode():
                 maps = [backbone(to_tensor(list(side))) for side in zip(*group, strict=True)]
                 distance += perceptual_distance(maps[0], maps[1]).tolist()
-    # A pair of equal pictures has no noise: 100 dB stands for it, so that averages stay finite.
+    # A pair of equal images has no noise: 100 dB stands for it, so that averages stay finite.
     figures = {"psnr": np.minimum(psnr, 100.0), "ssim": np.array(ssim)}
     return figures | ({"perceptual": np.array(distance)} if backbone is not None else {})
 
 
-def _with_face(film: Film) -> Any:
-    pictures = framed(film.info.path, film.place)
-    for picture, points in zip(pictures, film.landmarks_px, strict=False):
+def _with_face(video: Video) -> Any:
+    images = framed(video.info.path, video.place)
+    for image, points in zip(images, video.landmarks_px, strict=False):
         if np.isfinite(points[0, 0]):
-            yield picture, points
+            yield image, points
 
 
-def _lip_windows(film: Film, count: int) -> Any:
+def _lip_windows(video: Video, count: int) -> Any:
     """Windows (5, 224, 224, 3) uint8, blue first, cut as the face tracks of SyncNet's evaluation."""
     window: deque[NDArray[np.uint8]] = deque(maxlen=SYNC_FRAMES)
     made = 0
-    for picture, (x, y, half) in zip(framed(film.info.path, film.place), _face_tracks(film), strict=False):
+    for image, (x, y, half) in zip(framed(video.info.path, video.place), _face_tracks(video), strict=False):
         scale = _SYNC_PX / (2 * half * (1 + _TRACK_MARGIN))
         corner = np.array([x - half * (1 + _TRACK_MARGIN), y - half])
         matrix = np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]]])
-        cut = cv2.warpAffine(picture, matrix, (_SYNC_PX, _SYNC_PX), borderMode=cv2.BORDER_REPLICATE)
+        cut = cv2.warpAffine(image, matrix, (_SYNC_PX, _SYNC_PX), borderMode=cv2.BORDER_REPLICATE)
         window.append(np.asarray(cut[..., ::-1], np.uint8))
         if len(window) == SYNC_FRAMES and made < count:
             made += 1
             yield np.stack(window)
 
 
-def _face_tracks(film: Film) -> NDArray[np.float64]:
+def _face_tracks(video: Video) -> NDArray[np.float64]:
     """Middle x, y and half size (T, 3) of the face's box, median-filtered over 13 frames."""
-    points = _held(film.landmarks_px)[..., :2].astype(np.float64)
+    points = _held(video.landmarks_px)[..., :2].astype(np.float64)
     low, high = points.min(1), points.max(1)
     boxes = np.concatenate([(low + high) / 2, (high - low).max(1, keepdims=True) / 2], 1)
     padded = np.pad(boxes, ((_TRACK_MEDIAN // 2, _TRACK_MEDIAN // 2), (0, 0)), mode="edge")

@@ -1,4 +1,4 @@
-"""What is kept of each film: landmarks, motion, and what the frozen networks say. Cached, so that a rerun is quick.
+"""What is kept of each video: landmarks, motion, and what the frozen networks say. Cached, so that a rerun is quick.
 
 cache/NAME.KIND.KEY.safetensors      KEY: the files' names, sizes and dates, the framing, the network's folder
 """
@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from engine.errors import InputError, OutputUnwritable
-from engine.motion.landmark_model import LandmarkModel
+from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE, FaceLandmarker
-from train.evaluate.films import FilmInfo, Framing, detect_landmarks, film_info, framing, moved
+from train.evaluate.videos import Framing, VideoInfo, detect_landmarks, framing, moved, video_info
 
-__all__ = ["FeatureCache", "Film", "Motion", "batches", "open_film", "to_tensor"]
+__all__ = ["FeatureCache", "Motion", "Video", "batches", "open_video", "to_tensor"]
 
 _VERSION = "1"
 
@@ -31,7 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Motion of a film in the landmark motion space: expression (T, 64), pose (T, 6), gaze (T, 2)."""
+    """Motion of a video in the landmark motion space: expression (T, 64), pose (T, 6), gaze (T, 2)."""
 
     expression: NDArray[np.float32]
     pose: NDArray[np.float32]
@@ -39,15 +39,15 @@ class Motion:
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
-    """A film whose face was found.
+class Video:
+    """A video whose face was found.
 
     Attributes:
         place: its face square; key: changes with the file and the square.
         landmarks_px: float32 (T, 478, 3) in the square of 256 px; NaN where no face was found.
     """
 
-    info: FilmInfo
+    info: VideoInfo
     place: Framing
     key: str
     landmarks_px: NDArray[np.float32]
@@ -96,43 +96,43 @@ class FeatureCache:
         return made
 
 
-def open_film(
+def open_video(
     name: str,
     path: Path,
     cache: FeatureCache,
     landmarker: FaceLandmarker,
     model: LandmarkModel,
     *,
-    like: Film | None = None,
+    like: Video | None = None,
     min_face_share: float = 0.8,
-) -> Film:
-    """Find the face of a film and fit its motion.
+) -> Video:
+    """Find the face of a video and fit its motion.
 
     Args:
-        like: the film whose face square is taken where both are of one size.
+        like: the video whose face square is taken where both are of one size.
 
     Raises:
         VideoUnreadable: not one frame can be decoded. InputError: a face in too few of the frames.
     """
-    info = film_info(path)
+    info = video_info(path)
 
     def detect() -> Arrays:
         landmarks_px, width, height = detect_landmarks(path, landmarker)
         return {"landmarks_px": landmarks_px, "size": np.array([width, height])}
 
     found = cache.get(name, "landmarks", info.identity, detect)
-    in_film, (width, height) = found["landmarks_px"], (int(size) for size in found["size"])
-    share = float(np.isfinite(in_film[:, 0, 0]).mean())
+    in_video, (width, height) = found["landmarks_px"], (int(size) for size in found["size"])
+    share = float(np.isfinite(in_video[:, 0, 0]).mean())
     if share < min_face_share:
         raise InputError(
-            f"{path} shows a face in only {100 * share:.0f} % of its {len(in_film)} frames; is it damaged?"
+            f"{path} shows a face in only {100 * share:.0f} % of its {len(in_video)} frames; is it damaged?"
         )
-    if len(in_film) < 2:
+    if len(in_video) < 2:
         raise InputError(f"{path} holds a single frame")
-    place = framing(in_film, width, height)
+    place = framing(in_video, width, height)
     if like is not None and (like.place.width_px, like.place.height_px) == (width, height):
         place = like.place
-    landmarks_px = moved(in_film, place)
+    landmarks_px = moved(in_video, place)
     corner = b"square" if place.landmarks_px is None else place.landmarks_px.tobytes()
     key = f"{info.identity} {hashlib.sha256(corner).hexdigest()[:16]}"
 
@@ -140,12 +140,12 @@ def open_film(
         motion = model.fit_sequence(landmarks_px, crop_size=CROP_SIZE)
         return {"expression": motion.expression, "pose": motion.pose, "gaze": motion.gaze}
 
-    return Film(info, place, key, landmarks_px, Motion(**cache.get(name, "motion", key, fit)))
+    return Video(info, place, key, landmarks_px, Motion(**cache.get(name, "motion", key, fit)))
 
 
-def to_tensor(pictures: list[NDArray[np.uint8]]) -> torch.Tensor:
+def to_tensor(images: list[NDArray[np.uint8]]) -> torch.Tensor:
     """Pictures (256, 256, 3) uint8 as float32 (B, 3, 256, 256) in [-1, 1]."""
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return stacked.float() / 127.5 - 1
 
 

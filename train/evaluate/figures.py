@@ -1,4 +1,4 @@
-"""From the features of film pairs to figures: one row a pair, one figure a metric over all pairs."""
+"""From the features of video pairs to figures: one row a pair, one figure a metric over all pairs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.motion.landmark_model import LandmarkModel
+from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE
-from train.evaluate.features import Arrays, Film
+from train.evaluate.features import Arrays, Video
 from train.metrics import (
     ROTATION_RANGE_RAD,
     average_variance,
@@ -35,7 +35,7 @@ __all__ = ["PairFigures", "Summary", "motion_figures", "network_figures", "summa
 
 @dataclass(frozen=True, slots=True)
 class PairFigures:
-    """One pair: values by metric of the generated film, and of the real film where it has one of its own."""
+    """One pair: values by metric of the generated video, and of the real video where it has one of its own."""
 
     name: str
     frames: int
@@ -49,39 +49,39 @@ class Summary:
 
     generated: float
     real: float | None
-    films: int
+    videos: int
 
 
 def motion_figures(
-    generated: Film,
-    real: Film,
+    generated: Video,
+    real: Video,
     model: LandmarkModel,
     names: Sequence[str],
     heads: Sequence[Arrays] | None = None,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Figures of landmarks and motion over the frames that both films have.
+    """Figures of landmarks and motion over the frames that both videos have.
 
     Args:
-        heads: what the head pose expert says of the two films (SSIM_p of its rotations, Var_p of its feature
+        heads: what the head pose expert says of the two videos (SSIM_p of its rotations, Var_p of its feature
             vectors); None takes the pose p of the landmark fit for both.
 
     Returns:
-        Values of the generated and of the real film, by metric.
+        Values of the generated and of the real video, by metric.
     """
     frames = min(generated.frames, real.frames)
-    films = (generated, real)
+    videos = (generated, real)
     ours: dict[str, float] = {}
     theirs: dict[str, float] = {}
-    expressions = [film.motion.expression[:frames] for film in films]
+    expressions = [video.motion.expression[:frames] for video in videos]
     points = [expression_landmarks(model, expression)[..., :2] for expression in expressions]
     eyes = [eye_brow_sequence(p) / CROP_SIZE for p in points]
     if heads is None:
-        vectors = [film.motion.pose[:frames] for film in films]
+        vectors = [video.motion.pose[:frames] for video in videos]
         poses = [pose[:, :3] for pose in vectors]
     else:
         poses = [head["rotation"][:frames] for head in heads]
         vectors = [head["features"][:frames] for head in heads]
-    landmarks = [film.landmarks_px[:frames] for film in films]
+    landmarks = [video.landmarks_px[:frames] for video in videos]
     ours["ssim_p"] = structural_similarity(poses[0], poses[1], ROTATION_RANGE_RAD)
     ours["var_p"], theirs["var_p"] = (average_variance(v) for v in vectors)
     ours["ssim_e"] = structural_similarity(eyes[0], eyes[1])
@@ -99,7 +99,7 @@ def motion_figures(
 def network_figures(
     identity: Sequence[Arrays] | None, sync: Sequence[Arrays | None]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """CSIM against the real film's first frame with a face, and LSE of each film that has sound (section 4.1, D.2)."""
+    """CSIM against the real film's first frame with a face, and LSE of each video that has audio (section 4.1, D.2)."""
     ours: dict[str, float] = {}
     theirs: dict[str, float] = {}
     if identity is not None:
@@ -117,10 +117,10 @@ def summarise(
     names: Sequence[str],
     inception: Sequence[Sequence[NDArray[np.float32]]] | None = None,
 ) -> dict[str, Summary]:
-    """Each metric averaged over the pairs that have it; FID over all frames of all films.
+    """Each metric averaged over the pairs that have it; FID over all frames of all videos.
 
     Args:
-        inception: features (T, 2048) of the generated and of the real films.
+        inception: features (T, 2048) of the generated and of the real videos.
     """
     summaries = {}
     for name in names:

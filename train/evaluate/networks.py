@@ -50,7 +50,7 @@ def find_networks(names: Sequence[str], folder: Path | None) -> Networks:
                 )
             else:
                 networks.notes["arcface"] = (
-                    "CSIM is that of the open identity network (dlib), not ArcFace's: one person's pictures are near "
+                    "CSIM is that of the open identity network (dlib), not ArcFace's: one person's images are near "
                     "0.99, two people's at 0.76 to 0.91; " + networks.missing[name]
                 )
         if name == "head_pose" and name in networks.missing:
@@ -70,7 +70,7 @@ def _expert(networks: Networks, name: str, folder: Path | None) -> Any:
         raise WeightsNotFound(
             f"needs the frozen network '{name}': name the folder of its file with --experts"
         )
-    from train.experts import ExpertKind, expert, expert_path
+    from train.pretrained import ExpertKind, expert, expert_path
 
     kind = cast(ExpertKind, name)
     state = (path := expert_path(kind, folder)).stat()
@@ -79,12 +79,12 @@ def _expert(networks: Networks, name: str, folder: Path | None) -> Any:
 
 
 def _perceptual() -> Any:
-    from train.experts import PerceptualBackbone
+    from train.pretrained import PerceptualBackbone
 
     return PerceptualBackbone()
 
 
 def _open_identity() -> Any:
-    from train.experts import FaceIdentity
+    from train.pretrained import FaceIdentity
 
     return FaceIdentity()

@@ -1,4 +1,4 @@
-"""Which generated film belongs to which real one: the file's name without its suffix."""
+"""Which generated video belongs to which real one: the file's name without its suffix."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import InputError
-from train.data.clips import CLIP_SUFFIXES
+from train.data.readers.clips import CLIP_SUFFIXES
 
-__all__ = ["FilmPair", "Matching", "match_films"]
+__all__ = ["Matching", "VideoPair", "match_videos"]
 
 
 @dataclass(frozen=True, slots=True)
-class FilmPair:
-    """A generated film and the real one of the same name."""
+class VideoPair:
+    """A generated video and the real one of the same name."""
 
     name: str
     generated: Path
@@ -24,32 +24,32 @@ class FilmPair:
 class Matching:
     """Pairs by name, and the names that stand in one folder alone."""
 
-    pairs: tuple[FilmPair, ...]
+    pairs: tuple[VideoPair, ...]
     only_generated: tuple[str, ...]
     only_real: tuple[str, ...]
 
 
-def match_films(generated: Path, real: Path) -> Matching:
-    """Match the films of two folders (searched one level deep).
+def match_videos(generated: Path, real: Path) -> Matching:
+    """Match the videos of two folders (searched one level deep).
 
     Raises:
-        InputError: a folder is missing or holds no film, two films of a folder share a name, or nothing matches.
+        InputError: a folder is missing or holds no video, two videos of a folder share a name, or nothing matches.
     """
-    ours, theirs = _films(generated), _films(real)
+    ours, theirs = _videos(generated), _videos(real)
     both = sorted(ours.keys() & theirs.keys())
     if not both:
         raise InputError(
-            f"no film in {generated} has the name of one in {real}: "
-            f"{_some(sorted(ours))} against {_some(sorted(theirs))}; give matching films the same name"
+            f"no video in {generated} has the name of one in {real}: "
+            f"{_some(sorted(ours))} against {_some(sorted(theirs))}; give matching videos the same name"
         )
     return Matching(
-        pairs=tuple(FilmPair(name, ours[name], theirs[name]) for name in both),
+        pairs=tuple(VideoPair(name, ours[name], theirs[name]) for name in both),
         only_generated=tuple(sorted(ours.keys() - theirs.keys())),
         only_real=tuple(sorted(theirs.keys() - ours.keys())),
     )
 
 
-def _films(folder: Path) -> dict[str, Path]:
+def _videos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; name a folder of films")
     found: dict[str, Path] = {}
@@ -60,7 +60,7 @@ def _films(folder: Path) -> dict[str, Path]:
             raise InputError(f"{found[path.stem].name} and {path.name} in {folder} have one name; rename one")
         found[path.stem] = path
     if not found:
-        raise InputError(f"no films ({', '.join(sorted(CLIP_SUFFIXES))}) in {folder}")
+        raise InputError(f"no videos ({', '.join(sorted(CLIP_SUFFIXES))}) in {folder}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Plots of an evaluation: every metric film by film, and the motion of the first pairs."""
+"""Plots of an evaluation: every metric video by video, and the motion of the first pairs."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ _LAYOUT = (
     ("Spontaneous motions (columns of Tables 2 and 7)", ("var_p", "ssim_p", "var_e", "ssim_e")),
     ("Expression (columns of Tables 3, 5 and 6)", ("mld", "ssim_e")),
     ("Identity (column of Table 8)", ("csim",)),
-    ("Motion against the real film (ours)", ("mouth", "mouth_range", "blinks", "jitter", "landmarks")),
-    ("Pictures against the real film (ours)", ("psnr", "ssim", "perceptual")),
+    ("Motion against the real video (ours)", ("mouth", "mouth_range", "blinks", "jitter", "landmarks")),
+    ("Pictures against the real video (ours)", ("psnr", "ssim", "perceptual")),
 )
 _ARROWS = {"higher": " ↑", "lower": " ↓", "real": ""}
 
 
 def tables(evaluation: Evaluation) -> Group:
-    """Tables for a terminal: generated films beside the ground truth, what was not computed and why, and notes."""
+    """Tables for a terminal: generated videos beside the ground truth, what was not computed and why, and notes."""
     parts: list[Table] = []
     for title, names in _LAYOUT:
         shown = [name for name in names if name in evaluation.summaries]
@@ -49,39 +49,39 @@ def tables(evaluation: Evaluation) -> Group:
 
 
 def write_csv(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
-    """Write ``summary.csv`` (a line a metric) and ``films.csv`` (a line a pair), unscaled; return their paths.
+    """Write ``summary.csv`` (a line a metric) and ``videos.csv`` (a line a pair), unscaled; return their paths.
 
     Raises:
         OutputUnwritable: the folder is full or forbidden.
     """
-    summary, films = out / "summary.csv", out / "films.csv"
+    summary, videos = out / "summary.csv", out / "films.csv"
     names = [name for name in METRICS if name in evaluation.summaries]
     lines: list[Sequence[object]] = [("metric", "generated", "real", "films", "not computed")]
     for name in names:
         figures = evaluation.summaries[name]
         lines.append(
-            (name, figures.generated, "" if figures.real is None else figures.real, figures.films, "")
+            (name, figures.generated, "" if figures.real is None else figures.real, figures.videos, "")
         )
     lines += [(name, "", "", 0, reason) for name, reason in evaluation.not_computed.items()]
-    per_film = [name for name in names if name != "fid"]
+    per_video = [name for name in names if name != "fid"]
     rows: list[Sequence[object]] = [
-        ("film", "frames", *per_film, *(f"real_{name}" for name in per_film), "refused")
+        ("film", "frames", *per_video, *(f"real_{name}" for name in per_video), "refused")
     ]
     for pair in evaluation.pairs:
-        values = [side.get(name, "") for side in (pair.generated, pair.real) for name in per_film]
+        values = [side.get(name, "") for side in (pair.generated, pair.real) for name in per_video]
         rows.append((pair.name, pair.frames, *values, ""))
-    blank = [""] * (2 * len(per_film))
+    blank = [""] * (2 * len(per_video))
     rows += [(name, 0, *blank, reason) for name, reason in evaluation.refused.items()]
     _write(summary, lines)
-    _write(films, rows)
-    return summary, films
+    _write(videos, rows)
+    return summary, videos
 
 
 def _remarks(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    films = len(evaluation.pairs)
+    videos = len(evaluation.pairs)
     yield (
         "compared",
-        f"{films} pair{'s' if films != 1 else ''}, {sum(p.frames for p in evaluation.pairs)} frames",
+        f"{videos} pair{'s' if videos != 1 else ''}, {sum(p.frames for p in evaluation.pairs)} frames",
     )
     for name, reason in evaluation.refused.items():
         yield "left out", f"{name}: {reason}"

@@ -24,7 +24,7 @@ def discriminator_loss(real_score_B: Tensor, generated_score_B: Tensor) -> Tenso
 
 
 def r1_penalty(real_score_B: Tensor, real_BCHW: Tensor) -> Tensor:
-    """R1 of Mescheder et al. 2018: mean over rows of the squared norm of d score / d picture.
+    """R1 of Mescheder et al. 2018: mean over rows of the squared norm of d score / d image.
 
     ``real_BCHW`` requires gradients and led to ``real_score_B``. The penalty can be differentiated itself. With a
     minibatch statistic in the discriminator, the gradient of a row holds its share in the scores of its group.

@@ -1,8 +1,8 @@
 """Losses of the face animator (App. B.1, Eq. 11-15 and 17); Eq. 16 is in `train.losses.adversarial`.
 
-Every expectation is the plain mean over rows and over all elements of a row (pixels and channels of a picture or of
+Every expectation is the plain mean over rows and over all elements of a row (pixels and channels of an image or of
 a feature map, elements of a feature vector), so a row weighs the same whatever its size, and the loss of a batch is
-the mean of those of its parts. Pictures are RGB in [-1, 1].
+the mean of those of its parts. Images are RGB in [-1, 1].
 
 Shape suffixes: B rows, C channels, H and W pixels, F features, K classes.
 """
@@ -89,7 +89,7 @@ def feature_loss(generated_BF: Tensor, target_BF: Tensor) -> Tensor:
 
 
 def parsing_loss(generated_BKHW: Tensor, target_BKHW: Tensor) -> Tensor:
-    """Eq. 15: cross-entropy at each pixel between the class of the real picture and the scores of the generated one.
+    """Eq. 15: cross-entropy at each pixel between the class of the real image and the scores of the generated one.
 
     Args:
         generated_BKHW, target_BKHW: scores (logits or log-probabilities) of the K classes. The target's most
@@ -99,7 +99,7 @@ def parsing_loss(generated_BKHW: Tensor, target_BKHW: Tensor) -> Tensor:
 
 
 def landmark_loss(generated_BN3: Tensor, target_BN3: Tensor) -> Tensor:
-    """Ours: mean of |x, y| between the landmarks found in the generated and in the real picture, px of the pictures."""
+    """Ours: mean of |x, y| between the landmarks found in the generated and in the real image, px of the images."""
     return (generated_BN3 - target_BN3)[..., :2].abs().mean()
 
 
@@ -107,7 +107,7 @@ def enlarged_mouths(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
     """Squares around the lips, a quarter of the picture's side, at twice their size: (B, 3, H / 2, W / 2).
 
     Args:
-        landmarks_BN3: px of the pictures.
+        landmarks_BN3: px of the images.
     """
     half = rgb_B3HW.shape[-1] / 2
     middle_B2 = landmarks_BN3[:, list(_LIPS), :2].mean(1) / half - 1
@@ -125,14 +125,14 @@ def flow_loss(
     """Ours: at each landmark of the target the decoder's flow should point to that landmark of the source.
 
     Args:
-        flow_B2HW: x, y from a place of the picture to where it is fetched from, in halves of the picture
-            (`engine.animator.decoder.Decoder.stages`).
-        source_BN2, target_BN2: landmarks x, y in [-1, 1] of the picture, its border lying at -1 and 1.
+        flow_B2HW: x, y from a place of the image to where it is fetched from, in halves of the image
+            (`engine.animator.network.decoder.Decoder.stages`).
+        source_BN2, target_BN2: landmarks x, y in [-1, 1] of the image, its border lying at -1 and 1.
         weight_BN: 0 leaves a landmark out.
 
     Returns:
         Mean over rows and landmarks of |flow - (source - target)|, summed over x and y. Landmarks outside the
-        picture meet the flow of its border.
+        image meet the flow of its border.
     """
     found_B2N1 = F.grid_sample(flow_B2HW, target_BN2[:, :, None], align_corners=False, padding_mode="border")
     error_BN = (found_B2N1.squeeze(3).mT - (source_BN2 - target_BN2)).abs().sum(2)

@@ -3,7 +3,7 @@
 Norms are sums over a frame's numbers, as written in the paper, and everything is averaged over frames and rows.
 The paper does not say in which units its landmarks and eye features are. Here landmarks are the 68 points of an
 expression with pose and identity zero, 3-D, in pixels of a 256-pixel crop (0.35 * 256 px a face unit), as the size of
-its distances (Tables 3, 5, 6) suggests; eye features are in units of their usual spread (`train.tasks.scales`).
+its distances (Tables 3, 5, 6) suggests; eye features are in units of their usual spread (`train.datasets.scales`).
 
 Shape suffixes: R rows, K frames of a row, E expression (64), F eye feature (21), L landmarks (68), D reading features.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from train.datasets.scales import normalise
 from train.motion_space.expression_model import ExpressionModel
-from train.tasks.scales import normalise
 
 __all__ = [
     "PIXELS_PER_FACE_UNIT",

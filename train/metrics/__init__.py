@@ -1,8 +1,9 @@
-"""Figures by which trained networks and films are judged."""
+"""Figures by which trained networks and videos are judged."""
 
 from train.metrics.blink import BlinkStatistics, blink_statistics
 from train.metrics.frechet import FeatureStatistics, feature_statistics, frechet_distance
 from train.metrics.identity import identity_similarity
+from train.metrics.images import image_flicker, image_similarity, peak_signal_to_noise_db, perceptual_distance
 from train.metrics.landmarks import (
     expression_landmarks,
     eye_brow_sequence,
@@ -13,12 +14,6 @@ from train.metrics.landmarks import (
 from train.metrics.lip_sync import LipSync, lip_sync, voice_windows
 from train.metrics.mfcc import mfcc
 from train.metrics.mouth import MouthAgreement, mouth_agreement, mouth_opening
-from train.metrics.pictures import (
-    peak_signal_to_noise_db,
-    perceptual_distance,
-    picture_flicker,
-    picture_similarity,
-)
 from train.metrics.pose import PoseStatistics, motion_statistics, pose_statistics, rhythm
 from train.metrics.structure import ROTATION_RANGE_RAD, average_variance, structural_similarity
 
@@ -36,6 +31,8 @@ __all__ = [
     "feature_statistics",
     "frechet_distance",
     "identity_similarity",
+    "image_flicker",
+    "image_similarity",
     "landmark_error",
     "landmark_jitter",
     "lip_sync",
@@ -46,8 +43,6 @@ __all__ = [
     "mouth_opening",
     "peak_signal_to_noise_db",
     "perceptual_distance",
-    "picture_flicker",
-    "picture_similarity",
     "pose_statistics",
     "rhythm",
     "structural_similarity",

@@ -1,7 +1,7 @@
 """Distances of landmarks: MLD, landmark error, jitter; and the eye and brow points that SSIM_e and Var_e look at.
 
 MLD, SSIM_e and Var_e take landmarks of the expression alone, pose and identity zero (section 3.2), so that a turned
-head or another face costs nothing. Landmark error and jitter take landmarks in the picture.
+head or another face costs nothing. Landmark error and jitter take landmarks in the image.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.landmark_table import IBUG_68, OUTER_CORNERS
-from engine.motion.pose import REFERENCE_SCALE
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import IBUG_68, OUTER_CORNERS
+from engine.motion.space.pose import REFERENCE_SCALE
 
 __all__ = [
     "expression_landmarks",
@@ -62,7 +62,7 @@ def landmark_error(generated_px: FloatArray, real_px: FloatArray) -> float:
     """Mean distance of the 68 landmarks over the inter-ocular distance of the real face, averaged over frames.
 
     Args:
-        generated_px, real_px: (T, 478, 3) or (T, 478, 2), pixels of pictures of one size; NaN frames are left out.
+        generated_px, real_px: (T, 478, 3) or (T, 478, 2), pixels of images of one size; NaN frames are left out.
     """
     distance = np.linalg.norm(generated_px[:, IBUG_68, :2] - real_px[:, IBUG_68, :2], axis=-1).mean(1)
     return float(np.nanmean(distance / inter_ocular_px(real_px)))

@@ -1,9 +1,9 @@
 """LSE-C and LSE-D: how well lips and voice agree to a SyncNet (Chung & Zisserman 2016; Prajwal et al. 2020).
 
-    frame t   | 5 pictures t .. t+4        -> lip embedding v_t
+    frame t   | 5 images t .. t+4        -> lip embedding v_t
               | 20 mfcc columns from 4 t   -> voice embedding a_t        (200 ms each)
 
-For each lag k the distances |v_t - a_(t+k)| are averaged over the film. LSE-D is the least of the averages, LSE-C
+For each lag k the distances |v_t - a_(t+k)| are averaged over the video. LSE-D is the least of the averages, LSE-C
 their median less their least.
 """
 
@@ -43,7 +43,7 @@ class LipSync:
 
 
 def window_count(frames: int, columns: int) -> int:
-    """Windows that both the pictures and the mfcc columns of a film fill; below 1 there is nothing to compare."""
+    """Windows that both the images and the mfcc columns of a video fill; below 1 there is nothing to compare."""
     return min(frames - SYNC_FRAMES, (columns - SYNC_COLUMNS) // _COLUMNS_PER_FRAME) + 1
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.motion.landmark_table import MIRROR, OUTER_CORNERS, RIGID, mirror_landmarks
-from engine.motion.pose import align_similarity
+from engine.motion.space.landmark_table import MIRROR, OUTER_CORNERS, RIGID, mirror_landmarks
+from engine.motion.space.pose import align_similarity
 
 __all__ = ["Basis", "align_to", "generalised_procrustes", "symmetric_pca", "symmetrise"]
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import CheckpointRefused, MissingDependency, WeightsNotFound
-from engine.motion.coefficients import EXPRESSION_SIZE
-from engine.motion.landmark_model import eye_motion_feature
+from engine.motion.space.coefficients import EXPRESSION_SIZE
+from engine.motion.space.landmark_model import eye_motion_feature
 from train.rendering.mesh import MOUTH_EXTENT, MouthMesh, surface_mouth_mesh
 
 __all__ = ["BfmModel"]

@@ -8,7 +8,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from engine.motion.motion_space import save_motion_space
+from engine.motion.space.motion_space import save_motion_space
 from train.motion_space.config import MotionSpaceConfig
 from train.motion_space.fit import FitReport, fit_motion_space
 from train.motion_space.landmarks import find_landmarks, read_landmarks

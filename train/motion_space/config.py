@@ -20,7 +20,7 @@ class MotionSpaceConfig:
     eyeball_radius: face units; 12 mm against 90 mm between the outer corners.
     eyeball_depth: face units from the eye corners back to the centre of the eyeball.
     picture_noise, sequence_noise: face units; the larger, the smoother and the smaller the coefficients.
-    max_rest_opening: face units; a picture whose lips stay further apart than this after its expression is
+    max_rest_opening: face units; an image whose lips stay further apart than this after its expression is
     taken out
         does not count as a person.
     """
@@ -42,5 +42,5 @@ class MotionSpaceConfig:
     def __post_init__(self) -> None:
         if min(self.picture_noise, self.sequence_noise) <= 0:
             raise ValueError(
-                "noise must be above 0, or the coefficients of a single picture are not determined"
+                "noise must be above 0, or the coefficients of a single image are not determined"
             )

@@ -10,7 +10,7 @@ __all__ = ["ExpressionModel"]
 
 
 class ExpressionModel(Protocol):
-    """`engine.motion.landmark_model.LandmarkModel` or `train.motion_space.bfm_model.BfmModel`.
+    """`engine.motion.space.landmark_model.LandmarkModel` or `train.motion_space.bfm_model.BfmModel`.
 
     Coordinates are x right, y down, z away, in face units (outer eye corners of the mean face are 1 apart), with pose
     and identity zero, as section 3.2 of the paper takes its landmarks.

@@ -2,7 +2,7 @@
 
 neutral stills, clips' neutral medians --GPA--> mean face --+--> PCA of persons       -> identity basis
 clips minus own neutral, smile minus neutral ---------------+--> PCA of deviations    -> expression basis
-pictures of unknown expression: expression part solved for and taken out, then persons like the others
+images of unknown expression: expression part solved for and taken out, then persons like the others
 neutral stills that look into the camera -> centre of the eyeball
 """
 
@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.motion.coefficients import EXPRESSION_SIZE, IDENTITY_SIZE
-from engine.motion.landmark_fit import LandmarkFitter, mouth_openings
-from engine.motion.landmark_table import LANDMARK_COUNT, RIGID
-from engine.motion.motion_space import MotionSpace
+from engine.motion.space.coefficients import EXPRESSION_SIZE, IDENTITY_SIZE
+from engine.motion.space.landmark_fit import LandmarkFitter, mouth_openings
+from engine.motion.space.landmark_table import LANDMARK_COUNT, RIGID
+from engine.motion.space.motion_space import MotionSpace
 from train.motion_space.bases import Basis, generalised_procrustes, symmetric_pca
 from train.motion_space.config import MotionSpaceConfig
 from train.motion_space.people import FaceData
@@ -71,7 +71,7 @@ def fit_motion_space(
     if len(smiling.shapes):
         # The neutral people's identity basis holds no open mouths, so it tells a smile from a face.
         separate = LandmarkFitter(_with_bases(shell, identity, expression))
-        found = np.stack([separate.picture(shape, crop_size=1).expression for shape in smiling.shapes])
+        found = np.stack([separate.image(shape, crop_size=1).expression for shape in smiling.shapes])
         calm = smiling.shapes - np.tensordot(found.astype(np.float64), expression.vectors, 1)
         rest = np.abs(mouth_openings(calm) - mouth_openings(mean)) < config.max_rest_opening
         identity = _identity(known.join(replace(smiling, shapes=calm).select(rest)), mean, weight, config)

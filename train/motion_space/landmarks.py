@@ -1,4 +1,4 @@
-"""Landmarks of a data folder: found in its pictures and clips once, then read from a cache."""
+"""Landmarks of a data folder: found in its images and clips once, then read from a cache."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import FaceTooSmall, NoFaceFound
-from engine.motion.landmark_table import LANDMARK_COUNT
+from engine.motion.space.landmark_table import LANDMARK_COUNT
 from engine.portrait import FaceLandmarker, load_image
-from train.data.clips import CLIP_SUFFIXES, read_frames
+from train.data.readers.clips import CLIP_SUFFIXES, read_frames
 from train.motion_space.people import Clip, FaceData, Still, describe_clip, describe_still
 
 __all__ = ["find_landmarks", "read_landmarks"]
@@ -32,17 +32,17 @@ def find_landmarks(data: Path, cache: Path) -> None:
     What is stored already is kept, so an interrupted run goes on where it was. Files: ``portraits.npz`` and
     ``portraits-small.npz`` {names, landmarks (N, 478, 3) px}, ``clip-FILE.npz`` {landmarks (T, 478, 3) px at
     25
-    frames a second}; pictures and frames without a face hold NaN.
+    frames a second}; images and frames without a face hold NaN.
     """
     cache.mkdir(parents=True, exist_ok=True)
     landmarker = FaceLandmarker()
     try:
         for folder in _STILL_FOLDERS:
-            target, pictures = cache / f"{folder}.npz", sorted((data / folder).glob("*.jpg"))
-            if pictures and not target.is_file():
-                found = np.stack([_find(landmarker, load_image(picture)) for picture in pictures])
-                np.savez(target, names=[picture.name for picture in pictures], landmarks=found)
-                _log.info("%s: %d pictures", folder, len(pictures))
+            target, images = cache / f"{folder}.npz", sorted((data / folder).glob("*.jpg"))
+            if images and not target.is_file():
+                found = np.stack([_find(landmarker, load_image(image)) for image in images])
+                np.savez(target, names=[image.name for image in images], landmarks=found)
+                _log.info("%s: %d pictures", folder, len(images))
         for path in sorted((data / _CLIP_FOLDER).glob("*")):
             target = cache / f"clip-{path.name}.npz"
             if path.suffix in CLIP_SUFFIXES and not target.is_file():
@@ -54,7 +54,7 @@ def find_landmarks(data: Path, cache: Path) -> None:
 
 
 def read_landmarks(cache: Path) -> FaceData:
-    """What ``find_landmarks`` stored, without the pictures and frames that show no face."""
+    """What ``find_landmarks`` stored, without the images and frames that show no face."""
     stills: list[Still] = []
     for folder in _STILL_FOLDERS:
         path = cache / f"{folder}.npz"

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.motion.landmark_fit import LandmarkFitter, straighten_irises
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.motion_space import MotionSpace
+from engine.motion.space.landmark_fit import LandmarkFitter, straighten_irises
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.motion_space import MotionSpace
 from train.motion_space.people import FaceData
 
 __all__ = ["HeldOutReport", "measure_held_out"]
@@ -24,7 +24,7 @@ class HeldOutReport:
 
     expression_held, expression_held_20: share of the variance of clip deviations that 64 and 20 components
     hold.
-    clip_error, clip_error_20: mean distance in the picture between measured landmarks and those rebuilt from
+    clip_error, clip_error_20: mean distance in the image between measured landmarks and those rebuilt from
     identity,
         residual, expression and pose, over the distance between the pupils.
     still_error: the same for stills from identity and expression alone, without residual.

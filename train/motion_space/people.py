@@ -1,4 +1,4 @@
-"""Landmarks of people: which pictures and clips show whom, and who is kept for judging."""
+"""Landmarks of people: which images and clips show whom, and who is kept for judging."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from train.data.sources import HELD_OUT_CLIPS
-from train.data.sources import describe_clip as clip_source
+from train.data.readers.sources import HELD_OUT_CLIPS
+from train.data.readers.sources import describe_clip as clip_source
 
 __all__ = ["Clip", "FaceData", "Still", "describe_clip", "describe_still", "split_held_out"]
 
@@ -25,7 +25,7 @@ _Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One picture. kind: "neutral", "smile" or "any"; landmarks (478, 3) px; group names its data set."""
+    """One image. kind: "neutral", "smile" or "any"; landmarks (478, 3) px; group names its data set."""
 
     name: str
     person: str
@@ -53,7 +53,7 @@ class FaceData:
 
 
 def describe_still(folder: str, stem: str, landmarks: _Array) -> Still:
-    """A picture of ``folder`` ("portraits" or "portraits-small") by the name of its file."""
+    """An image of ``folder`` ("portraits" or "portraits-small") by the name of its file."""
     if folder == "portraits-small":
         return Still(stem, stem, "small", "any", landmarks)
     group, person = stem.split("-")[:2]

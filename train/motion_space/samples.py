@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.motion.landmark_fit import EYE_CORNERS, LandmarkFitter, straighten_irises
-from engine.motion.landmark_table import (
+from engine.motion.space.landmark_fit import EYE_CORNERS, LandmarkFitter, straighten_irises
+from engine.motion.space.landmark_table import (
     INNER_LIPS,
     IRIS_CENTRES,
     IRIS_LEFT,
@@ -23,7 +23,7 @@ from engine.motion.landmark_table import (
     OUTER_LIPS,
     RIGID,
 )
-from engine.motion.pose import align_similarity
+from engine.motion.space.pose import align_similarity
 from train.motion_space.bases import align_to
 from train.motion_space.config import MotionSpaceConfig
 from train.motion_space.people import FaceData
@@ -71,17 +71,17 @@ def vertex_weight(config: MotionSpaceConfig) -> _Array:
 
 
 def calibrate_eyes(landmarks: _Array, mean: _Array, config: MotionSpaceConfig) -> tuple[_Array, _Array]:
-    """Eyeball centres from pictures (n, 478, 3) of people who look into the camera.
+    """Eyeball centres from images (n, 478, 3) of people who look into the camera.
 
     Returns the mean face with its irises straight ahead, and the offset (2, 3) from the middle of the
     corners of each
-    eye to the centre of its eyeball, such that the mean gaze of these pictures is (0, 0).
+    eye to the centre of its eyeball, such that the mean gaze of these images is (0, 0).
     """
     scale, rotation, translation = align_similarity(mean[RIGID], landmarks[:, RIGID])
     shapes = align_to(landmarks, mean)
     offsets = []
     for iris, (outer, inner) in zip(IRIS_CENTRES, EYE_CORNERS, strict=True):
-        # The eye looks along the optical axis, so centre and iris share a place in the picture:
+        # The eye looks along the optical axis, so centre and iris share a place in the image:
         # iris_xy = (scale R (middle + offset) + translation)_xy, solved for x, y of the offset.
         middle = (shapes[:, outer] + shapes[:, inner]) / 2 + np.array([0, 0, config.eyeball_depth])
         seen = (landmarks[:, iris] - translation)[:, :2] / scale[:, None]
@@ -128,7 +128,7 @@ def collect_deviations(
 
 
 def collect_persons(data: FaceData, mean: _Array, clip_neutrals: dict[str, list[_Array]]) -> Samples:
-    """One neutral shape a person (one a picture where the expression is unknown)."""
+    """One neutral shape a person (one an image where the expression is unknown)."""
     found: dict[tuple[str, str], list[_Array]] = {}
     for still in data.stills:
         if still.kind != "smile":

@@ -1,6 +1,6 @@
 """The Full-transformer row of Table 3: G_lstm replaced by a causal transformer with the same interface.
 
-Shape suffixes: B rows, T frames, A audio embedding, E expression (64), F eye feature (21), Z noise, H hidden.
+Shape suffixes: B rows, T frames, An audio embedding, E expression (64), F eye feature (21), Z noise, H hidden.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class EyeMotionTransformer(nn.Module):
     def forward(
         self, audio_BTA: Tensor, expression0_BE: Tensor, eye_feature0_BF: Tensor, noise_BTZ: Tensor
     ) -> Tensor:
-        """Features (B, T, 21), as `engine.motion.eye_lstm.EyeMotionNetwork.forward`: frame 0 is what is given."""
+        """Features (B, T, 21), as `engine.motion.networks.eye_lstm.EyeMotionNetwork.forward`: frame 0 is what is
+        given."""
         rows, frames, _ = audio_BTA.shape
         omega0_BTH = self.feature_encoder(eye_feature0_BF)[:, None].expand(rows, frames, -1)
         start_BTE = expression0_BE[:, None].expand(rows, frames, -1)

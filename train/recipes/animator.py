@@ -12,24 +12,24 @@ from typing import Any
 from torch import Tensor, nn
 
 from engine.animator import FaceAnimatorConfig
-from engine.animator.guided_decoder import GuidedDecoder
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.motion_space import BUNDLED_MOTION_SPACE
-from train.data import face_pack
-from train.data.face_clips import FaceClip, load_face_clips
-from train.data.photo_clips import photo_clips
-from train.data.random_motion import RandomMotion
-from train.data.rendered_clips import render_clips
-from train.data.still_clips import StillConfig, still_clips
-from train.experts import LandmarkNetwork, face_places
+from engine.animator.network.guided_decoder import GuidedDecoder
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
+from train.data.faces import face_pack
+from train.data.faces.face_clips import FaceClip, load_face_clips
+from train.data.faces.random_motion import RandomMotion
+from train.data.faces.rendered_clips import render_clips
+from train.data.faces.still_clips import StillConfig, still_clips
+from train.data.readers.photo_clips import photo_clips
+from train.datasets.face_augmentation import FaceAugmentation
 from train.export import export_network
 from train.losses.animator import AnimatorLossWeights
+from train.pretrained import LandmarkNetwork, face_places
 from train.recipes.motion_data import PREPARED, SYNTHETIC
 from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe
 from train.tasks.animator import AnimatorTask, AnimatorTaskConfig
-from train.tasks.animator_experts import AnimatorExperts
+from train.tasks.animator_pretrained import AnimatorExperts
 from train.tasks.animator_start import load_start
-from train.tasks.face_augmentation import FaceAugmentation
 from train.tasks.geometric_baseline import geometric_render
 from train.trainer import TrainerConfig, TrainingResult
 
@@ -50,10 +50,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnimatorRecipe(TrainingRecipe):
-    """The animator on clips with pictures.
+    """The animator on clips with images.
 
     Attributes:
-        faces: folder of `prepare` with pictures or of `prepare_faces`; "synthetic" makes up a few clips.
+        faces: folder of `prepare` with images or of `prepare_faces`; "synthetic" makes up a few clips.
         experts: folder of the paper's frozen networks; None takes the open substitutes.
         start: weights folder to begin with; None begins at random.
         identity: also measure whether the person stays the same, by dlib's face recognition (an optional package).
@@ -100,21 +100,21 @@ class AnimatorRecipe(TrainingRecipe):
     def _experts(self) -> AnimatorExperts:
         experts = animator_experts(self.experts, self.task.losses)
         if self.identity:
-            from train.experts import FaceIdentity
+            from train.pretrained import FaceIdentity
 
             experts = dataclasses.replace(experts, identity=FaceIdentity())
         return experts
 
     def _groups(self) -> list[tuple[float, Sequence[FaceClip]]]:
         if self.faces == SYNTHETIC:
-            from train.data.synthetic_faces import synthetic_face_clips
+            from train.data.faces.synthetic_faces import synthetic_face_clips
 
             return [(1.0, synthetic_face_clips(clips=3, frames=8))]
         groups: list[tuple[float, Sequence[FaceClip]]] = []
-        film_share = 1 - self.still_share - self.pair_share - self.photo_share
-        if film_share > 0 or (self.faces / "manifest.jsonl").is_file():
-            groups.append((film_share, load_face_clips(self.faces)))
-        if film_share == 1:
+        video_share = 1 - self.still_share - self.pair_share - self.photo_share
+        if video_share > 0 or (self.faces / "manifest.jsonl").is_file():
+            groups.append((video_share, load_face_clips(self.faces)))
+        if video_share == 1:
             return groups
         portraits = [p for p in face_pack.load_still_portraits(self.faces) if p.split == "train"]
         if self.pair_share or self.photo_share:
@@ -187,7 +187,7 @@ def animator_experts(folder: Path | None, weights: AnimatorLossWeights) -> Anima
 
 
 def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, perceptual: bool) -> AnimatorExperts:
-    from train.experts import BlendshapeFeatures, IrisPlaces, PerceptualBackbone, RegionParser
+    from train.pretrained import BlendshapeFeatures, IrisPlaces, PerceptualBackbone, RegionParser
 
     blendshapes = BlendshapeFeatures(landmarks)
     backbone = PerceptualBackbone() if perceptual else None
@@ -221,13 +221,13 @@ def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, percept
 def _paper_experts(
     landmarks: LandmarkNetwork, folder: Path, terms: tuple[str, ...], *, perceptual: bool
 ) -> AnimatorExperts:
-    from train.experts import OnFace, expert, expression_places
+    from train.pretrained import FaceCropped, expert, expression_places
 
     chosen: dict[str, nn.Module] = {}
     if "expression" in terms:
-        chosen["expression"] = OnFace(expert("expression", folder), landmarks, places=expression_places)
+        chosen["expression"] = FaceCropped(expert("expression", folder), landmarks, places=expression_places)
     if "gaze" in terms:
-        chosen["gaze"] = OnFace(expert("gaze", folder), landmarks, scale=1.2)
+        chosen["gaze"] = FaceCropped(expert("gaze", folder), landmarks, scale=1.2)
     if "parsing" in terms:
         chosen["parsing"] = expert("parsing", folder)
     vgg = expert("vgg19", folder) if perceptual else None
@@ -345,8 +345,8 @@ def open_animator() -> AnimatorRecipe:
 def open_guided_animator() -> AnimatorRecipe:
     """The bundled animator: lite layout guided by the mesh, on a folder of `prepare_faces`.
 
-    It begins as the geometric animator's picture, so that every step is about what that one gets wrong. No moved
-    stills, whose truth is the geometric animator itself: beside films, pairs of photographs of one person and
+    It begins as the geometric animator's image, so that every step is about what that one gets wrong. No moved
+    stills, whose truth is the geometric animator itself: beside videos, pairs of photographs of one person and
     photographs alone. ``start=`` goes on from exported weights. Settings are those of the end of the bundled run;
     ``train/results`` has its whole course.
     """

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.animator import FaceAnimatorConfig
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.motion_space import BUNDLED_MOTION_SPACE
-from train.data.face_clips import load_face_clips
-from train.data.face_pack import load_still_portraits
-from train.data.mesh_flows import MeshFlowConfig, mesh_flows, save_flows
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
+from train.data.faces.face_clips import load_face_clips
+from train.data.faces.face_pack import load_still_portraits
+from train.data.faces.mesh_flows import MeshFlowConfig, mesh_flows, save_flows
 from train.export import export_network
 from train.recipes.recipe import Experiment, TrainingRecipe, recipe
 from train.tasks.animator_flow import FlowTask, FlowTaskConfig, load_flows
@@ -28,7 +28,7 @@ class FlowsRecipe:
     """Flows of the geometric animator's mesh.
 
     Attributes:
-        faces: folder of `prepare_faces`, films and stills. out: folder of train.safetensors and held_out.safetensors.
+        faces: folder of `prepare_faces`, videos and stills. out: folder of train.safetensors and held_out.safetensors.
         held_out_portraits: of the people in no training.
     """
 
@@ -40,11 +40,11 @@ class FlowsRecipe:
 
     def run(self) -> Mapping[str, Any]:
         """Make them; how many."""
-        films, stills = load_face_clips(self.faces), load_still_portraits(self.faces)
+        videos, stills = load_face_clips(self.faces), load_still_portraits(self.faces)
         counts = {}
         for split, portraits in (("train", self.flows.portraits), ("held_out", self.held_out_portraits)):
             made = mesh_flows(
-                [film for film in films if film.split == split],
+                [video for video in videos if video.split == split],
                 [still for still in stills if still.split == split],
                 self.flows,
                 self.seed,
@@ -56,7 +56,7 @@ class FlowsRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnimatorFlowRecipe(TrainingRecipe):
-    """Flow alone, without pictures.
+    """Flow alone, without images.
 
     Attributes:
         train, held_out: files of `prepare_flows`.
@@ -92,7 +92,7 @@ class AnimatorFlowRecipe(TrainingRecipe):
 
 @recipe
 def prepare_flows() -> FlowsRecipe:
-    """Dense flows of films and stills for `open_animator_flow`: ``faces=FOLDER out=FOLDER``; 200 samples a second."""
+    """Dense flows of videos and stills for `open_animator_flow`: ``faces=FOLDER out=FOLDER``; 200 samples a second."""
     return FlowsRecipe()
 
 
@@ -100,9 +100,9 @@ def prepare_flows() -> FlowsRecipe:
 def open_animator_flow() -> AnimatorFlowRecipe:
     """First stage of the bundled animator: its flow up to 64 px from measures and motion, against the mesh's flow.
 
-    No picture is made. ``start=train/results/open_animator_flow`` goes on from the last weights, and `open_animator`
+    No image is made. ``start=train/results/open_animator_flow`` goes on from the last weights, and `open_animator`
     goes on from those exported here, with ``start=`` too. Beside the paper, which
-    learns flow from pictures alone.
+    learns flow from images alone.
     """
     return AnimatorFlowRecipe(
         task=FlowTaskConfig(network=FaceAnimatorConfig.lite(), learning_rate=2e-3, linear_steps=1500),

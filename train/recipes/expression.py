@@ -14,18 +14,22 @@ from typing import Literal
 
 from engine.config import StreamConfig
 from engine.errors import CommandInvalid
-from engine.motion.expression import LipConfig, LipNetwork
-from engine.motion.eye_lstm import EyeConfig
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.motion_space import BUNDLED_MOTION_SPACE
-from train.data.shards import ClipFeatures
-from train.experts import expert
+from engine.motion.networks.eye_lstm import EyeConfig
+from engine.motion.networks.lip import LipConfig, LipNetwork
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
+from train.data.pipeline.shards import ClipFeatures
+from train.datasets.eye_sequences import EyeSequencesConfig
+from train.datasets.mouth_range import even_mouths
+from train.datasets.scales import gain_mouth
+from train.datasets.speech_runs import SpeechRunsConfig
 from train.export import export_network, load_averaged
 from train.losses.expression_stage1 import PIXELS_PER_FACE_UNIT, Stage1LossWeights
 from train.losses.expression_stage2 import Stage2LossWeights
 from train.motion_space.bfm_model import BfmModel
 from train.networks.eye_transformer import EyeTransformerConfig
 from train.networks.temporal_discriminators import EyeDiscriminatorConfig, PatchConfig
+from train.pretrained import expert
 from train.recipes.motion_data import (
     PREPARED,
     SYNTHETIC,
@@ -38,10 +42,6 @@ from train.recipes.targets import check_targets
 from train.rendering import MouthReader, MouthRenderer, RandomLipReader, landmark_mouth_mesh
 from train.tasks.expression_stage1 import ExpressionStage1Config, ExpressionStage1Task
 from train.tasks.expression_stage2 import ExpressionStage2Config, ExpressionStage2Task
-from train.tasks.eye_sequences import EyeSequencesConfig
-from train.tasks.mouth_range import even_mouths
-from train.tasks.scales import gain_mouth
-from train.tasks.speech_runs import SpeechRunsConfig
 from train.trainer import TrainingResult
 from train.trainer_config import TrainerConfig
 
@@ -85,8 +85,8 @@ class ExpressionRecipe(TrainingRecipe):
     """What both stages share.
 
     Attributes:
-        prepared: folder of `prepare`; the targets are its coefficients. Made from films that a lip expert has
-            resynchronised, they are the paper's distillation; made from the films as they are, "w/o distillation".
+        prepared: folder of `prepare`; the targets are its coefficients. Made from videos that a lip expert has
+            resynchronised, they are the paper's distillation; made from the videos as they are, "w/o distillation".
         resynced: which of the two is meant, so that the wrong folder is refused; None takes either.
         motion_space: of a prepared folder in the landmark space.
         bfm: BFM_model_front.mat, for a prepared folder in the bfm space; None is the landmark space.
@@ -108,7 +108,7 @@ class ExpressionRecipe(TrainingRecipe):
         """Clips of the prepared folder.
 
         Raises:
-            CommandInvalid: it is in the other motion space, or its films are not of the kind that ``resynced`` says.
+            CommandInvalid: it is in the other motion space, or its videos are not of the kind that ``resynced`` says.
         """
         if self.prepared != SYNTHETIC:
             check_targets(self.prepared, "landmark" if self.bfm is None else "bfm", self.resynced)
@@ -120,10 +120,10 @@ class ExpressionRecipe(TrainingRecipe):
 class ExpressionStage1Recipe(ExpressionRecipe):
     """Stage 1 on a prepared folder.
 
-    ``mouth_gain`` and ``mouth_pivot`` (face units) widen the mouth's range at export (`train.tasks.scales.gain_mouth`).
-    ``start`` is a checkpoint whose averaged weights the run begins with; ``audio_checkpoint`` is one of `open_phones`,
-    for the audio encoder alone. ``even_mouths`` (0 to 1) is how far training mouths are made to open alike
-    (`train.tasks.mouth_range`).
+    ``mouth_gain`` and ``mouth_pivot`` (face units) widen the mouth's range at export
+    (`train.datasets.scales.gain_mouth`). ``start`` is a checkpoint whose averaged weights the run begins with;
+    ``audio_checkpoint`` is one of `open_phones`, for the audio encoder alone. ``even_mouths`` (0 to 1) is how far
+    training mouths are made to open alike (`train.datasets.mouth_range`).
     """
 
     task: ExpressionStage1Config
@@ -134,7 +134,7 @@ class ExpressionStage1Recipe(ExpressionRecipe):
     mouth_pivot: float = 0.07
 
     def build(self) -> Experiment:
-        """The lip network on clips with sound."""
+        """The lip network on clips with audio."""
         model = self.model()
         clips = self.clips(model)
         task = ExpressionStage1Task(

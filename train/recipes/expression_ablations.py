@@ -9,7 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.motion.expression import LipConfig
+from engine.motion.networks.lip import LipConfig
 from train.networks.eye_transformer import EyeTransformerConfig
 from train.recipes.expression import ExpressionStage1Recipe, ExpressionStage2Recipe
 from train.recipes.expression_paper import HDTF, paper_expression_stage1, paper_expression_stage2
@@ -48,14 +48,14 @@ def table3_without_stage1() -> ExpressionStage2Recipe:
 
 @recipe
 def table3_without_distillation() -> ExpressionStage1Recipe:
-    """Table 3, w/o Distillation, stage 1: the films as they are, not resynchronised."""
+    """Table 3, w/o Distillation, stage 1: the videos as they are, not resynchronised."""
     row = _row(paper_expression_stage1(), "table3_without_distillation")
     return dataclasses.replace(row, prepared=HDTF, resynced=False)
 
 
 @recipe
 def table3_without_distillation_stage2() -> ExpressionStage2Recipe:
-    """Table 3, w/o Distillation, stage 2: after ``table3_without_distillation``, on the films as they are."""
+    """Table 3, w/o Distillation, stage 2: after ``table3_without_distillation``, on the videos as they are."""
     return dataclasses.replace(
         _row(paper_expression_stage2(), "table3_without_distillation_stage2"),
         prepared=HDTF,

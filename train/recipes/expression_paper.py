@@ -1,6 +1,6 @@
 """The paper's expression predictor (section 3.2, App. B.2 and C).
 
-The targets are the coefficients of ``prepared``: HDTF films that a lip expert has resynchronised, in the landmark
+The targets are the coefficients of ``prepared``: HDTF videos that a lip expert has resynchronised, in the landmark
 space, or with ``bfm=BFM_model_front.mat`` in the paper's own. What the paper does not give is ours to choose: batch
 sizes, numbers of steps, the layouts of the discriminators, and the units of landmarks and eye features
 (`train.losses.expression_stage1`).
@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.motion.expression import LipConfig
-from engine.motion.eye_lstm import EyeConfig
+from engine.motion.networks.eye_lstm import EyeConfig
+from engine.motion.networks.lip import LipConfig
+from train.datasets.eye_sequences import EyeSequencesConfig
+from train.datasets.speech_runs import SpeechRunsConfig
 from train.recipes.expression import ExpressionStage1Recipe, ExpressionStage2Recipe
 from train.recipes.recipe import recipe
 from train.tasks.expression_stage1 import ExpressionStage1Config
 from train.tasks.expression_stage2 import ExpressionStage2Config
-from train.tasks.eye_sequences import EyeSequencesConfig
-from train.tasks.speech_runs import SpeechRunsConfig
 from train.trainer_config import TrainerConfig
 
 __all__ = ["HDTF", "HDTF_RESYNCED", "paper_expression_stage1", "paper_expression_stage2"]
 
 HDTF = Path("runs/hdtf")
 HDTF_RESYNCED = Path("runs/hdtf_resynced")
-"""Where `prepare` puts the films as they are, and resynchronised (train/README.md)."""
+"""Where `prepare` puts the videos as they are, and resynchronised (train/README.md)."""
 
 
 @recipe

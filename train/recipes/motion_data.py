@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.motion_space import BUNDLED_MOTION_SPACE
-from train.data.portraits import load_styles
-from train.data.prepare import load_prepared
-from train.data.shards import ClipFeatures
-from train.data.synthetic import synthetic_clips
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
+from train.data.pipeline.prepare import load_prepared
+from train.data.pipeline.shards import ClipFeatures
+from train.data.readers.portraits import load_styles
+from train.data.speech.synthetic import synthetic_clips
 from train.trainer import TrainingResult
 
 __all__ = ["PREPARED", "SYNTHETIC", "motion_clips", "resting_expressions", "training_record"]

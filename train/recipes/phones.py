@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.motion.expression import LipConfig
-from train.data import synthetic_speech
+from engine.motion.networks.lip import LipConfig
+from train.data.speech import synthetic_speech
 from train.recipes.recipe import Experiment, TrainingRecipe, recipe
 from train.tasks.phones import PhonesConfig, PhonesTask
 from train.trainer import TrainingResult
@@ -56,7 +56,7 @@ def prepare_speech() -> SpeechRecipe:
 def open_phones() -> PhonesRecipe:
     """The audio encoder of stage 1 learns to hear phones in made-up speech.
 
-    Not in the paper, which trains on hours of film. ``speech`` is the folder of `prepare_speech`.
+    Not in the paper, which trains on hours of video. ``speech`` is the folder of `prepare_speech`.
     """
     return PhonesRecipe(
         task=PhonesConfig(network=LipConfig.lite().audio_encoder()),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from engine.motion.denoiser import DenoiserConfig
-from engine.motion.pose_window import PoseWindowConfig
-from train.data.shards import ClipFeatures
+from engine.motion.diffusion.denoiser import DenoiserConfig
+from engine.motion.diffusion.window import PoseWindowConfig
+from train.data.pipeline.shards import ClipFeatures
 from train.export import export_network
 from train.recipes.motion_data import PREPARED, SYNTHETIC, motion_clips, training_record
 from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.timebase import FRAME_RATE_HZ
-from train.data import prepare as preparation
-from train.data.resync import ResyncConfig, resync
-from train.data.still_pairs import StillPairsConfig, render_still_pairs
+from train.data.faces.still_pairs import StillPairsConfig, render_still_pairs
+from train.data.pipeline import prepare as preparation
+from train.data.pipeline.resync import ResyncConfig, resync
 from train.motion_space import MotionSpaceConfig, build_motion_space
 from train.recipes.recipe import recipe
 
@@ -33,13 +33,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareRecipe(preparation.PrepareConfig):
-    """A data set of films to shards."""
+    """A data set of videos to shards."""
 
     def run(self) -> Mapping[str, Any]:
         """Prepare, and say what was refused, what was out of sync and what was resampled."""
         records = preparation.prepare(self)
         accepted = [record for record in records if not record.refused]
-        late = {record.clip: record.offset_frames for record in accepted if record.has_sound}
+        late = {record.clip: record.offset_frames for record in accepted if record.has_audio}
         rates = Counter("variable" if r.variable else f"{r.rate_hz:g} fps" for r in accepted)
         people = {
             side: len({r.person for r in accepted if r.split == side}) for side in ("train", "held_out")
@@ -49,14 +49,14 @@ class PrepareRecipe(preparation.PrepareConfig):
             "minutes": round(sum(record.frames for record in accepted) / (60 * FRAME_RATE_HZ), 2),
             "people": json.dumps(people),
             "refused": json.dumps({record.clip: record.refused for record in records if record.refused}),
-            "late sound, frames": json.dumps({clip: frames for clip, frames in late.items() if frames}),
+            "late audio, frames": json.dumps({clip: frames for clip, frames in late.items() if frames}),
             "frame rates": json.dumps(dict(sorted(rates.items()))),
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResyncRecipe(ResyncConfig):
-    """Prepared films to resynchronised ones."""
+    """Prepared videos to resynchronised ones."""
 
     def run(self) -> Mapping[str, Any]:
         """Resynchronise, and say what could not be."""
@@ -99,7 +99,7 @@ class MotionSpaceRecipe:
 def prepare() -> PrepareRecipe:
     """Track, align and stretch a folder of clips: ``data=CLIPS portraits=PORTRAITS out=FOLDER``.
 
-    ``pictures=true`` also writes the head crops that the animator learns from; ``space=bfm weights=RELEASE`` measures
+    ``images=true`` also writes the head crops that the animator learns from; ``space=bfm weights=RELEASE`` measures
     the motion space of the released weights with the user's imported estimators.
     """
     return PrepareRecipe(data=Path("data/clips"), out=Path("runs/prepared"))
@@ -112,7 +112,7 @@ def prepare_voxceleb() -> PrepareRecipe:
     Its people are split as published.
     """
     return PrepareRecipe(
-        data=Path("data/voxceleb"), out=Path("runs/voxceleb"), source="voxceleb", pictures=True, variants=0
+        data=Path("data/voxceleb"), out=Path("runs/voxceleb"), source="voxceleb", images=True, variants=0
     )
 
 
@@ -126,7 +126,7 @@ def prepare_hdtf() -> PrepareRecipe:
         data=Path("data/hdtf"),
         out=Path("runs/hdtf"),
         source="hdtf",
-        need_sound=True,
+        need_audio=True,
         held_out_share=0.05,
         variants=0,
     )

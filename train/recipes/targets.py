@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import CommandInvalid
-from train.data.manifest import read_manifest
+from train.data.pipeline.manifest import read_manifest
 
 __all__ = ["check_targets"]
 
@@ -15,11 +15,11 @@ def check_targets(prepared: Path, space: str, resynced: bool | None) -> None:
 
     Args:
         space: motion space, "landmark" or "bfm".
-        resynced: films resynchronised by a lip expert (distillation, App. C), or films as they were shot; None takes
+        resynced: videos resynchronised by a lip expert (distillation, App. C), or videos as they were shot; None takes
             either.
 
     Raises:
-        CommandInvalid: it is in the other space, or its films are of the other kind; the message names a clip.
+        CommandInvalid: it is in the other space, or its videos are of the other kind; the message names a clip.
         FileNotFoundError: there is no manifest.
     """
     for record in read_manifest(prepared / "manifest.jsonl"):
@@ -29,13 +29,13 @@ def check_targets(prepared: Path, space: str, resynced: bool | None) -> None:
             advice = "leave bfm unset" if record.space == "landmark" else "set bfm=BFM_model_front.mat"
             raise CommandInvalid(
                 f"{record.clip} in {prepared} is in the {record.space} motion space, this run in the {space} one: "
-                f"{advice}, or prepare the films again"
+                f"{advice}, or prepare the videos again"
             )
-        if resynced is not None and record.has_sound and bool(record.resynced_by) != resynced:
+        if resynced is not None and record.has_audio and bool(record.resynced_by) != resynced:
             have, want = (
                 ("resynchronised", "as it was shot") if not resynced else ("as it was shot", "resynchronised")
             )
             raise CommandInvalid(
-                f"{record.clip} in {prepared} is {have}, this run learns from films {want}: name another folder with "
+                f"{record.clip} in {prepared} is {have}, this run learns from videos {want}: name another folder with "
                 "prepared=FOLDER (`gohd train prepare_resync` makes one), or set resynced=none"
             )

@@ -1,4 +1,4 @@
-"""Mouth pictures of expressions, differentiable, for the lip reading loss (Eq. 23)."""
+"""Mouth images of expressions, differentiable, for the lip reading loss (Eq. 23)."""
 
 from train.rendering.mesh import MouthMesh, landmark_mouth_mesh, surface_mouth_mesh
 from train.rendering.mouth import MouthRenderer

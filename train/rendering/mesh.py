@@ -2,7 +2,7 @@ r"""The mouth region of a face mesh, linear in the expression, with its opening 
 
     upper rim   o--o--o--o--o
                 |\ |\ |\ | /|      the sheet's middle line darkens with the gap over it,
-    middle      o  d  d  d  o      so that no edge of an opening jumps in the picture
+    middle      o  d  d  d  o      so that no edge of an opening jumps in the image
                 |/ | /| /| \|
     lower rim   o--o--o--o--o      both rims share their ends, the mouth's corners
 
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.animator.topology import FACE_POINTS, FACE_TRIANGLES, MOUTH_LOWER, MOUTH_UPPER
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.landmark_table import INNER_LIPS, OUTER_LIPS
+from engine.animator.mesh.topology import FACE_POINTS, FACE_TRIANGLES, MOUTH_LOWER, MOUTH_UPPER
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import INNER_LIPS, OUTER_LIPS
 
 __all__ = ["MOUTH_EXTENT", "MouthMesh", "landmark_mouth_mesh", "surface_mouth_mesh"]
 
@@ -28,7 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MOUTH_EXTENT = 1.12 * 88 / 96
-"""Face units a side of a lip reading crop, as `train.experts.places.mouth_places` cuts them from pictures."""
+"""Face units a side of a lip reading crop, as `train.pretrained.places.mouth_places` cuts them from images."""
 
 _MOUTH_CORNERS = (61, 291)
 _MARGIN = 0.25
@@ -37,7 +37,7 @@ _SKIN, _LIPS = 0.85, 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MouthMesh:
-    """What a mouth picture is made of; face units, x right, y down, z away, pose and identity zero.
+    """What a mouth image is made of; face units, x right, y down, z away, pose and identity zero.
 
     Attributes:
         mean: float64 (V,3); basis: float64 (64,V,3): vertices = mean + e basis. The last K are the middle line.
@@ -58,7 +58,7 @@ class MouthMesh:
 
 
 def landmark_mouth_mesh(model: LandmarkModel, extent: float = MOUTH_EXTENT) -> MouthMesh:
-    """The mouth region of the 478-landmark mesh; ``extent`` face units a side will be in the picture."""
+    """The mouth region of the 478-landmark mesh; ``extent`` face units a side will be in the image."""
     rim = set(MOUTH_UPPER.tolist()) | set(MOUTH_LOWER.tolist())
     whole = np.array([t for t in FACE_TRIANGLES.tolist() if max(t) < FACE_POINTS and not set(t) <= rim])
     albedo = np.full(len(model.mean), _SKIN)
@@ -87,7 +87,7 @@ def surface_mouth_mesh(
 
     Args:
         mean (V,3), basis (64,V,3), triangles (F,3), albedo (V,): of the whole surface.
-        corners: (2,), the corners of the mouth; the middle of the picture lies between them.
+        corners: (2,), the corners of the mouth; the middle of the image lies between them.
         rims: vertices of the upper and the lower inner lip, image left to right, sharing both ends; None for a
             surface that is closed there.
     """

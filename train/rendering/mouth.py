@@ -1,9 +1,9 @@
-"""Grey pictures of the mouth from expressions, for a lip reading expert (Eq. 23: r_t).
+"""Grey images of the mouth from expressions, for a lip reading expert (Eq. 23: r_t).
 
 The face looks straight ahead, orthographic, lit by one lamp above the camera; lips are darker than skin and the
 opening darkens with the gap between the lips.
 
-Shape suffixes: B pictures, V vertices, F triangles, K points of the middle line, E expression (64).
+Shape suffixes: B images, V vertices, F triangles, K points of the middle line, E expression (64).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DARK_GAP = 0.03
 
 
 class MouthRenderer(nn.Module):
-    """Expressions to mouth pictures; no weights to train.
+    """Expressions to mouth images; no weights to train.
 
     Args:
         mesh: from `landmark_mouth_mesh` or `surface_mouth_mesh`.
@@ -56,7 +56,7 @@ class MouthRenderer(nn.Module):
         self.outward.copy_(-self._normals(self.mean[None])[..., 2].sum().sign())
 
     def forward(self, expression_BE: Tensor) -> Tensor:
-        """Expressions (..., 64) to pictures (..., 1, size, size) within 0..1, black outside the face."""
+        """Expressions (..., 64) to images (..., 1, size, size) within 0..1, black outside the face."""
         flat_BE = expression_BE.reshape(-1, expression_BE.shape[-1])
         vertex_BV3 = self.mean + (flat_BE @ self.basis.flatten(1)).reshape(-1, *self.mean.shape)
         grey_BV = self._shade(vertex_BV3, self.gap_mean + flat_BE @ self.gap_basis)
@@ -64,8 +64,8 @@ class MouthRenderer(nn.Module):
         pixel_BV2 = (vertex_BV3[..., :2] - self.centre) * scale + self.size / 2
         position_BV3 = torch.cat([pixel_BV2, vertex_BV3[..., 2:] * scale], -1)
         visible_BHW = visible_triangles(position_BV3.detach(), self.triangles, self.size)
-        picture_B1HW = interpolate(position_BV3, grey_BV[..., None], self.triangles, visible_BHW)
-        return picture_B1HW.reshape(*expression_BE.shape[:-1], 1, self.size, self.size)
+        image_B1HW = interpolate(position_BV3, grey_BV[..., None], self.triangles, visible_BHW)
+        return image_B1HW.reshape(*expression_BE.shape[:-1], 1, self.size, self.size)
 
     def _shade(self, vertex_BV3: Tensor, gap_BK: Tensor) -> Tensor:
         normal_BV3 = nn.functional.normalize(self._normals(vertex_BV3), dim=-1) * self.outward

@@ -3,12 +3,12 @@
     visible_triangles   a depth buffer over the bounding box of every triangle; no gradient
     interpolate         barycentric mix of vertex values; gradients reach values and positions
 
-The picture is a smooth function of the vertices inside a triangle and continuous across a shared edge if the values
+The image is a smooth function of the vertices inside a triangle and continuous across a shared edge if the values
 are. Where one surface hides another it jumps, and that edge carries no gradient: meshes for training have no such
 edges where it matters (`train.rendering.mesh`).
 
-Shape suffixes: B pictures, V vertices, F triangles, H and W pixels, P = H W, C values; N triangles of all pictures or
-pixels of all pictures, M candidates (triangle, pixel of its box).
+Shape suffixes: B images, V vertices, F triangles, H and W pixels, P = H W, C values; N triangles of all images or
+pixels of all images, M candidates (triangle, pixel of its box).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def visible_triangles(position_BV3: Tensor, triangles_F3: Tensor, size: int) -> 
         int64 (B, size, size); -1 where there is none. Of triangles at one depth the last wins; one with a corner
         that is not finite is not seen.
     """
-    pictures, faces = len(position_BV3), len(triangles_F3)
-    corner_3N3 = position_BV3[:, triangles_F3.T].transpose(0, 1).reshape(3, pictures * faces, 3)
+    images, faces = len(position_BV3), len(triangles_F3)
+    corner_3N3 = position_BV3[:, triangles_F3.T].transpose(0, 1).reshape(3, images * faces, 3)
     # A triangle with a corner that is not a number begins past the picture's end, so that no pixel sees it.
     first_N2 = (corner_3N3[..., :2].amin(0) - 0.5).ceil().clamp(0, size).nan_to_num(size)
     last_N2 = (corner_3N3[..., :2].amax(0) - 0.5).floor().clamp(-1, size - 1).nan_to_num(-1)
@@ -55,12 +55,12 @@ def visible_triangles(position_BV3: Tensor, triangles_F3: Tensor, size: int) -> 
     owner_M, depth_M = owner_M[inside_M], depth_M[inside_M]
     pixel_M = (first_N2[:, 1] * size + first_N2[:, 0]).long()[owner_M]
     pixel_M += (owner_M // faces) * size**2 + (row_M * size + column_M)[inside_M]
-    nearest = depth_M.new_full((pictures * size**2,), torch.inf)
+    nearest = depth_M.new_full((images * size**2,), torch.inf)
     nearest.scatter_reduce_(0, pixel_M, depth_M, "amin")
     seen_M = depth_M == nearest[pixel_M]
-    visible = torch.full((pictures * size**2,), -1, device=owner_M.device)
+    visible = torch.full((images * size**2,), -1, device=owner_M.device)
     visible.scatter_reduce_(0, pixel_M[seen_M], owner_M[seen_M] % faces, "amax")
-    return visible.reshape(pictures, size, size)
+    return visible.reshape(images, size, size)
 
 
 def interpolate(
@@ -74,11 +74,11 @@ def interpolate(
 
     Differentiable in ``position_BV3`` (x and y) and ``value_BVC``.
     """
-    pictures, vertices, _ = position_BV3.shape
+    images, vertices, _ = position_BV3.shape
     height, width = visible_BHW.shape[1:]
     seen_BP = visible_BHW.flatten(1) >= 0
-    picture_N, pixel_N = seen_BP.nonzero(as_tuple=True)
-    corner_N3 = triangles_F3[visible_BHW.flatten(1)[seen_BP]] + (picture_N * vertices)[:, None]
+    image_N, pixel_N = seen_BP.nonzero(as_tuple=True)
+    corner_N3 = triangles_F3[visible_BHW.flatten(1)[seen_BP]] + (image_N * vertices)[:, None]
     flat = corner_N3.T.flatten()
     xy_3N2 = position_BV3[..., :2].flatten(0, 1).index_select(0, flat).reshape(3, -1, 2)
     value_3NC = value_BVC.flatten(0, 1).index_select(0, flat).reshape(3, -1, value_BVC.shape[2])
@@ -89,9 +89,9 @@ def interpolate(
     share_c_N1 = (_cross(b_N2 - a_N2, point_N2 - a_N2) / area_N)[:, None]
     first_NC, second_NC, third_NC = value_3NC
     mixed_NC = first_NC + share_b_N1 * (second_NC - first_NC) + share_c_N1 * (third_NC - first_NC)
-    picture_BPC = value_BVC.new_full((pictures, height * width, value_BVC.shape[2]), background)
-    picture_BPC = picture_BPC.index_put((picture_N, pixel_N), mixed_NC)
-    return picture_BPC.transpose(1, 2).reshape(pictures, -1, height, width)
+    image_BPC = value_BVC.new_full((images, height * width, value_BVC.shape[2]), background)
+    image_BPC = image_BPC.index_put((image_N, pixel_N), mixed_NC)
+    return image_BPC.transpose(1, 2).reshape(images, -1, height, width)
 
 
 def _planes(origin_N2: Tensor, corner_3N3: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The face animator: source picture and motion around the target to the target picture (section 3.3, App. B.1).
+"""The face animator: source image and motion around the target to the target image (section 3.3, App. B.1).
 
     source ----------------------------> animator --> generated <--> target     Eq. 11-15 (and the flow term, ours)
     window of descriptors at target ---->                 |
@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.guided_decoder import GuidedDecoder
-from engine.motion.coefficients import DESCRIPTOR_SIZE
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.motion_space import BUNDLED_MOTION_SPACE
-from train.data.face_clips import FACE_SIZE, FaceClip
-from train.data.measures import clip_measures
-from train.experts import lip_eye_mask
+from engine.animator.network.guided_decoder import GuidedDecoder
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
+from train.data.faces.face_clips import FACE_SIZE, FaceClip
+from train.data.faces.measures import clip_measures
+from train.datasets.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
+from train.datasets.face_augmentation import FaceAugmentation
+from train.datasets.face_pairs import FaceBatch, FacePairs, shrunk_image
+from train.datasets.frame_guides import FrameGuides
 from train.losses.adversarial import adversarial_loss, discriminator_loss, r1_penalty
 from train.losses.animator import (
     AnimatorLossWeights,
@@ -37,8 +40,8 @@ from train.losses.animator import (
     perceptual_loss,
     reconstruction_loss,
 )
-from train.networks.picture_discriminator import PictureDiscriminator
-from train.tasks.animator_experts import AnimatorExperts
+from train.networks.image_discriminator import ImageDiscriminator
+from train.pretrained import lip_eye_mask
 from train.tasks.animator_figures import (
     EvaluationPair,
     Render,
@@ -46,12 +49,9 @@ from train.tasks.animator_figures import (
     contact_sheet,
     evaluation_pairs,
 )
+from train.tasks.animator_pretrained import AnimatorExperts
 from train.tasks.animator_start import Begin, begin
-from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
-from train.tasks.face_augmentation import FaceAugmentation
-from train.tasks.face_pairs import FaceBatch, FacePairs, shrunk_picture
-from train.tasks.frame_guides import FrameGuides
-from train.tasks.protocol import Draw, Update
+from train.tasks.protocol import BatchRng, Update
 
 __all__ = ["AnimatorTask", "AnimatorTaskConfig", "ScaledAnimator"]
 
@@ -61,24 +61,24 @@ class AnimatorTaskConfig:
     """The animator's training.
 
     Attributes:
-        picture_size: pixels of the pictures that are compared; 0 is the network's own. A smaller power of two
-            trains the encoder and the decoder's levels up to that size, whose colours are a picture themselves.
+        picture_size: pixels of the images that are compared; 0 is the network's own. A smaller power of two
+            trains the encoder and the decoder's levels up to that size, whose colours are an image themselves.
         rows: batch size over all processes.
         learning_rate, discriminator_rate: of Adam; betas, discriminator_betas: its decays.
         adversarial_from_step: where Eq. 16 and the discriminator begin.
         r1_gamma, r1_every: weight gamma / 2 of R1, added (times ``r1_every``) at every so manieth step.
-        hold_share: see `FacePairs`; scaled_descriptors: see `train.tasks.descriptor_scale` (landmark space only).
+        hold_share: see `FacePairs`; scaled_descriptors: see `train.datasets.descriptor_scale` (landmark space only).
         landmarks_every: steps at which the landmark term is computed, and weighs as much more; its network costs
             half of all the rest.
-        perceptual_window: side in px of the part of the pictures that Eq. 12 looks at, drawn anew for every batch; 0 is
+        perceptual_window: side in px of the part of the images that Eq. 12 looks at, drawn anew for every batch; 0 is
             all of them. Half of the side costs a quarter.
         begin: "random"; "still": with a flow of zero; "warp": as a plain warp of the source (`start_as_warp`).
-        cache_mib, readers: memory for decoded pictures, threads that decode.
+        cache_mib, readers: memory for decoded images, threads that decode.
         evaluation_targets: frames of each held-out clip that are shown and measured.
     """
 
     network: FaceAnimatorConfig
-    picture_size: int = 0
+    image_size: int = 0
     rows: int = 16
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
@@ -102,9 +102,9 @@ class AnimatorTaskConfig:
     def __post_init__(self) -> None:
         levels = 0 if self.network.guided else len(self.network.widths) - 1
         sizes = [8 << level for level in range(levels)]
-        if self.picture_size not in (0, *sizes):
-            raise ValueError(f"picture_size must be 0 or one of {sizes}, not {self.picture_size}")
-        if self.network.guided and self.network.picture_size != FACE_SIZE:
+        if self.image_size not in (0, *sizes):
+            raise ValueError(f"picture_size must be 0 or one of {sizes}, not {self.image_size}")
+        if self.network.guided and self.network.image_size != FACE_SIZE:
             raise ValueError(f"guides are made of {FACE_SIZE} px: widths needs 6 numbers")
         if min(self.rows, self.r1_every, self.landmarks_every, self.evaluation_targets) < 1:
             raise ValueError("rows, r1_every, landmarks_every and evaluation_targets must be at least 1")
@@ -113,8 +113,8 @@ class AnimatorTaskConfig:
 
     @property
     def size(self) -> int:
-        """Pixels of the compared pictures."""
-        return self.picture_size or self.network.picture_size
+        """Pixels of the compared images."""
+        return self.image_size or self.network.image_size
 
     @property
     def levels(self) -> int:
@@ -123,7 +123,7 @@ class AnimatorTaskConfig:
 
 
 class ScaledAnimator(nn.Module):
-    """The animator as it is trained: descriptors in training units, pictures of ``size`` pixels."""
+    """The animator as it is trained: descriptors in training units, images of ``size`` pixels."""
 
     scale_D: Tensor
 
@@ -139,7 +139,7 @@ class ScaledAnimator(nn.Module):
         measures_BG: Tensor | None = None,
         guide_B5HW: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Generated pictures (B, 3, size, size) and their flow (B, 2, size, size), see `Decoder.stages`.
+        """Generated images (B, 3, size, size) and their flow (B, 2, size, size), see `Decoder.stages`.
 
         Of a guided network, whose flow is the mesh's, the second is what it corrects.
         """
@@ -148,8 +148,8 @@ class ScaledAnimator(nn.Module):
         decoder = self.network.decoder
         if isinstance(decoder, GuidedDecoder):
             assert guide_B5HW is not None
-            picture_B3HW, correction_B2HW = decoder.corrected(latent_BS, (*features, guide_B5HW))
-            return picture_B3HW, torch.tanh(correction_B2HW)
+            image_B3HW, correction_B2HW = decoder.corrected(latent_BS, (*features, guide_B5HW))
+            return image_B3HW, torch.tanh(correction_B2HW)
         return decoder.stages(latent_BS, features[: self.levels])[-1]
 
 
@@ -169,7 +169,7 @@ class AnimatorTask:
     ) -> None:
         """Args:
             groups: (share of the rows, clips of both splits); shares are those among training clips.
-            mirror_sign_E: `LandmarkModel.expression_mirror_sign`; needed if the augmentation moves pictures.
+            mirror_sign_E: `LandmarkModel.expression_mirror_sign`; needed if the augmentation moves images.
 
         Raises:
             ValueError: a loss has a weight but no expert, or there is no training clip.
@@ -190,7 +190,7 @@ class AnimatorTask:
             )
         }
         if config.losses.adversarial:
-            discriminator = PictureDiscriminator(config.discriminator_widths[: config.levels + 1])
+            discriminator = ImageDiscriminator(config.discriminator_widths[: config.levels + 1])
             self.modules["discriminator"] = discriminator
             self.optimisers["discriminator"] = torch.optim.Adam(
                 discriminator.parameters(), config.discriminator_rate, betas=config.discriminator_betas
@@ -202,7 +202,7 @@ class AnimatorTask:
             hold_share=config.hold_share,
             augmentation=config.augmentation,
             mirror_sign_E=mirror_sign_E,
-            size=config.network.picture_size,
+            size=config.network.image_size,
             cache_mib=config.cache_mib,
             readers=config.readers,
         )
@@ -230,8 +230,8 @@ class AnimatorTask:
         """Move the frozen experts."""
         self.experts.to(device)
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
-        """The animator's step (Eq. 17) and, once Eq. 16 has begun, the discriminator's on the same pictures."""
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
+        """The animator's step (Eq. 17) and, once Eq. 16 has begun, the discriminator's on the same images."""
         cfg = self.config
         batch = self._pairs.draw(draw, cfg.rows)
         self._batch = ", ".join(batch.names)
@@ -308,7 +308,7 @@ class AnimatorTask:
         return landmark_loss(locate(generated_B3HW, places_BN3), truth_BN3)
 
     def _perceptual_part(self, generator: torch.Generator) -> tuple[slice, ...]:
-        """Rows, channels, and the window of the pictures."""
+        """Rows, channels, and the window of the images."""
         side, size = self.config.perceptual_window, self.config.size
         if not 0 < side < size:
             return (slice(None),)
@@ -342,7 +342,7 @@ class AnimatorTask:
             return {}
         return animator_figures(render, self._evaluated, self.config.size, self.experts)
 
-    def pictures(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
+    def images(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
         """One sheet of held-out pairs: source, target, generated."""
         if not self._evaluated:
             return {}
@@ -350,7 +350,7 @@ class AnimatorTask:
         return {"held_out": contact_sheet(render, self._evaluated, self.config.size)}
 
     def _measures(self, landmarks_BN3: Tensor, descriptor_BD: Tensor) -> Tensor | None:
-        """What the identity code takes of sources beside their pictures, if the layout has it."""
+        """What the identity code takes of sources beside their images, if the layout has it."""
         if self._model is None:
             return None
         measures_BG = clip_measures(landmarks_BN3.cpu(), descriptor_BD.cpu(), self._model)
@@ -374,8 +374,8 @@ class AnimatorTask:
         @torch.no_grad()
         def render(pairs: Sequence[EvaluationPair]) -> NDArray[np.uint8]:
             device = animator.scale_D.device
-            size = self.config.network.picture_size
-            sources = np.stack([shrunk_picture(pair.clip.rgb(pair.source), size) for pair in pairs])
+            size = self.config.network.image_size
+            sources = np.stack([shrunk_image(pair.clip.rgb(pair.source), size) for pair in pairs])
             source_B3HW = torch.from_numpy(sources).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
             window_BTD = torch.from_numpy(np.stack([pair.window_TD for pair in pairs])).to(device)
             landmarks_BN3 = torch.from_numpy(np.stack([p.clip.landmarks_px[p.source] for p in pairs]))
@@ -387,8 +387,8 @@ class AnimatorTask:
                 self._guide(source_B3HW, landmarks_BN3, descriptor_BD, window_BTD),
             )
             bytes_B3HW = (rgb_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-            pictures: NDArray[np.uint8] = bytes_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-            return pictures
+            images: NDArray[np.uint8] = bytes_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            return images
 
         return render
 

@@ -1,6 +1,6 @@
 """What an animator is worth on people it never saw: likeness, landmarks, gaze; and a sheet to look at.
 
-Any animator can be judged: it is a callable from pairs to pictures.
+Any animator can be judged: it is a callable from pairs to images.
 Shape suffixes: B rows, T frames, D descriptor (72), H and W pixels.
 """
 
@@ -16,19 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.motion.coefficients import GAZE
-from engine.motion.landmark_table import IRIS_CENTRES, RIGID
-from engine.motion.pose import align_similarity, matrix_to_rotation_vector
-from train.data.face_clips import FACE_SIZE, FaceClip
+from engine.motion.space.coefficients import GAZE
+from engine.motion.space.landmark_table import IRIS_CENTRES, RIGID
+from engine.motion.space.pose import align_similarity, matrix_to_rotation_vector
+from train.data.faces.face_clips import FACE_SIZE, FaceClip
+from train.datasets.face_pairs import descriptor_window, shrunk_image
 from train.metrics import (
     identity_similarity,
+    image_similarity,
     landmark_error,
     peak_signal_to_noise_db,
     perceptual_distance,
-    picture_similarity,
 )
-from train.tasks.animator_experts import AnimatorExperts, IdentityExpert
-from train.tasks.face_pairs import descriptor_window, shrunk_picture
+from train.tasks.animator_pretrained import AnimatorExperts, IdentityExpert
 
 __all__ = [
     "EvaluationPair",
@@ -51,7 +51,7 @@ ImageArray = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPair:
-    """A source frame and a motion of the same clip, whose picture is its frame ``target``.
+    """A source frame and a motion of the same clip, whose image is its frame ``target``.
 
     Attributes:
         past, future: reach of the window.
@@ -80,7 +80,7 @@ Render = Callable[[Sequence[EvaluationPair]], ImageArray]
 
 
 def evaluation_pairs(clips: Sequence[FaceClip], targets: int, past: int, future: int) -> list[EvaluationPair]:
-    """Each clip's first picture as the source, with ``targets`` later ones, evenly spaced to the last."""
+    """Each clip's first image as the source, with ``targets`` later ones, evenly spaced to the last."""
     pairs = []
     for clip in clips:
         last = len(clip.pictured) - 1
@@ -99,17 +99,17 @@ def animator_figures(
     Returns:
         psnr_db, ssim, and unmoved_psnr_db, unmoved_ssim: those of the source shown as it is. With experts also
         landmark_error (over the inter-ocular distance, both faces measured alike), perceptual, identity (cosine
-        between source and generated picture), and the gaze figures of `_gaze_figures`.
+        between source and generated image), and the gaze figures of `_gaze_figures`.
     """
     batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
-    generated = [picture for batch in batches for picture in render(batch)]
-    target = [shrunk_picture(pair.clip.rgb(pair.target), size) for pair in pairs]
-    source = [shrunk_picture(pair.clip.rgb(pair.source), size) for pair in pairs]
+    generated = [image for batch in batches for image in render(batch)]
+    target = [shrunk_image(pair.clip.rgb(pair.target), size) for pair in pairs]
+    source = [shrunk_image(pair.clip.rgb(pair.source), size) for pair in pairs]
     figures = {
         "psnr_db": _mean(peak_signal_to_noise_db, generated, target),
-        "ssim": _mean(picture_similarity, generated, target),
+        "ssim": _mean(image_similarity, generated, target),
         "unmoved_psnr_db": _mean(peak_signal_to_noise_db, source, target),
-        "unmoved_ssim": _mean(picture_similarity, source, target),
+        "unmoved_ssim": _mean(image_similarity, source, target),
     }
     device = experts.device
     if experts.perceptual is not None:
@@ -138,12 +138,12 @@ def _identity(
     landmarks_px: NDArray[np.floating],
     size: int,
 ) -> float:
-    """Mean cosine between the identity of the source and of the generated picture."""
+    """Mean cosine between the identity of the source and of the generated image."""
     cosines = []
-    for pair, picture, points in zip(pairs, generated, landmarks_px, strict=True):
-        source = shrunk_picture(pair.clip.rgb(pair.source), size)
+    for pair, image, points in zip(pairs, generated, landmarks_px, strict=True):
+        source = shrunk_image(pair.clip.rgb(pair.source), size)
         own = embed(source, pair.clip.landmarks_px[pair.source] * (size / FACE_SIZE))
-        cosines.append(identity_similarity(own, embed(picture, points)[None]))
+        cosines.append(identity_similarity(own, embed(image, points)[None]))
     return float(np.mean(cosines))
 
 
@@ -202,32 +202,32 @@ def contact_sheet(render: Render, pairs: Sequence[EvaluationPair], size: int) ->
     rows = [
         np.concatenate(
             [
-                shrunk_picture(pair.clip.rgb(pair.source), size),
-                shrunk_picture(pair.clip.rgb(pair.target), size),
-                picture,
+                shrunk_image(pair.clip.rgb(pair.source), size),
+                shrunk_image(pair.clip.rgb(pair.target), size),
+                image,
             ],
             1,
         )
-        for pair, picture in zip(shown, render(shown), strict=True)
+        for pair, image in zip(shown, render(shown), strict=True)
     ]
     return np.concatenate(rows, 0)
 
 
 def _landmarks(
-    experts: AnimatorExperts, pictures: Sequence[ImageArray], place_px: NDArray[np.floating]
+    experts: AnimatorExperts, images: Sequence[ImageArray], place_px: NDArray[np.floating]
 ) -> NDArray[np.float32]:
     assert experts.landmarks is not None
     found = []
-    for start in range(0, len(pictures), _BATCH):
+    for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
         places = torch.from_numpy(place_px[part]).float().to(experts.device)
-        found.append(experts.landmarks(_tensor(pictures[part], experts.device), places).cpu().numpy())
+        found.append(experts.landmarks(_tensor(images[part], experts.device), places).cpu().numpy())
     return np.concatenate(found)
 
 
-def _tensor(pictures: Sequence[ImageArray], device: torch.device) -> Tensor:
+def _tensor(images: Sequence[ImageArray], device: torch.device) -> Tensor:
     """RGB (B, 3, H, W) in [-1, 1]."""
-    stacked = torch.from_numpy(np.stack(pictures)).to(device)
+    stacked = torch.from_numpy(np.stack(images)).to(device)
     return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

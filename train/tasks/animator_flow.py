@@ -1,9 +1,10 @@
-"""Flow before pictures: the path from measures and motion to the decoder's flow, learnt from `train.data.mesh_flows`.
+"""Flow before images: the path from measures and motion to the decoder's flow, learnt from
+`train.data.faces.mesh_flows`.
 
     measures --whitened, linear--> z_R --+
     window --> magnitudes --> Q xi ------+--> decoder up to 64 px, nothing warped --> flow <--> flow of the mesh
 
-No picture is read and none is made, so a row costs a small part of what it costs in `train.tasks.animator`, and there
+No image is read and none is made, so a row costs a small part of what it costs in `train.tasks.animator`, and there
 are as many rows as one likes. Shape suffixes as in `engine.animator`; K principal components.
 """
 
@@ -25,14 +26,14 @@ from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.errors import InputError
-from engine.motion.coefficients import DESCRIPTOR_SIZE
-from engine.motion.landmark_model import LandmarkModel
-from engine.motion.landmark_table import LANDMARK_COUNT
-from train.experts import lip_eye_mask
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import LANDMARK_COUNT
+from train.datasets.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
+from train.pretrained import lip_eye_mask
 from train.tasks.animator_start import start_as_warp
-from train.tasks.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.tasks.flow_start import start_linear
-from train.tasks.protocol import Draw, Update
+from train.tasks.protocol import BatchRng, Update
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class FlowTaskConfig:
 
 @dataclass(frozen=True, slots=True)
 class FlowData:
-    """What `train.data.mesh_flows` wrote: see there."""
+    """What `train.data.faces.mesh_flows` wrote: see there."""
 
     measures_PG: Tensor
     portrait_N: Tensor
@@ -164,7 +165,7 @@ class FlowNetwork(nn.Module):
 
 
 class FlowTask:
-    """Flow of films and stills that move, at 8 to 64 px."""
+    """Flow of videos and stills that move, at 8 to 64 px."""
 
     averaged = ("flow",)
 
@@ -239,7 +240,7 @@ class FlowTask:
         """Batches go there."""
         self._device = device
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
         """Weighted L1 of the flow at every level, the finest counting most."""
         rows_N = torch.randint(len(self._train.portrait_N), (self.config.rows,), generator=draw.generator)
         own = rows_N[draw.share(self.config.rows)]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.guided_decoder import GuidedDecoder
+from engine.animator.network.guided_decoder import GuidedDecoder
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
 from engine.errors import CommandInvalid
@@ -50,12 +50,12 @@ def begin(network: FaceAnimatorNetwork, how: Begin) -> None:
 
 @torch.no_grad()
 def start_as_warp(network: FaceAnimatorNetwork) -> None:
-    """Set an untrained network so that its picture is the portrait, fetched along its flow, which is zero.
+    """Set an untrained network so that its image is the portrait, fetched along its flow, which is zero.
 
     Three channels of the finest features carry the colours: shifted by one, so that they lie on the linear side of
     the activation, and back in the last head. There the mask is near 1; below it is near 0, and nothing is shown.
-    Motion is the shown frame's alone, and the picture adds nothing to the identity code if there are measures.
-    SFT blocks show their input as it is. A guided network begins as the mesh's picture, uncorrected.
+    Motion is the shown frame's alone, and the image adds nothing to the identity code if there are measures.
+    SFT blocks show their input as it is. A guided network begins as the mesh's image, uncorrected.
     """
     if isinstance(network.decoder, GuidedDecoder):
         _start_as_guide(network.decoder)
@@ -84,7 +84,7 @@ def start_as_warp(network: FaceAnimatorNetwork) -> None:
     levels[0].to_flow.bias[2] = _LOWER_MASK
     top = levels[-1]
     top.to_flow.bias[2] += _TOP_MASK - (_LOWER_MASK if len(levels) > 1 else 0.0)
-    # Two activations of gain sqrt(2) lie between the colours and the picture.
+    # Two activations of gain sqrt(2) lie between the colours and the image.
     share = 0.5 / (1 / (1 + math.exp(-_TOP_MASK)))
     top.to_rgb.conv.weight[:, :3] = torch.eye(3)[:, :, None, None] * share / top.to_rgb.conv.scale
     top.to_rgb.bias.fill_(-1.0)

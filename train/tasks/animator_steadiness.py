@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.data.face_clips import FACE_SIZE, FaceClip
-from train.metrics import landmark_jitter, picture_flicker
-from train.tasks.animator_experts import AnimatorExperts
+from train.data.faces.face_clips import FACE_SIZE, FaceClip
+from train.datasets.face_pairs import shrunk_image
+from train.metrics import image_flicker, landmark_jitter
 from train.tasks.animator_figures import EvaluationPair, Render
-from train.tasks.face_pairs import shrunk_picture
+from train.tasks.animator_pretrained import AnimatorExperts
 
 __all__ = ["steadiness_figures"]
 
@@ -29,12 +29,12 @@ def steadiness_figures(
     size: int,
     experts: AnimatorExperts,
 ) -> dict[str, float]:
-    """Means over clips whose first ``frames`` frames, from the source on, all have a picture.
+    """Means over clips whose first ``frames`` frames, from the source on, all have an image.
 
     Returns:
         jitter, real_jitter: of the landmarks found in the generated and in the real frames (`landmark_jitter`);
-        flicker, real_flicker: of the pictures themselves, in levels of 255 (`picture_flicker`);
-        still_levels: largest difference between three pictures of one motion, made one after another.
+        flicker, real_flicker: of the images themselves, in levels of 255 (`image_flicker`);
+        still_levels: largest difference between three images of one motion, made one after another.
     """
     assert experts.landmarks is not None
     rows = []
@@ -44,8 +44,8 @@ def steadiness_figures(
             continue
         source = int(shown[0])
         pairs = [EvaluationPair(clip, source, int(frame), past, future) for frame in shown]
-        generated = [picture for part in _batches(pairs) for picture in render(part)]
-        real = [shrunk_picture(clip.rgb(int(frame)), size) for frame in shown]
+        generated = [image for part in _batches(pairs) for image in render(part)]
+        real = [shrunk_image(clip.rgb(int(frame)), size) for frame in shown]
         places = clip.landmarks_px[shown] * (size / FACE_SIZE)
         middle = pairs[frames // 2]
         still = render([middle, middle, middle]).astype(np.int16)
@@ -53,8 +53,8 @@ def steadiness_figures(
             (
                 landmark_jitter(_landmarks(experts, generated, places)),
                 landmark_jitter(_landmarks(experts, real, places)),
-                picture_flicker(generated),
-                picture_flicker(real),
+                image_flicker(generated),
+                image_flicker(real),
                 float(np.ptp(still, axis=0).max()),
             )
         )
@@ -67,13 +67,13 @@ def steadiness_figures(
 
 
 def _landmarks(
-    experts: AnimatorExperts, pictures: Sequence[NDArray[np.uint8]], place_px: NDArray[np.floating]
+    experts: AnimatorExperts, images: Sequence[NDArray[np.uint8]], place_px: NDArray[np.floating]
 ) -> NDArray[np.float32]:
     assert experts.landmarks is not None
     found = []
-    for start in range(0, len(pictures), _BATCH):
+    for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
-        rgb = torch.from_numpy(np.stack(pictures[part])).to(experts.device)
+        rgb = torch.from_numpy(np.stack(images[part])).to(experts.device)
         places = torch.from_numpy(place_px[part]).float().to(experts.device)
         found.append(experts.landmarks(rgb.permute(0, 3, 1, 2).float() / 127.5 - 1, places).cpu().numpy())
     return np.concatenate(found)

@@ -1,9 +1,9 @@
-"""Stage 1: from sound, first expression and eye feature to the expression of each frame (Eq. 5, 18-24).
+"""Stage 1: from audio, first expression and eye feature to the expression of each frame (Eq. 5, 18-24).
 
 Distillation is a matter of data: the targets are the coefficients of the prepared folder, which for the paper is made
-from films that a lip expert has resynchronised (App. C).
+from videos that a lip expert has resynchronised (App. C).
 
-Shape suffixes: R runs, K frames a run, N = R K, E expression (64), F eye feature (21), A audio embedding.
+Shape suffixes: R runs, K frames a run, N = R K, E expression (64), F eye feature (21), An audio embedding.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.motion.expression import LipConfig, LipNetwork
-from train.data.shards import ClipFeatures
-from train.data.windows import SILENCE, lip_windows
+from engine.motion.networks.lip import LipConfig, LipNetwork
+from train.data.pipeline.shards import ClipFeatures
+from train.data.pipeline.windows import SILENCE, lip_windows
+from train.datasets.scales import normalise
+from train.datasets.speech_runs import SpeechRuns, SpeechRunsConfig
 from train.distributed import gather_rows
 from train.losses.expression_stage1 import (
     Stage1LossWeights,
@@ -32,9 +34,7 @@ from train.metrics.mouth import mouth_agreement, mouth_opening
 from train.motion_space.expression_model import ExpressionModel
 from train.rendering import MouthReader
 from train.tasks.expression_figures import expression_figures
-from train.tasks.protocol import Draw, Update
-from train.tasks.scales import normalise
-from train.tasks.speech_runs import SpeechRuns, SpeechRunsConfig
+from train.tasks.protocol import BatchRng, Update
 
 __all__ = ["ExpressionStage1Config", "ExpressionStage1Task"]
 
@@ -95,7 +95,7 @@ class ExpressionStage1Task:
             reader: for L_read (Eq. 23).
 
         Raises:
-            ValueError: no clip has sound, or L_read has a weight and there is no reader.
+            ValueError: no clip has audio, or L_read has a weight and there is no reader.
         """
         if config.losses.reading > 0 and reader is None:
             raise ValueError("L_read (Eq. 23) needs a lip reading expert, or task.losses.reading=0")
@@ -131,7 +131,7 @@ class ExpressionStage1Task:
             if isinstance(part, nn.Module):
                 part.to(device)
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
         """One step of Adam on one batch; what the mouth's statistics say is said over all processes' rows."""
         cfg, model = self.config, self._placed_model
         network = self.modules["lip"].train()
@@ -183,7 +183,7 @@ class ExpressionStage1Task:
     def predict(
         self, network: LipNetwork, clip: ClipFeatures, eye_feature_TF: Tensor | None = None
     ) -> Tensor:
-        """Expressions (T,64) of a clip from its unchanged sound, e_0 its first frame, f held at f_0 unless given."""
+        """Expressions (T,64) of a clip from its unchanged audio, e_0 its first frame, f held at f_0 unless given."""
         mel_NFW = lip_windows(
             torch.from_numpy(clip.variants[0].mel),
             torch.arange(clip.frames),
@@ -199,7 +199,7 @@ class ExpressionStage1Task:
         return predicted.float().cpu()
 
     @torch.no_grad()
-    def pictures(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
+    def images(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
         """Mouths of the first held-out clip as L_read sees them, every half second: real above, predicted below."""
         if self._reader is None or not self.held_out:
             return {}

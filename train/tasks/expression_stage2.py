@@ -7,7 +7,7 @@ N(0, 1) by a KL term (a conditional VAE), so that z carries the moment and the l
 samples of the same step go to the discriminators and to a distribution match, so that z ~ N(0, 1) alone gives the same
 motion. Without it there is one sample, which goes everywhere, as in the paper.
 
-Shape suffixes: B rows, T frames, A audio embedding, E expression (64), F eye feature (21), Z noise, L eye points (22).
+Shape suffixes: B rows, T frames, An audio embedding, E expression (64), F eye feature (21), Z noise, L eye points (22).
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from engine.motion.expression import LipNetwork
-from engine.motion.eye_lstm import EyeConfig, EyeMotionNetwork
-from train.data.shards import ClipFeatures
-from train.data.windows import SILENCE
+from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
+from engine.motion.networks.lip import LipNetwork
+from train.data.pipeline.shards import ClipFeatures
+from train.data.pipeline.windows import SILENCE
+from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig, EyeTrack
+from train.datasets.scales import normalise, restore
 from train.distributed import gather_rows
 from train.losses.expression_stage1 import Stage1LossWeights, eye_feature_loss, stage1_losses
 from train.losses.expression_stage2 import (
@@ -45,9 +47,7 @@ from train.networks.temporal_discriminators import (
 from train.rendering import MouthReader
 from train.tasks.expression_figures import expression_figures
 from train.tasks.eye_figures import generated_eye_figures, real_eye_figures
-from train.tasks.eye_sequences import EyeSequences, EyeSequencesConfig, EyeTrack
-from train.tasks.protocol import Draw, Update
-from train.tasks.scales import normalise, restore
+from train.tasks.protocol import BatchRng, Update
 
 __all__ = ["ExpressionStage2Config", "ExpressionStage2Task"]
 
@@ -166,7 +166,7 @@ class ExpressionStage2Task:
             if isinstance(part, nn.Module):
                 part.to(device)
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
         """Discriminators on prior samples, then the generator on reconstruction and prior samples (Eq. 25)."""
         cfg, weights = self.config, self.config.losses
         self._lip.train(cfg.train_stage1)
@@ -241,21 +241,21 @@ class ExpressionStage2Task:
             total = total + weights.distribution * terms["distribution"]
         yield Update("eye", total, {name: term.detach() for name, term in terms.items()})
 
-    def _inputs(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Embedded sound (B,T,A), with channels dropped, and true expressions (B,T,E), on the device."""
+    def _inputs(self, draw: BatchRng) -> tuple[Tensor, Tensor]:
+        """Embedded audio (B,T,A), with channels dropped, and true expressions (B,T,E), on the device."""
         cfg = self.config
         batch = self._data.draw(draw)
         self._batch = batch.clips
         size = (cfg.data.rows, 1, cfg.network.audio_size)
         kept_B1A = torch.rand(size, generator=draw.generator) >= cfg.audio_dropout
-        sound_BT = batch.sound_BT.to(draw.device)
-        if sound_BT.ndim == 4:
+        audio_BT = batch.audio_BT.to(draw.device)
+        if audio_BT.ndim == 4:
             # Recorded for training by the generator's update only if stage 1 is trained here.
             with torch.set_grad_enabled(cfg.train_stage1):
-                embedded = self._lip.encode_audio(sound_BT.flatten(0, 1)).float()
-            sound_BT = embedded.reshape(*sound_BT.shape[:2], -1)
+                embedded = self._lip.encode_audio(audio_BT.flatten(0, 1)).float()
+            audio_BT = embedded.reshape(*audio_BT.shape[:2], -1)
         kept = kept_B1A[draw.share(cfg.data.rows)].to(draw.device)
-        return sound_BT * kept / (1 - cfg.audio_dropout), batch.expression_BTE.to(draw.device)
+        return audio_BT * kept / (1 - cfg.audio_dropout), batch.expression_BTE.to(draw.device)
 
     def _show(self, audio_BTA: Tensor, expression0_BE: Tensor, feature_BTF: Tensor) -> Tensor | None:
         """Expressions of prior samples, if anything looks at them."""
@@ -338,7 +338,7 @@ class ExpressionStage2Task:
         return self._lip.encode_audio(window_NFW.to(device)).float().cpu()
 
     def _voice(self, lip: LipNetwork, track: EyeTrack) -> Tensor:
-        """Embedded sound (T,A) of a whole clip, on the CPU."""
+        """Embedded audio (T,A) of a whole clip, on the CPU."""
         if track.embedded_TA is not None:
             return track.embedded_TA
         assert track.mel_FM is not None
@@ -348,7 +348,7 @@ class ExpressionStage2Task:
     def _driven(
         self, network: nn.Module, lip: LipNetwork, track: EyeTrack, voice_TA: Tensor, seed: int
     ) -> Tensor:
-        """Expressions (T,64) of a clip from its sound and first frame alone (Eq. 8)."""
+        """Expressions (T,64) of a clip from its audio and first frame alone (Eq. 8)."""
         device = next(lip.parameters()).device
         feature_TF = normalise(self.sample(network, voice_TA, track.expression[0], seed)[0])
         expression0_TE = track.expression[:1].expand(len(track.expression), -1)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from train.datasets.scales import EYE_FEATURE_STD
 from train.metrics.blink import blink_statistics
-from train.tasks.scales import EYE_FEATURE_STD
 
 __all__ = ["generated_eye_figures", "real_eye_figures"]
 

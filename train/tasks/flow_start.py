@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.animator import FaceAnimatorNetwork
-from engine.animator.equalised import EqualisedLinear
+from engine.animator.network.equalised import EqualisedLinear
 
 __all__ = ["start_linear"]
 

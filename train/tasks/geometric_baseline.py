@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from engine.animator import GeometricAnimator
 from engine.animator.interface import Animator
-from engine.motion.coefficients import EXPRESSION, GAZE, POSE, Coefficients
-from engine.motion.landmark_model import LandmarkModel
+from engine.motion.space.coefficients import EXPRESSION, GAZE, POSE, Coefficients
+from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import FaceCrop
-from train.data.face_clips import FaceClip
+from train.data.faces.face_clips import FaceClip
+from train.datasets.face_pairs import shrunk_image
 from train.tasks.animator_figures import EvaluationPair, Render
-from train.tasks.face_pairs import shrunk_picture
 
 __all__ = ["animator_render", "geometric_render", "source_coefficients", "unmoved_render"]
 
@@ -36,21 +36,21 @@ def animator_render(animator: Animator, model: LandmarkModel, size: int) -> Rend
         return animator.prepare(crop, source_coefficients(model, clip, source))
 
     def render(pairs: Sequence[EvaluationPair]) -> NDArray[np.uint8]:
-        pictures = []
+        images = []
         for pair in pairs:
             name = (pair.clip.clip, pair.source)
             if name not in portraits:
                 portraits[name] = prepared(pair.clip, pair.source)
             first, end = pair.past - animator.past_frames, pair.past + 1 + animator.future_frames
-            pictures.append(animator.render(portraits[name], pair.window_TD[first:end]))
-        return np.stack([shrunk_picture(picture, size) for picture in pictures])
+            images.append(animator.render(portraits[name], pair.window_TD[first:end]))
+        return np.stack([shrunk_image(image, size) for image in images])
 
     return render
 
 
 def unmoved_render(size: int) -> Render:
     """The source as it is: the floor under every figure."""
-    return lambda pairs: np.stack([shrunk_picture(pair.clip.rgb(pair.source), size) for pair in pairs])
+    return lambda pairs: np.stack([shrunk_image(pair.clip.rgb(pair.source), size) for pair in pairs])
 
 
 def source_coefficients(model: LandmarkModel, clip: FaceClip, source: int) -> Coefficients:

@@ -1,9 +1,9 @@
 """Before stage 1: the audio encoder learns to hear phones, from made-up speech of many voices.
 
-A few minutes of film hold few voices; a synthesiser has many, and knows what it says. An encoder that names the phone
-of its frame has learnt what is common to voices, and stage 1 needs little film to turn that into lips.
+A few minutes of video hold few voices; a synthesiser has many, and knows what it says. An encoder that names the phone
+of its frame has learnt what is common to voices, and stage 1 needs little video to turn that into lips.
 
-Shape suffixes: N windows, F mel bands (80), W mel columns, A audio embedding, P phones.
+Shape suffixes: N windows, F mel bands (80), W mel columns, An audio embedding, P phones.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.motion.audio_encoder import AudioEncoder, AudioEncoderConfig
-from train.data.speech_synthesis import PHONES
-from train.data.stretch import MelStretch, stretch_mel
-from train.data.synthetic_speech import SyntheticSpeech
-from train.data.windows import SILENCE
-from train.tasks.protocol import Draw, Update
+from engine.motion.networks.audio_encoder import AudioEncoder, AudioEncoderConfig
+from train.data.pipeline.windows import SILENCE
+from train.data.speech.augment import MelStretch, stretch_mel
+from train.data.speech.speech_synthesis import PHONES
+from train.data.speech.synthetic_speech import SyntheticSpeech
+from train.tasks.protocol import BatchRng, Update
 
 __all__ = ["PhonesConfig", "PhonesTask"]
 
@@ -91,7 +91,7 @@ class PhonesTask:
         index_NW = start_N[:, None] + torch.from_numpy(self._columns)
         return mel_MF[index_NW].float().transpose(1, 2)
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
         """One step of AdamW on one batch of windows."""
         cfg, net = self.config, self.config.network
         start_N = torch.randint(len(self._mel_MF) - net.columns, (cfg.rows,), generator=draw.generator)

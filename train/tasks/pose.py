@@ -1,7 +1,7 @@
 """Diffusion of head poses and of gazes: predict the noise of residuals (section 3.1, Eq. 2-4).
 
 The two models of Eq. 3 are two networks, each trained on its own, or one network whose initial pose is dropped at
-times. What a batch is, see `train.tasks.pose_batches`: sequences as in the paper, or windows as the stream samples.
+times. What a batch is, see `train.datasets.pose_batches`: sequences as in the paper, or windows as the stream samples.
 
 Shape suffixes: B rows, T frames (the window), C channels (pose 6, gaze 2), M prosody (320).
 """
@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.motion.denoiser import DenoiserConfig, PoseDenoiser
-from engine.motion.pose_prior import fit_lags
-from engine.motion.pose_window import PoseWindow, PoseWindowConfig
-from engine.motion.schedule import DiffusionSchedule
-from train.data.shards import ClipFeatures
-from train.data.windows import SILENCE
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.diffusion.prior import fit_lags
+from engine.motion.diffusion.schedule import DiffusionSchedule
+from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
+from train.data.pipeline.shards import ClipFeatures
+from train.data.pipeline.windows import SILENCE
+from train.datasets.pose_batches import MotionBatch, StreamAugmentation, draw_sequences, draw_windows
+from train.datasets.pose_tracks import MotionPart, Track, clip_tracks, spread
 from train.losses.pose import noise_prediction_loss
 from train.metrics import (
     ROTATION_RANGE_RAD,
@@ -31,9 +33,7 @@ from train.metrics import (
     rhythm,
     structural_similarity,
 )
-from train.tasks.pose_batches import MotionRows, StreamAugmentation, draw_sequences, draw_windows
-from train.tasks.pose_tracks import MotionPart, Track, clip_tracks, spread
-from train.tasks.protocol import Draw, Update
+from train.tasks.protocol import BatchRng, Update
 
 __all__ = ["PoseTask", "PoseTaskConfig"]
 
@@ -162,7 +162,7 @@ class PoseTask:
             }
         return dataclasses.replace(self.config.sampling, **units, **changes)
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
         """One Adam step of Eq. 2 for each network."""
         rows = self._rows(draw)
         self._batch = rows.names
@@ -200,7 +200,7 @@ class PoseTask:
             loss = noise_prediction_loss(eps_BTC, predicted_BTC.float(), unknown_own_BT)
             yield Update(name, weight.to(loss.device) * loss)
 
-    def _rows(self, draw: Draw) -> MotionRows:
+    def _rows(self, draw: BatchRng) -> MotionBatch:
         cfg = self.config
         of = (draw, self.tracks, self._weights, cfg.part, cfg.rows, cfg.frames)
         if cfg.layout == "sequence":

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from engine.errors import CommandInvalid
 
-__all__ = ["Draw", "Movable", "Pictured", "Task", "Update", "seed_of"]
+__all__ = ["BatchRng", "Movable", "Pictured", "Task", "Update", "seed_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Update:
 
 
 @dataclass(slots=True)
-class Draw:
+class BatchRng:
     """Randomness of one step, and which rows of its batch are this share's.
 
     Attributes:
@@ -61,7 +61,7 @@ class Draw:
     @classmethod
     def of(
         cls, seed: int, step: int, index: int = 0, shares: int = 1, device: torch.device | str = "cpu"
-    ) -> Draw:
+    ) -> BatchRng:
         """The draw of a step; by default the whole batch as one share."""
         generator = torch.Generator().manual_seed(seed_of(seed, step))
         return cls(generator, index, shares, torch.device(device))
@@ -99,7 +99,7 @@ class Task(Protocol):
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]: ...
 
-    def updates(self, draw: Draw, step: int) -> Iterator[Update]:
+    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
         """Losses of one share of one step, in the order in which their optimisers step.
 
         The shares' iterators run in lockstep: an optimiser has stepped when the iterator is asked for the next update.
@@ -129,8 +129,8 @@ class Movable(Protocol):
 class Pictured(Protocol):
     """A task that can show what it does."""
 
-    def pictures(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
-        """Named pictures (H,W,3) uint8 of averaged ``modules``, for TensorBoard."""
+    def images(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
+        """Named images (H,W,3) uint8 of averaged ``modules``, for TensorBoard."""
         ...
 
 

@@ -1,0 +1,366 @@
+"""Everything that is measured on a graphics card, in one run of under ten minutes.
+
+    python -m benchmarks.gpu.suite [--device cuda] [--out benchmarks/results]
+    python -m benchmarks.gpu.suite --device cpu --quick        a small network, to see that it runs
+
+    ceilings    matrix product and copy: what the card does at best
+    engines     TensorRT engines of both presets for this card: seconds, MiB
+    steps       window to finished images by every backend at batch 1, and at batch 16: ms, fps, share of the ceiling
+                and of the floor, memory, error against eager float32 and `engine.postprocess`
+    stages      where the eager step's time goes
+    naive       the yardstick of benchmarks/gpu/naive_animator.py, in the same run
+    poses       a hop of the pose denoiser with guidance, eager and captured
+    live        one session by benchmarks/latency.py, both presets with drawn weights
+    children    programs of their own: sessions at 25 fps, the kernels, compute-sanitizer
+
+Most wanted comes first, and ``targets`` says which of the project's are met. What is not on this machine is listed with
+its reason. Weights are drawn: times do not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.children import children
+from benchmarks.gpu.naive_animator import naive_network
+from benchmarks.gpu.random_animator import PRESETS, SMALL, Ceilings, drawn, frame_flop, neural_weights, seeded
+from benchmarks.gpu.report import markdown, targets
+from benchmarks.latency import hardware, measure, used_mib, versions
+from benchmarks.report.readme_table import result_name
+from benchmarks.report.timing import percentiles, timed_ms
+from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
+from engine.animator.network.step import eager_step, to_bytes
+from engine.errors import BackendUnavailable, MissingDependency
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE
+from engine.postprocess import Finish, WatermarkConfig
+from engine.postprocess.graph import FinishGraph, marking_pattern
+from engine.runtime import EngineCache, FrameCompiler, captured_pose_window, neural_animator
+from engine.runtime.tensorrt_package import present_target
+
+CHECKSUM = "drawn for benchmarks"
+BATCH = 16
+Row = dict[str, Any]
+
+
+class Suite:
+    """One run: gathers rows, and reasons for what could not run."""
+
+    def __init__(self, device: torch.device, quick: bool, minutes: float, cache: EngineCache) -> None:
+        self.device, self.quick, self.minutes, self.cache = device, quick, minutes, cache
+        self.started = time.perf_counter()
+        self.calls, self.budget_s = (3, 1.0) if quick else (500, 6.0)
+        self.presets = {"small": SMALL} if quick else PRESETS
+        self.backends = ("tensorrt", "graph", "eager") if device.type == "cuda" else ("eager", "onnx")
+        self.skipped: list[Row] = []
+        self.ceilings = Ceilings.measured(device, quick=quick)
+
+    def run(self, without: tuple[str, ...] = ()) -> Row:
+        """All sections but ``without``, as one report."""
+        report: Row = {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "quick": self.quick,
+            "hardware": hardware(self.device.type),
+            "versions": versions() | gpu_versions(),
+            "ceilings": dataclasses.asdict(self.ceilings),
+        }
+        for name, section in (
+            ("engines", self.engines),
+            ("naive", self.naive),
+            ("poses", self.poses),
+            ("steps", self.steps),
+            ("children", self.children),
+            ("stages", self.stages),
+            ("live", self.live),
+            ("compiled", lambda: self.steps(("compiled",) if self.device.type == "cuda" else ())),
+        ):
+            report[name] = [] if name in without else section()
+        report["steps"] += report.pop("compiled")  # last, for compiling takes minutes
+        report["targets"] = targets(report)
+        report["skipped"] = self.skipped
+        report["seconds"] = round(time.perf_counter() - self.started, 1)
+        return report
+
+    def engines(self) -> list[Row]:
+        rows: list[Row] = []
+        target = present_target() or "sm86"  # without a card tensorrt-rtx builds for that of the README
+        for preset, config in self.presets.items():
+            compiler = FrameCompiler(drawn(config), CHECKSUM, cache=self.cache)
+
+            def build(compiler: FrameCompiler = compiler, preset: str = preset) -> None:
+                begin = time.perf_counter()
+                network = compiler.exported()
+                exported = time.perf_counter()
+                package, frame = compiler.tensorrt(target)
+                rows.append(
+                    {
+                        "preset": preset,
+                        "target": target,
+                        "package": f"{package.via} {package.version}",
+                        "export_s": round(exported - begin, 2),
+                        "build_s": round(time.perf_counter() - exported, 2),
+                        "onnx_mib": round(len(network.payload) / 2**20, 1),
+                        "engine_mib": round(len(frame.payload) / 2**20, 1),
+                    }
+                )
+
+            self._attempt(f"engine of {preset}", build)
+        return rows
+
+    def steps(self, backends: tuple[str, ...] | None = None) -> list[Row]:
+        rows: list[Row] = []
+        for preset, config in self.presets.items():
+            for backend in self.backends if backends is None else backends:
+                for count in (1, BATCH):
+                    self._attempt(
+                        f"{preset}, {backend}, batch {count}",
+                        lambda c=config, b=backend, n=count, p=preset: rows.append(self._step(p, c, b, n)),
+                    )
+        return rows
+
+    def _step(self, preset: str, config: FaceAnimatorConfig, backend: str, rows: int) -> Row:
+        before_mib = self._used_mib()
+        animator = neural_animator(
+            drawn(config), CHECKSUM, backend=backend, device=self.device, cache=self.cache
+        )
+        portraits, window_BTD = self._inputs(animator.network, rows)
+        flags = [animator.finishes] * rows
+        image = animator.render_batch(portraits, window_BTD, finished=flags)
+        expected = self._expected(config, rows, finished=animator.finishes)
+        error = np.abs(image.astype(int) - expected.astype(int))
+        samples = timed_ms(
+            lambda: animator.render_batch(portraits, window_BTD, finished=flags),
+            self.device,
+            calls=self.calls,
+            budget_s=self.budget_s,
+        )
+        figures = percentiles(samples)
+        like = portraits[0].identity_code
+        with torch.inference_mode():
+            given = (
+                like.repeat(rows, 1),
+                torch.from_numpy(window_BTD).to(like),
+                like.new_ones(rows),
+                tuple(maps.repeat(rows, 1, 1, 1) for maps in portraits[0].features),
+                like.new_ones(rows) if animator.finishes else None,
+            )
+            samples = timed_ms(
+                lambda: animator.step(*given), self.device, calls=self.calls, budget_s=self.budget_s
+            )
+        step_ms = percentiles(samples)
+        tflops = rows * frame_flop(config) / step_ms["p50"] / 1e9
+        return {
+            "preset": preset,
+            "backend": backend,
+            "batch": rows,
+            "frame_ms": figures,
+            "fps": round(rows * 1000 / figures["p50"], 1),
+            "step_ms": step_ms,
+            "tflops": round(tflops, 3),
+            "share_of_matrix_ceiling": round(tflops / self.ceilings.matrix_tflops, 4),
+            "share_of_floor": round(
+                self.ceilings.floor_ms(config, rows, like.element_size()) / step_ms["p50"], 4
+            ),
+            "finished": animator.finishes,
+            "memory_mib": round(self._used_mib() - before_mib),
+            "error_levels": {"largest": int(error.max()), "mean": round(float(error.mean()), 4)},
+        }
+
+    def stages(self) -> list[Row]:
+        rows = []
+        for preset, config in self.presets.items():
+            half = self.device.type == "cuda"
+            animator = NeuralAnimator(
+                drawn(config), device=self.device, dtype=torch.float16 if half else torch.float32
+            )
+            network = animator.network
+            (portrait,), window_BTD = self._inputs(animator.network, 1)
+            window = torch.from_numpy(window_BTD).to(self.device, next(network.parameters()).dtype)
+            with torch.inference_mode():
+                latent = network.navigate(portrait.identity_code, window)
+                image = network.decoder(latent, portrait.features)
+                rgb = to_bytes(image)
+                finish = FinishGraph(config.image_size).to(self.device)
+                pattern, one = (
+                    marking_pattern(WatermarkConfig()).to(self.device),
+                    torch.ones(1, device=self.device),
+                )
+                parts: dict[str, Callable[[], object]] = {
+                    "window to latent": lambda n=network, p=portrait, w=window: n.navigate(
+                        p.identity_code, w
+                    ),
+                    "decoder": lambda n=network, x=latent, p=portrait: n.decoder(x, p.features),
+                    "bytes": lambda x=image: to_bytes(x),
+                    "label and mark": lambda f=finish, x=rgb, n=one, p=pattern: f(x, n, p),
+                    "to the host": lambda x=rgb: x.cpu(),
+                }
+                for stage, call in parts.items():
+                    samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s / 4)
+                    rows.append({"preset": preset, "stage": stage, "ms": percentiles(samples)})
+        return rows
+
+    def naive(self) -> list[Row]:
+        """In float32, as it was published, and on a card in half precision, as the others are."""
+        dtypes = (torch.float32, torch.float16) if self.device.type == "cuda" else (torch.float32,)
+        return [
+            self._naive(preset, config, dtype) for preset, config in self.presets.items() for dtype in dtypes
+        ]
+
+    def _naive(self, preset: str, config: FaceAnimatorConfig, dtype: torch.dtype) -> Row:
+        network = naive_network(config, drawn(config).state_dict()).to(self.device, dtype)
+        step = eager_step(network)
+        (portrait,), window_BTD = self._inputs(network, 1)  # frozen networks encode for themselves alone
+        window = torch.from_numpy(window_BTD).to(self.device, dtype)
+        one = torch.ones(1, device=self.device, dtype=dtype)
+        with torch.inference_mode():
+
+            def call() -> Tensor:
+                return step(portrait.identity_code, window, one, portrait.features).cpu()
+
+            error = (call().int() - torch.from_numpy(self._expected(config, 1)).int()).abs()
+            samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s, warm_ups=2)
+        return {
+            "preset": preset,
+            "dtype": str(dtype).removeprefix("torch."),
+            "frame_ms": percentiles(samples),
+            "largest_error": int(error.max()),
+        }
+
+    def poses(self) -> list[Row]:
+        rows: list[Row] = []
+        layout = DenoiserConfig.lite() if self.quick else DenoiserConfig.paper()
+        with seeded():
+            denoiser = PoseDenoiser(dataclasses.replace(layout, initial_flag=True))
+        denoiser = denoiser.eval().requires_grad_(False).to(self.device)
+        for hop in (3, 5):
+            window = PoseWindow(denoiser, PoseWindowConfig(hop=hop))
+            state = window.init_state(torch.zeros(1, layout.channels, device=self.device), seeds=[0])
+            prosody_BHM = torch.zeros(1, hop, layout.prosody_size, device=self.device)
+            captured = captured_pose_window(window, state)
+            for form, call in (
+                ("eager", lambda w=window, p=prosody_BHM, s=state: w.step(p, s)),
+                ("captured", lambda c=captured, p=prosody_BHM: c(p)),
+            ):
+                samples = timed_ms(
+                    call, self.device, calls=self.calls, budget_s=self.budget_s / 2, warm_ups=3
+                )
+                name = f"{window.config.steps} steps, guidance, window {window.config.window}"
+                rows.append(
+                    {"form": form, "hop_frames": hop, "sampler": name, "hop_ms": percentiles(samples)}
+                )
+        return rows
+
+    def live(self) -> list[Row]:
+        rows: list[Row] = []
+        for preset, config in self.presets.items() if not self.quick else ():
+            for backend in self.backends:
+
+                def session(
+                    preset: str = preset, config: FaceAnimatorConfig = config, backend: str = backend
+                ) -> None:
+                    with tempfile.TemporaryDirectory(prefix="gohd-bench-") as folder:
+                        weights = neural_weights(config, Path(folder) / "weights")
+                        figures = measure(self.device.type, 5.0, str(weights), 1, backend)
+                    kept = ("fps", "animator_fps", "latency_ms", "lookahead_ms", "stages_ms")
+                    rows.append({"preset": preset, "backend": backend} | {key: figures[key] for key in kept})
+
+                self._attempt(f"live session, {preset}, {backend}", session)
+        return rows
+
+    def children(self) -> list[Row]:
+        left_s = self.minutes * 60 - (time.perf_counter() - self.started)
+        rows, skipped = children(self.device.type, quick=self.quick, budget_s=left_s)
+        self.skipped += skipped
+        return rows
+
+    def _inputs(self, network: FaceAnimatorNetwork, rows: int) -> tuple[list[NeuralPortrait], np.ndarray]:
+        """Portraits as the encoder leaves them, and windows; the same for every backend."""
+        config = network.config
+        drawn_numbers = np.random.RandomState(0)
+        rgb = drawn_numbers.randint(0, 256, (8, 8, 3)).astype(np.uint8)
+        rgb = rgb.repeat(config.image_size // 8, 0).repeat(config.image_size // 8, 1)
+        like = next(network.parameters())
+        with torch.inference_mode():
+            x = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
+            code, features = network.encode(x.to(like.dtype))
+        window = drawn_numbers.randn(rows, config.window_frames, DESCRIPTOR_SIZE).astype(np.float32) / 4
+        return [NeuralPortrait(identity_code=code, features=features)] * rows, window
+
+    def _expected(self, config: FaceAnimatorConfig, rows: int, *, finished: bool = False) -> np.ndarray:
+        animator = NeuralAnimator(drawn(config), device=self.device)
+        images = animator.render_batch(*self._inputs(animator.network, rows))
+        if not finished:
+            return images
+        finish = Finish(config.image_size, config.image_size, WatermarkConfig())
+        return np.stack([finish.apply(rgb) for rgb in images])
+
+    def _used_mib(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return used_mib(self.device.type)
+
+    def _attempt(self, what: str, call: Callable[[], object]) -> None:
+        if time.perf_counter() - self.started > self.minutes * 60:
+            self.skipped.append({"what": what, "reason": f"{self.minutes:g} minutes were spent"})
+            return
+        try:
+            call()
+        except (BackendUnavailable, MissingDependency, torch.cuda.OutOfMemoryError) as error:
+            self.skipped.append({"what": what, "reason": str(error)})
+
+
+def gpu_versions() -> dict[str, str]:
+    """Of what runs networks, where it is installed."""
+    found = {"cuda": torch.version.cuda or "", "cudnn": str(torch.backends.cudnn.version() or "")}
+    for name in ("onnxruntime", "openvino", "tensorrt-rtx-cu13", "tensorrt", "torch-tensorrt", "triton"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return {name: text for name, text in found.items() if text}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--quick", action="store_true", help="a small network and few calls")
+    parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing further is begun")
+    parser.add_argument("--without", default="", help="sections to leave out, as children,live")
+    parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
+    parser.add_argument("--out", type=Path, help="folder for gpu-NAME-DATE.json and .md")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch can use no CUDA device here; --device cpu --quick shows that the suite runs")
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory(prefix="gohd-engines-") as folder:
+        suite = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder)))
+        report = suite.run(tuple(args.without.split(",")))
+    path = (
+        None if args.out is None else args.out / result_name("gpu", report["hardware"], report["date"][:10])
+    )
+    if path is not None:  # before anything is made of it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    text = markdown(report)
+    print(text)
+    if path is not None:
+        path.with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

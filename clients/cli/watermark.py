@@ -1,0 +1,54 @@
+"""Keys of this machine's user: the mark's, given as a file, and the one that signs videos, made once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from engine.postprocess import PUBLIC_KEY, WatermarkConfig
+
+__all__ = ["marking", "read_key", "signing_key"]
+
+_MIN_KEY_BYTES = 16
+
+
+def marking(tag: int, key_file: Path | None) -> WatermarkConfig:
+    """The mark for new images."""
+    return WatermarkConfig(tag=tag, key=read_key(key_file))
+
+
+def read_key(path: Path | None) -> bytes:
+    """Bytes of a key file; the public key where none is given."""
+    if path is None:
+        return PUBLIC_KEY
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise typer.BadParameter(f"the key file '{path}' cannot be read: {error.strerror}") from error
+    if len(key) < _MIN_KEY_BYTES:
+        raise typer.BadParameter(
+            f"the key in '{path}' is shorter than {_MIN_KEY_BYTES} bytes; make one: openssl rand -hex 32 > {path}"
+        )
+    return key
+
+
+def signing_key(folder: Path | None = None) -> Ed25519PrivateKey:
+    """The key that signs videos: ``signing_key`` in the user's configuration folder, made if it is not there."""
+    if folder is None:
+        home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+        folder = Path(home) / "gohd-live"
+    path = folder / "signing_key"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = Ed25519PrivateKey.generate().private_bytes_raw().hex()
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(fresh + "\n")
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="ascii").strip()))
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"'{path}' holds no signing key; move it away and a new one is made"
+        ) from error

@@ -1,0 +1,107 @@
+"""Openings between two rims (lips, lids): how far they gape, and which pixels lie between them.
+
+upper  o--o--o--o--o        both rims run left to right and share their corners
+      <   opening   >
+lower  o--o--o--o--o
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Box", "Opening", "box_around", "opening", "smooth_step", "spread"]
+
+Float64Array = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Box:
+    """Part of an image, in pixels; right and bottom are exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def empty(self) -> bool:
+        return self.right <= self.left or self.bottom <= self.top
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opening:
+    """Pixels of a box seen against two rims.
+
+    Attributes:
+        coverage: (h, w) share of each pixel between the rims, 0..1; exact along columns, so it is anti-
+            aliased and
+            vanishes as the rims meet.
+        below_upper, above_lower: (h, w) signed distance in px along the column to either rim.
+        across: (w,) -1 at the left corner, 1 at the right one.
+    """
+
+    coverage: Float32Array
+    below_upper: Float32Array
+    above_lower: Float32Array
+    across: Float32Array
+
+
+def box_around(points_px: Float64Array, margin_px: float, height: int, width: int) -> Box:
+    """Smallest box inside an image of ``height`` x ``width`` that holds points (N, 2) with a margin."""
+    low = np.floor(points_px.min(axis=0) - margin_px).astype(int)
+    high = np.ceil(points_px.max(axis=0) + margin_px).astype(int) + 1
+    return Box(
+        left=int(np.clip(low[0], 0, width)),
+        top=int(np.clip(low[1], 0, height)),
+        right=int(np.clip(high[0], 0, width)),
+        bottom=int(np.clip(high[1], 0, height)),
+    )
+
+
+def opening(upper_px: Float64Array, lower_px: Float64Array, box: Box, softness_px: float = 0.0) -> Opening:
+    """See a box against rims (N, 2) and (M, 2), given left to right; ``softness_px`` blurs the coverage."""
+    columns = np.arange(box.left, box.right, dtype=np.float64)
+    rows = np.arange(box.top, box.bottom, dtype=np.float64)[:, None]
+    y_upper = _height_at(columns, upper_px)
+    y_lower = _height_at(columns, lower_px)
+    coverage = np.minimum(y_lower, rows + 0.5) - np.maximum(y_upper, rows - 0.5)
+    left, right = upper_px[0, 0], upper_px[-1, 0]
+    inside = np.clip(np.minimum(columns - left, right - columns) + 0.5, 0.0, 1.0)
+    covered = (np.clip(coverage, 0.0, 1.0) * inside).astype(np.float32)
+    if softness_px > 0.0:
+        covered = cv2.GaussianBlur(covered, (3, 3), softness_px)
+    return Opening(
+        coverage=covered,
+        below_upper=(rows - y_upper).astype(np.float32),
+        above_lower=(y_lower - rows).astype(np.float32),
+        across=((columns - 0.5 * (left + right)) / max(0.5 * (right - left), 1e-6)).astype(np.float32),
+    )
+
+
+def spread(
+    upper_px: Float64Array, lower_px: Float64Array, down: Float64Array, gap_px: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Move both rims (N, 2) symmetrically so that they gape by ``gap_px`` (N,) along unit vector ``down`` (2,)."""
+    excess = 0.5 * ((lower_px - upper_px) @ down - gap_px)[:, None] * down
+    return upper_px + excess, lower_px - excess
+
+
+def smooth_step(x: npt.NDArray[np.floating] | float) -> npt.NDArray[np.floating]:
+    """Hermite step: 0 up to 0, 1 from 1 on, smooth between."""
+    x = np.clip(x, 0.0, 1.0)
+    return np.asarray(x * x * (3.0 - 2.0 * x))
+
+
+def _height_at(columns: Float64Array, rim_px: Float64Array) -> Float64Array:
+    # A rim that doubles back (extreme roll) is read as a vertical step.
+    x = np.maximum.accumulate(rim_px[:, 0]) + 1e-6 * np.arange(len(rim_px))
+    return np.asarray(np.interp(columns, x, rim_px[:, 1]))

@@ -1,0 +1,1 @@
+"""The paper's animator network, plain and guided by the mesh."""

@@ -1,0 +1,1 @@
+"""Frames of many sessions made together."""

@@ -1,0 +1,1 @@
+"""Head pose and gaze by diffusion: denoiser, samplers, sliding windows."""

@@ -1,0 +1,1 @@
+"""The networks between audio and motion: audio encoder, lips, eyes."""

@@ -1,0 +1,1 @@
+"""Motion spaces: descriptors, landmarks and how a portrait is measured."""

@@ -1,0 +1,126 @@
+"""The invisible mark: put into every frame, found again in videos that were encoded and resized.
+
+A mark is 16 bits of the operator's choice (the tag) with their checksum. It needs no network, about two milliseconds
+a frame, and is found again by adding frames up: the image moves under the mark, so the mark is what stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from engine.postprocess.spread_spectrum import PUBLIC_KEY, SYNC_SLOTS, SpreadSpectrum, Surface, crc8
+
+__all__ = ["FOUND_SCORE", "POWER", "Watermark", "WatermarkDetector", "WatermarkReading", "wanted_bits"]
+
+_PSNR_DB = 45.0
+POWER = 255.0**2 / 10 ** (_PSNR_DB / 10)
+"""Mean square of what is added to a frame, in levels^2."""
+
+FOUND_SCORE = 5.5
+_TAG_BITS = 16
+_PAYLOAD_BYTES = 3
+
+Rgb = npt.NDArray[np.uint8]
+
+
+class Watermark:
+    """Marks frames of one size. Every frame is changed by the same energy: 45 dB of PSNR.
+
+    Args:
+        tag: 0 .. 2**16 - 1, what the mark says.
+        key: who knows it can find the mark; the public key lets anybody.
+
+    Raises:
+        ValueError: the tag does not fit, or the frame is smaller than 112 pixels.
+
+    Attributes:
+        payload: the 24 bits in the mark: tag, then its CRC-8.
+    """
+
+    def __init__(self, height_px: int, width_px: int, tag: int = 0, key: bytes = PUBLIC_KEY) -> None:
+        self._surface = Surface(height_px, width_px)
+        self._spread = SpreadSpectrum(key)
+        self._wanted_S = wanted_bits(self._spread, tag)
+        self.payload = _payload(tag)
+        self._size = (height_px, width_px, 3)
+
+    def apply(self, rgb: Rgb) -> Rgb:
+        """Return ``rgb`` (uint8, height x width x 3) with the mark; the input is not changed."""
+        if rgb.shape != self._size or rgb.dtype != np.uint8:
+            raise ValueError(f"expected uint8 {self._size}, got {rgb.dtype} {rgb.shape}")
+        band_N, contrast_HW = self._surface.analyse(rgb)
+        energy = POWER / float(np.mean(contrast_HW * contrast_HW))
+        pattern = contrast_HW * self._surface.synthesise(self._spread.change(band_N, self._wanted_S, energy))
+        pattern = self._surface.enlarged(pattern)
+        pattern *= np.sqrt(POWER / float(np.mean(pattern * pattern)))
+        marked: Rgb = cv2.add(rgb, cv2.merge([pattern] * 3), dtype=cv2.CV_8U)
+        return marked
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkReading:
+    """What the frames seen so far say.
+
+    Attributes:
+        found: the mark is there; by chance less often than once in a million videos.
+        score: how surely, in units of the spread that unmarked images show; ``found`` from 5.5 on.
+        payload: the 24 bits as they were read, right or wrong.
+        tag: what the mark says; None where it is not found or its checksum does not fit.
+        frames: how many were added up.
+    """
+
+    found: bool
+    score: float
+    payload: int
+    tag: int | None
+    frames: int
+
+
+class WatermarkDetector:
+    """Adds up frames, which may come in any size of at least 112 pixels, and reads the mark."""
+
+    def __init__(self, key: bytes = PUBLIC_KEY) -> None:
+        self._spread = SpreadSpectrum(key)
+        self._surfaces: dict[tuple[int, int], Surface] = {}
+        self._sum_N: npt.NDArray[np.float32] | None = None
+        self._frames = 0
+
+    def push(self, rgb: Rgb) -> None:
+        """Add a frame, uint8 (height, width, 3)."""
+        size = (rgb.shape[0], rgb.shape[1])
+        if size not in self._surfaces:
+            self._surfaces[size] = Surface(*size)
+        band_N, _ = self._surfaces[size].analyse(rgb)
+        self._sum_N = band_N if self._sum_N is None else self._sum_N + band_N
+        self._frames += 1
+
+    def read(self) -> WatermarkReading:
+        """What the frames so far say."""
+        if self._sum_N is None:
+            return WatermarkReading(False, 0.0, 0, None, 0)
+        soft_S, score = self._spread.correlate(self._sum_N / np.float32(self._frames))
+        payload = int.from_bytes(np.packbits(soft_S[SYNC_SLOTS:] > 0).tobytes(), "big")
+        found = score >= FOUND_SCORE
+        tag = payload >> 8 if found and _payload(payload >> 8) == payload else None
+        return WatermarkReading(found, score, payload, tag, self._frames)
+
+
+def wanted_bits(spread: SpreadSpectrum, tag: int) -> npt.NDArray[np.float32]:
+    """-1 or 1 for every slot: those that are known, then tag and checksum.
+
+    Raises:
+        ValueError: the tag does not fit.
+    """
+    if not 0 <= tag < 1 << _TAG_BITS:
+        raise ValueError(f"a watermark tag is a number of {_TAG_BITS} bits: 0 to {(1 << _TAG_BITS) - 1}")
+    bits = np.unpackbits(np.frombuffer(_payload(tag).to_bytes(_PAYLOAD_BYTES, "big"), np.uint8))
+    return np.concatenate([spread.sync_S, np.where(bits, 1, -1).astype(np.float32)])
+
+
+def _payload(tag: int) -> int:
+    """Tag and checksum in one number."""
+    return tag << 8 | crc8(tag.to_bytes(_TAG_BITS // 8, "big"))

@@ -1,0 +1,128 @@
+"""What the networks cost: parameters, and floating point operations (two for a multiply-add).
+
+Counted by running each network on tensors without data, so that the largest takes no memory and no time. Elementwise
+work and sampling are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from engine.animator.network.face_animator import MEASURES_SIZE, FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
+from engine.motion.networks.lip import LipConfig, LipNetwork
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE
+from engine.timebase import MEL_BANDS
+
+__all__ = ["NetworkCost", "Preset", "network_costs"]
+
+Preset = Literal["paper", "lite"]
+_POSE_WINDOW = 50
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCost:
+    """Cost of one network, or of a part that runs by itself.
+
+    Attributes:
+        name: of the network.
+        parameters: numbers that are trained.
+        flop: operations of one run.
+        run: how often that is.
+    """
+
+    name: str
+    parameters: int
+    flop: int
+    run: str
+
+
+def network_costs(preset: Preset) -> tuple[NetworkCost, ...]:
+    """Costs of every network of a preset, for one session.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    if preset not in get_args(Preset):
+        raise ValueError(f"preset must be one of {get_args(Preset)}, not {preset!r}")
+    with torch.device("meta"), torch.no_grad():
+        paper = preset == "paper"
+        animator = FaceAnimatorNetwork(FaceAnimatorConfig.paper() if paper else FaceAnimatorConfig.lite())
+        guided = () if paper else (FaceAnimatorNetwork(FaceAnimatorConfig.guided_lite()),)
+        lip = LipNetwork(LipConfig.paper(eye_feature=True) if paper else LipConfig.lite())
+        eye = EyeMotionNetwork(EyeConfig.paper() if paper else EyeConfig.lite())
+        pose = PoseDenoiser(DenoiserConfig.paper() if paper else DenoiserConfig.lite())
+        gaze = (PoseDenoiser(DenoiserConfig.paper(channels=2)),) if paper else ()
+        return (
+            *_animator_costs("animator", animator),
+            *(cost for network in guided for cost in _animator_costs("guided animator", network)),
+            *_lip_costs(lip),
+            _eye_cost(eye),
+            *(
+                _denoiser_cost(f"{name} denoiser", network)
+                for name, network in zip(("pose", "gaze"), (pose, *gaze), strict=False)
+            ),
+        )
+
+
+def _animator_costs(name: str, network: FaceAnimatorNetwork) -> tuple[NetworkCost, ...]:
+    config = network.config
+    network.eval()
+    rgb = torch.zeros(1, 3, config.image_size, config.image_size)
+    window = torch.zeros(1, config.window_frames, DESCRIPTOR_SIZE)
+    measures = torch.zeros(1, MEASURES_SIZE) if config.measured else None
+    code, features = network.encode(rgb, measures)
+    features = (*features, *network.blank_guide())
+    encoder = nn.ModuleList([network.encoder, *([] if network.measures is None else [network.measures])])
+    motion = nn.ModuleList([network.mapping, network.head, network.basis])
+    return (
+        _cost(f"{name} encoder", encoder, "portrait", lambda: network.encode(rgb, measures)),
+        _cost(f"{name} motion", motion, "frame", lambda: network.navigate(code, window)),
+        _cost(f"{name} decoder", network.decoder, "frame", lambda: network.decoder(code, features)),
+    )
+
+
+def _lip_costs(network: LipNetwork) -> tuple[NetworkCost, ...]:
+    config = network.eval().config
+    mel = torch.zeros(1, MEL_BANDS, config.audio_columns)
+    audio, expression = torch.zeros(1, config.audio_size), torch.zeros(1, config.expression_size)
+    feature = torch.zeros(1, config.eye_feature_size)
+    return (
+        _cost("lip audio encoder", network.audio_encoder, "frame", lambda: network.encode_audio(mel)),
+        _cost("lip map", network.map, "frame", lambda: network(audio, expression, feature)),
+    )
+
+
+def _eye_cost(network: EyeMotionNetwork) -> NetworkCost:
+    config = network.eval().config
+    sizes = (config.audio_size, config.expression_size, config.eye_feature_size, config.noise_size)
+    audio, expression, feature, noise = (torch.zeros(1, size) for size in sizes)
+    state = network.init_state(1, "meta")
+    return _cost("eye LSTM", network, "frame", lambda: network.step(audio, expression, feature, noise, state))
+
+
+def _denoiser_cost(name: str, network: PoseDenoiser) -> NetworkCost:
+    config = network.eval().config
+    prosody = torch.zeros(1, _POSE_WINDOW, config.prosody_size)
+    condition = network.condition(prosody, torch.zeros(1, config.channels))
+    x, step = torch.zeros(1, _POSE_WINDOW, config.channels), torch.zeros(1)
+    run = f"step of {_POSE_WINDOW} frames"
+    return _cost(name, network, run, lambda: network.learned_noise(x, step, condition))
+
+
+def _cost(
+    name: str, network: nn.Module, run: str, call: Callable[[], Tensor | tuple[object, ...]]
+) -> NetworkCost:
+    network.requires_grad_(False)  # the counter hooks into what learns, and there is nothing to hook
+    counter = FlopCounterMode(display=False)
+    with counter:
+        call()
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return NetworkCost(name=name, parameters=parameters, flop=counter.get_total_flops(), run=run)

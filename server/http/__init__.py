@@ -1,0 +1,1 @@
+"""The HTTP application: page, signalling, uploads, WebSocket and health on one port."""

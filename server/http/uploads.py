@@ -1,0 +1,115 @@
+"""Uploaded portraits: kept in memory only, a few at a time, gone with the server."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+
+from server.http.limits import check_content_type
+from server.protocol import Refusal
+
+__all__ = ["PortraitStore", "Upload", "read_upload"]
+
+IMAGE_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/heic",
+    "image/heif",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+)
+_MULTIPART = "multipart/form-data"
+_YES = ("true", "yes", "on", "1")
+_MAX_FIELD_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    image: bytes
+    consent: bool
+
+
+class PortraitStore:
+    """Avatars by unguessable id. Past ``capacity`` the one that was used longest ago goes."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._avatars: OrderedDict[str, Any] = OrderedDict()
+
+    def add(self, avatar: Any) -> str:
+        portrait_id = secrets.token_urlsafe(16)
+        self._avatars[portrait_id] = avatar
+        while len(self._avatars) > self._capacity:
+            self._avatars.popitem(last=False)
+        return portrait_id
+
+    def get(self, portrait_id: str) -> Any:
+        """Raises Refusal ``not_found``."""
+        try:
+            self._avatars.move_to_end(portrait_id)
+        except KeyError:
+            raise Refusal("not_found", "That portrait is not here any more: upload it again.") from None
+        return self._avatars[portrait_id]
+
+
+async def read_upload(request: web.Request, max_bytes: int) -> Upload:
+    """The image of a multipart form (fields ``portrait`` and ``consent``) or of a raw image body
+    (``?consent=true``).
+
+    Raises:
+        Refusal: ``unsupported_media_type``, ``too_large`` or ``bad_message``.
+    """
+    media_type = check_content_type(request.headers.get("Content-Type"), (_MULTIPART, *IMAGE_TYPES))
+    if media_type != _MULTIPART:
+        image = await read_limited(request, max_bytes)
+        return Upload(image, consent=request.query.get("consent", "").lower() in _YES)
+    image, consent = b"", False
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader):
+                continue
+            if part.name == "portrait":
+                image = await _read_part(part, max_bytes)
+            elif part.name == "consent":
+                consent = (await _read_part(part, _MAX_FIELD_BYTES)).decode(
+                    "ascii", "replace"
+                ).lower() in _YES
+    except (Refusal, ConnectionError):
+        raise
+    except Exception as error:  # the form parser raises whatever its parts raise
+        raise Refusal("bad_message", "The form cannot be read.") from error
+    if not image:
+        raise Refusal("bad_message", "The form needs an image in its field 'portrait'.")
+    return Upload(image, consent)
+
+
+async def read_limited(request: web.Request, max_bytes: int) -> bytes:
+    """The whole body; raises Refusal ``too_large`` before more than ``max_bytes`` are kept."""
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+    return bytes(body)
+
+
+async def _read_part(part: BodyPartReader, max_bytes: int) -> bytes:
+    body = bytearray()
+    while chunk := await part.read_chunk():
+        body += chunk
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+    return bytes(body)
+
+
+def _too_large(max_bytes: int) -> Refusal:
+    size = f"{max_bytes >> 20} MiB" if max_bytes >= 2**20 else f"{max_bytes >> 10} KiB"
+    return Refusal("too_large", f"That is more than this server takes: at most {size}.")

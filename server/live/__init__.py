@@ -1,0 +1,1 @@
+"""One voice driving one avatar by a clock. No sockets, no HTTP, no aiortc."""

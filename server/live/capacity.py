@@ -1,0 +1,163 @@
+"""How many sessions this machine can serve: from what a frame costs, measured, not from hope.
+
+    one session   25 frames a second, each  render + encode  on one core
+    capacity      cores * share / that
+
+Where sessions share a device, a core only listens, finishes and encodes, and the device makes batches: as many sessions
+fit as `server.live.batching.sessions_that_fit` says of the measured times of batches, if the cores have room for them.
+
+Measured once at start; and again from the sessions that run, whose frames cost what they cost under the real load: that
+counts as soon as there is one. So does all that the process spends beside them, on codecs, network and the event loop
+(`CpuPerFrame`), which no measurement at start can know: for one session of the default face on a Xeon 30 to 36 ms a
+frame, where engine and encoder alone take 20. The first session is always let in: it may run late, but it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from aiortc.codecs.h264 import H264Encoder
+
+from engine.batch.renderer import BUCKETS
+from server.live.batching import BatchTimes, sessions_that_fit
+from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
+
+__all__ = ["CpuPerFrame", "FrameCost", "capacity", "cores", "measure_batches", "measure_encoder_ms"]
+
+FRAME_MS = 40.0
+
+# Threads of one process wait for the interpreter and share what is below them: with two live sessions on two hardware
+# threads a frame took 41 ms of CPU where it takes 31 alone. A fifth stays free for what comes in bursts.
+_CORE_SHARE = 0.8 * 31 / 41
+_DEVICE_SHARE = 0.8
+_WARM_UP_FRAMES = 3
+_BATCH_WARM_UPS = 3
+_BATCHES = 6
+_HOP_FRAMES = 3
+_WINDOW_FRAMES, _WINDOW_CPU_S = 50, 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameCost:
+    """Milliseconds of one core that one frame of one session takes; ``device`` is what a shared device takes beside."""
+
+    render_ms: float
+    encode_ms: float
+    device: BatchTimes | None = None
+
+    @property
+    def total_ms(self) -> float:
+        return self.render_ms + self.encode_ms
+
+
+class CpuPerFrame:
+    """Milliseconds of CPU that the whole process spends for a frame.
+
+    ``cpu_s`` gives the seconds that it has spent so far.
+    """
+
+    def __init__(self, cpu_s: Callable[[], float] = time.process_time) -> None:
+        self._cpu_s = cpu_s
+        self._before: tuple[float, int] | None = None
+        self.milliseconds = 0.0
+
+    def note(self, frames: int) -> None:
+        """So many frames were made so far, by all sessions; what was measured lasts until the next fifty."""
+        cpu_s = self._cpu_s()
+        if self._before is None:
+            self._before = cpu_s, frames
+        spent_s, made = cpu_s - self._before[0], frames - self._before[1]
+        if made >= _WINDOW_FRAMES and spent_s > _WINDOW_CPU_S:
+            self.milliseconds = 1e3 * spent_s / made
+            self._before = cpu_s, frames
+
+    def forget(self) -> None:
+        """Nobody runs: what is spent from here on is spent for nobody."""
+        self._before = None
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def capacity(cost: FrameCost, core_count: int, limit: int | None = None) -> int:
+    """Sessions that fit; at least one, at most ``limit``."""
+    fits = int(_CORE_SHARE * core_count * FRAME_MS / max(cost.total_ms, 1e-3))
+    if cost.device is not None:
+        fits = min(fits, sessions_that_fit(cost.device, _DEVICE_SHARE))
+    return max(1, fits if limit is None else min(fits, limit))
+
+
+def measure_encoder_ms(
+    frames: list[npt.NDArray[np.uint8]], now_s: Callable[[], float] = time.perf_counter
+) -> float:
+    """Median time to encode one of ``frames`` (uint8 (H, W, 3)) as they are sent."""
+    encoder = H264Encoder()
+    times_ms = []
+    for index, rgb in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        frame.pts, frame.time_base = index * 3600, Fraction(1, 90_000)
+        began_s = now_s()
+        encoder.encode(frame)
+        times_ms.append(1e3 * (now_s() - began_s))
+    return float(np.median(times_ms[_WARM_UP_FRAMES:] or times_ms or [0.0]))
+
+
+def measure_batches(
+    sessions: list[Any],
+    maker: Any,
+    buckets: tuple[int, ...] = BUCKETS,
+    now_s: Callable[[], float] = time.perf_counter,
+) -> tuple[BatchTimes, float, list[npt.NDArray[np.uint8]]]:
+    """Let ``sessions`` hear silence and ``maker`` make their frames in batches of every size.
+
+    Makes every size ready as well. Batches of fewer than all sessions take turns, so that all go on evenly.
+
+    Returns:
+        the times of batches (the mean over whole hops of poses), milliseconds of a core for listening and finishing of
+        a frame, and finished frames.
+    """
+    silence = np.zeros(BLOCK_SAMPLES, np.int16)
+    waiting: list[deque[Any]] = [deque() for _ in sessions]
+    seconds: dict[int, float] = {}
+    frames: list[npt.NDArray[np.uint8]] = []
+    core_s: list[float] = []
+
+    def batch(chosen: list[int]) -> float:
+        began_s = now_s()
+        for number in chosen:
+            while not waiting[number]:
+                waiting[number].extend(sessions[number].listen(silence, MEDIA_RATE_HZ))
+        listened_s = now_s()
+        made = maker.make([waiting[number].popleft() for number in chosen])
+        made_s = now_s()
+        pairs = zip(chosen, made, strict=True)
+        frames[:] = [sessions[number].finish(each).rgb for number, each in pairs]
+        core_s.append((listened_s - began_s + now_s() - made_s) / len(chosen))
+        return made_s - listened_s
+
+    # Their hops of poses begin at different frames, as those of real sessions do.
+    for number in range(len(sessions)):
+        for _ in range(number % _HOP_FRAMES):
+            batch([number])
+    for size in buckets:
+        turns = len(sessions) // size
+        taken = [
+            batch([(turn * size + each) % len(sessions) for each in range(size)])
+            for turn in range((_BATCH_WARM_UPS + _BATCHES) * turns)
+        ]
+        seconds[size] = float(np.mean(taken[_BATCH_WARM_UPS * turns :]))
+    return BatchTimes(seconds), 1e3 * float(np.median(core_s)), frames

@@ -1,0 +1,136 @@
+"""The one thread of a device that sessions share: it gathers their due frames into batches and makes them.
+
+    session threads --requests, each with its slot--> [batcher] --this thread: frame maker--> answers, on this thread
+
+Nothing waits here for long: a session asks for no more than a few frames at once (`server.live.worker`), and what is
+late is left out as the batcher says.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from server.live.batching import Batcher, BatchTimes, Slot
+from server.live.clock import Clock
+
+__all__ = ["Answer", "DeviceWorker", "FrameMakerLike"]
+
+log = logging.getLogger(__name__)
+
+Answer = Callable[[Any, float], None]
+"""(made frame, None if it was not shown, or the error that ends the session; seconds of the device that it took)."""
+
+
+class FrameMakerLike(Protocol):
+    """What the server needs of ``engine.batch.renderer.BatchRenderer``."""
+
+    def make(self, requests: Sequence[Any], shown: Sequence[bool] | None = None) -> Sequence[Any]: ...
+    def leave(self, performer: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    request: Any
+    answer: Answer
+
+
+class DeviceWorker:
+    """Owns ``maker`` from ``start`` on. Sessions are known by their performers."""
+
+    def __init__(self, maker: FrameMakerLike, times: BatchTimes, clock: Clock) -> None:
+        self._maker = maker
+        self._clock = clock
+        self._wake = threading.Condition()
+        self._batcher: Batcher[_Work] = Batcher(times)
+        self._leaving: list[Hashable] = []
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="device", daemon=True)
+        self.times = times
+        self.batches = 0
+        self.frames = 0
+        self.hidden = 0
+        self.withdrawn = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end after the batch at hand; does not wait for it."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    def join(self, performer: Hashable) -> None:
+        with self._wake:
+            self._batcher.join(performer)
+
+    def leave(self, performer: Hashable) -> None:
+        """Withdraw what waits for ``performer`` and free its row; nothing is answered any more."""
+        with self._wake:
+            self.withdrawn += len(self._batcher.leave(performer))
+            self._leaving.append(performer)
+            self._wake.notify()
+
+    def interrupt(self, performer: Hashable, generation: int) -> None:
+        """Withdraw what waits and is older than ``generation``; it is not answered."""
+        with self._wake:
+            self.withdrawn += len(self._batcher.interrupt(performer, generation))
+
+    def ask(self, request: Any, *, due_s: float, answer: Answer) -> None:
+        """Have a frame made by ``due_s``; ``answer`` is called on the worker's thread, unless it was withdrawn."""
+        with self._wake:
+            self._batcher.put(
+                request.performer,
+                request.generation,
+                _Work(request, answer),
+                due_s=due_s,
+                now_s=self._clock.now_s(),
+            )
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while (batch := self._next()) is not None:
+            if batch:
+                self._make(batch)
+
+    def _next(self) -> list[Slot[_Work]] | None:
+        """The next batch; empty after somebody has left; None at the end."""
+        with self._wake:
+            while not (self._stopping or self._leaving):
+                now_s = self._clock.now_s()
+                if batch := self._batcher.take(now_s):
+                    return batch
+                closes_s = self._batcher.closes_s()
+                self._wake.wait(None if closes_s is None else max(0.0, closes_s - now_s))
+            leaving, self._leaving = self._leaving, []
+        for performer in leaving:
+            self._maker.leave(performer)
+        return None if self._stopping else []
+
+    def _make(self, batch: list[Slot[_Work]]) -> None:
+        requests = [slot.work.request for slot in batch]
+        shown = [slot.shown for slot in batch]
+        began_s = time.perf_counter()
+        try:
+            made: Sequence[Any] = self._maker.make(requests, shown)
+        except Exception as error:  # nobody knows whose fault it is: all sessions of the batch end, no other
+            log.exception("a batch of %d frames failed", len(batch))
+            made = [error] * len(batch)
+        took_s = time.perf_counter() - began_s
+        self.batches, self.frames, self.hidden = (
+            self.batches + 1,
+            self.frames + sum(shown),
+            self.hidden + len(batch) - sum(shown),
+        )
+        with self._wake:
+            if all(shown):
+                self.times.note(len(batch), took_s)
+            current = [self._batcher.is_current(slot) for slot in batch]
+        for slot, answer, is_current in zip(batch, made, current, strict=True):
+            if is_current:
+                slot.work.answer(answer, took_s / len(batch))

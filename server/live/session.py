@@ -1,0 +1,325 @@
+"""A session: one voice, one avatar, any number of viewers. The in-process interface that every client builds on.
+
+    voice input --> inbox --clock--> timeline --> worker thread (engine) --> outlets: image track, audio track
+                                         `---------------------------------> (one pair for each viewer)
+
+    session.open_voice(live=True).push_pcm(samples, rate_hz)     audio in
+    outlet = session.open_outlet()                               await outlet.video.recv(), await outlet.audio.recv()
+    session.obey(Interrupt())                                    gaze, intensity, pose, state
+    stop = session.subscribe(print)                              events: state, stats, interrupted, error
+
+A session ends once, whatever the cause; when ``close`` returns, its tasks, its thread, its viewers and its place in the
+register are free. Everything but the engine itself happens on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from engine.errors import CapacityExceeded
+from server.live.audio_source import AudioSource
+from server.live.avatar_state import AvatarState
+from server.live.clock import Clock
+from server.live.device_worker import DeviceWorker
+from server.live.jitter_buffer import JitterBuffer
+from server.live.metrics import Metrics
+from server.live.timeline import BLOCK_S, MediaTimeline
+from server.live.worker import EngineSession, EngineWorker
+from server.protocol import (
+    Control,
+    ErrorEvent,
+    Event,
+    Gaze,
+    Intensity,
+    Interrupt,
+    Interrupted,
+    Look,
+    Ping,
+    Pong,
+    Pose,
+    StateEvent,
+    StatsEvent,
+    TellState,
+)
+from server.webrtc.tracks import Image, ViewerTracks
+
+__all__ = ["LiveSession"]
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+Subscriber = Callable[[Event], None]
+
+_RENDER_ALLOWANCE_S = 0.035
+_WORKER_TIMEOUT_S = 2.0
+_STATS_BLOCKS = 50
+_LATE_S = 0.020
+# An engine that makes no frame in so many seconds' blocks hangs: frames are made of silence, too.
+_HANGING_S = 10
+
+
+class LiveSession:
+    """Runs from ``start`` until ``close``."""
+
+    def __init__(
+        self,
+        session_id: str,
+        engine_session: EngineSession,
+        clock: Clock,
+        *,
+        on_closed: Callable[[LiveSession], None],
+        metrics: Metrics | None = None,
+        device: DeviceWorker | None = None,
+    ) -> None:
+        """``device`` makes the frames of all sessions; None makes this one's on its own thread."""
+        self.session_id = session_id
+        self.label = session_id[:6]
+        self._clock = clock
+        self._on_closed = on_closed
+        self._metrics = metrics or Metrics()
+        self._loop = asyncio.get_running_loop()
+        self.inbox = JitterBuffer()
+        delay_s = engine_session.lookahead_ms / 1e3 + BLOCK_S + _RENDER_ALLOWANCE_S
+        self.timeline = MediaTimeline(clock.now_s(), self.inbox, delay_blocks=-int(-delay_s // BLOCK_S))
+        self.worker = EngineWorker(
+            engine_session,
+            clock,
+            on_image=self._from_thread(self._image_made),
+            on_ended=self._from_thread(self._worker_ended),
+            departs_s=self.timeline.departure_s,
+            name=self.label,
+            device=device,
+        )
+        self.outlets: list[ViewerTracks] = []
+        self.frames_made = 0
+        self.frames_late = 0
+        self._conduct = AvatarState()
+        self._told_state: str | None = None
+        self._told_gaze: tuple[float, float] | None = None
+        self._seconds_without_frame = 0
+        self._frames_before = 0
+        self._voice: AudioSource | None = None
+        self._subscribers: dict[Subscriber, ViewerTracks | None] = {}
+        self._guests: list[Callable[[str], Awaitable[None]]] = []
+        self._worker_done = asyncio.Event()
+        self._ticker: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.worker.start()
+        self._ticker = asyncio.create_task(self._tick())
+
+    @property
+    def ending(self) -> bool:
+        return self._closing is not None
+
+    @property
+    def state(self) -> str:
+        """``speaking``, ``listening``, ``thinking`` or ``idle``."""
+        return self._conduct.state
+
+    def open_voice(self, *, live: bool) -> AudioSource:
+        """Speak into the session; whoever spoke before is not heard any more."""
+        if self._voice is not None:
+            self._voice.close()
+        self._voice = AudioSource(self.inbox, live=live)
+        return self._voice
+
+    def open_outlet(self) -> ViewerTracks:
+        """A pair of tracks from this moment on."""
+        outlet = ViewerTracks(self.timeline, self._clock)
+        self.outlets.append(outlet)
+        return outlet
+
+    def close_outlet(self, outlet: ViewerTracks) -> None:
+        outlet.stop()
+        with contextlib.suppress(ValueError):
+            self.outlets.remove(outlet)
+
+    def subscribe(self, send: Subscriber, outlet: ViewerTracks | None = None) -> Callable[[], None]:
+        """Call ``send`` with every event; frames are counted for ``outlet``. Returns what ends it."""
+        self._subscribers[send] = outlet
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(send, None)
+
+        return unsubscribe
+
+    def add_guest(self, close: Callable[[str], Awaitable[None]]) -> Callable[[], None]:
+        """``close(reason)`` is awaited when the session ends. Returns what takes the guest off the list."""
+        self._guests.append(close)
+
+        def leave() -> None:
+            with contextlib.suppress(ValueError):
+                self._guests.remove(close)
+
+        return leave
+
+    def obey(self, control: Control, reply: Subscriber | None = None) -> None:
+        """Do what a client says; ``reply`` takes what is for this client alone."""
+        match control:
+            case Gaze() | Look():
+                self._conduct.look(control)
+            case TellState(state=state):
+                self._conduct.tell(state)
+            case Intensity(value=value):
+                self.worker.command(lambda session: session.set_intensity(value))
+            case Pose(on=on):
+                self.worker.command(lambda session: session.set_pose(on))
+            case Interrupt():
+                self.interrupt()
+            case Ping(id=ping_id):
+                if reply is not None:
+                    reply(Pong(id=ping_id))
+        self._tell_conduct()
+
+    def interrupt(self) -> None:
+        """Stop speaking now: nothing that was heard before leaves any more."""
+        began_s = self._clock.now_s()
+        refill = self.timeline.interrupt(began_s)
+        self.worker.interrupt(self.timeline.generation, refill)
+        for outlet in self.outlets:
+            outlet.video.on_first_of_generation = lambda _: self._metrics.interrupted(
+                self._clock.now_s() - began_s
+            )
+            outlet.video.drop_stale()
+        self._send(Interrupted(generation=self.timeline.generation))
+
+    def end(self, reason: str) -> None:
+        """Begin to close; returns at once."""
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close(reason))
+
+    async def close(self, reason: str) -> None:
+        """Close and return when nothing of the session is left."""
+        self.end(reason)
+        assert self._closing is not None
+        await asyncio.shield(self._closing)
+
+    async def _close(self, reason: str) -> None:
+        log.info("session %s: ends: %s", self.label, reason)
+        try:
+            self._send(StateEvent(state="ended"))
+            self.worker.stop()
+            if self._ticker is not None:
+                self._ticker.cancel()
+                await asyncio.wait({self._ticker})
+            await asyncio.gather(*(close(reason) for close in list(self._guests)), return_exceptions=True)
+            for outlet in list(self.outlets):
+                self.close_outlet(outlet)
+            if self._voice is not None:
+                self._voice.close()
+            if self.worker.alive:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._worker_done.wait(), _WORKER_TIMEOUT_S)
+        finally:
+            self._subscribers.clear()
+            self._metrics.voice_dropped(self.inbox.dropped_overflow_blocks * BLOCK_S)
+            self._on_closed(self)
+
+    async def _tick(self) -> None:
+        """Feed the engine by the clock, once a block, and tell everyone how things are."""
+        ticks, told_s = 0, self._clock.now_s()
+        sent_before: dict[Subscriber, int] = {}
+        try:
+            while True:
+                ticks += 1
+                index = self._ticks_due()
+                await self._clock.sleep_until(self.timeline.outgoing_due_s(index))
+                blocks = self.timeline.advance(self._clock.now_s())
+                if blocks:
+                    self.worker.put(blocks)
+                leaving = self.timeline.outgoing_audio(index)
+                self._conduct.hear(leaving is not None and leaving.voiced)
+                self._tell_conduct()
+                if ticks % _STATS_BLOCKS == 0:
+                    self._check_engine()
+                    now_s = self._clock.now_s()
+                    sent_before = self._tell_stats(sent_before, max(now_s - told_s, 1e-3))
+                    told_s = now_s
+        except Exception:
+            log.exception("session %s: the clock's task failed", self.label)
+            self._fail("The session failed inside the server.", "internal error")
+
+    def _check_engine(self) -> None:
+        """Called about once a second."""
+        made = self.frames_made > self._frames_before
+        self._frames_before = self.frames_made
+        self._seconds_without_frame = 0 if made else self._seconds_without_frame + 1
+        if self._seconds_without_frame == _HANGING_S:
+            log.error("session %s: no frame in %d s", self.label, _HANGING_S)
+            self._fail("The avatar engine hangs; this session has ended.", "the engine hangs")
+
+    def _ticks_due(self) -> int:
+        return int((self._clock.now_s() - self.timeline.start_s) / BLOCK_S) + 1
+
+    def _image_made(self, image: Image) -> None:
+        self.frames_made += 1
+        late = False
+        if image.generation == self.timeline.generation:
+            slack_s = self.timeline.note_frame_ready(image.media_sample, self._clock.now_s())
+            late = slack_s < -_LATE_S
+            self.frames_late += late
+        self._metrics.frame_made(self.worker.render_ms / 1e3, late)
+        for outlet in self.outlets:
+            outlet.video.offer(image)
+
+    def _tell_conduct(self) -> None:
+        if self._conduct.gaze != self._told_gaze:
+            self._told_gaze = gaze = self._conduct.gaze
+            if gaze is None:
+                self.worker.command(lambda session: session.clear_gaze())
+            else:
+                pitch, yaw = gaze
+                self.worker.command(lambda session: session.set_gaze(pitch, yaw))
+        if self._conduct.state != self._told_state:
+            self._told_state = self._conduct.state
+            self._send(StateEvent(state=self._told_state))
+
+    def _tell_stats(self, sent_before: dict[Subscriber, int], elapsed_s: float) -> dict[Subscriber, int]:
+        sent_now = {}
+        for send, outlet in list(self._subscribers.items()):
+            sent = self.frames_made if outlet is None else outlet.video.sent
+            sent_now[send] = sent
+            send(
+                StatsEvent(
+                    fps=round((sent - sent_before.get(send, 0)) / elapsed_s, 1),
+                    latency_ms=self.inbox.backlog_ms + round(1e3 * BLOCK_S * self.timeline.delay_blocks),
+                    render_ms=round(self.worker.render_ms, 1),
+                    frames_sent=sent,
+                    frames_late=self.frames_late,
+                    frames_dropped=0 if outlet is None else outlet.video.overtaken,
+                    voice_dropped_ms=20 * self.inbox.dropped_overflow_blocks,
+                )
+            )
+        return sent_now
+
+    def _send(self, event: Event) -> None:
+        for send in list(self._subscribers):
+            send(event)
+
+    def _worker_ended(self, error: BaseException | None) -> None:
+        self._worker_done.set()
+        if isinstance(error, CapacityExceeded):
+            self._fail("There is no room left for this session; try again later.", str(error), code="busy")
+        elif error is not None:
+            self._fail("The avatar engine failed; this session has ended.", "the engine failed")
+
+    def _fail(self, message: str, reason: str, code: str = "internal") -> None:
+        """End by a fault: what is told is the viewers' part of it, the log has the rest."""
+        if self.ending:
+            return
+        self._metrics.session_failed()
+        self._send(ErrorEvent(code=code, message=message))
+        self.end(reason)
+
+    def _from_thread(self, call: Callable[[_T], None]) -> Callable[[_T], None]:
+        def on_loop(value: _T) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+                self._loop.call_soon_threadsafe(call, value)
+
+        return on_loop

@@ -1,0 +1,205 @@
+"""One media clock for audio and image (sans I/O, no locks: it belongs to the event loop).
+
+The clock cuts time into blocks of 20 ms. Block n of the voice is what the inbox held at ``start + 20 ms
+(n + 1)``, silence included, so the engine hears an unbroken voice and idles when nobody speaks. The same
+block leaves again ``delay_blocks`` later, in step with the frames made from it:
+
+    clock       ..n.......n+1.......n+2.......n+3.......n+4.......n+5.......n+6..
+    engine hears   block n   block n+1  ...
+    frame of n                                     made    |slack|
+    goes out                                                     audio and frame of block n
+
+Audio is the master: it never waits for an image. The delay follows the measured slack of the frames, one block at a
+time and in pauses, so that late frames are rare and the way through is short.
+
+While the whole process stands still for more than five seconds (stopped, or its machine paused) that time does not
+count: the clock goes on where it stopped, and nothing leaves in a burst.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ, JitterBuffer, Samples, is_quiet
+
+__all__ = ["BLOCK_S", "Block", "MediaTimeline"]
+
+BLOCK_S = BLOCK_SAMPLES / MEDIA_RATE_HZ
+
+_MIN_SLACK_S = 0.004
+_ROOMY_SLACK_S = 0.035
+_WINDOW_FRAMES = 50
+_CALM_WINDOWS = 2
+_MAX_DELAY_BLOCKS = 20
+_FORCE_AFTER_BLOCKS = 250
+_MAX_CATCH_UP_BLOCKS = 250
+_REMEMBERED_BLOCKS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """20 ms of voice. ``index`` counts blocks since the timeline's start; ``samples`` is int16 (960,)."""
+
+    index: int
+    samples: Samples
+    generation: int
+    voiced: bool
+
+
+class MediaTimeline:
+    """Hands out the voice by the clock, and again, delayed, for sending.
+
+    ``generation`` counts interrupts; what carries an older one must not leave the server.
+    """
+
+    def __init__(self, start_s: float, inbox: JitterBuffer, delay_blocks: int) -> None:
+        self.start_s = start_s
+        self.delay_blocks = delay_blocks
+        self.generation = 0
+        self._min_delay_blocks = 2
+        self._inbox = inbox
+        self._next_index = 0
+        self._sounds: deque[Block] = deque(maxlen=_MAX_DELAY_BLOCKS + 50)
+        self._leaving: dict[int, Block | None] = {}
+        self._next_leaving: int | None = None
+        self._silence: Samples = np.zeros(BLOCK_SAMPLES, np.int16)
+        self._forgiven_until = 0
+        self._wanted_shift = 0
+        self._wanted_for_blocks = 0
+        self._worst_slack_s = float("inf")
+        self._frames_in_window = 0
+        self._roomy_windows = 0
+        self._room_s = float("inf")
+
+    def advance(self, now_s: float) -> list[Block]:
+        """The blocks that became complete since the last call, for the engine."""
+        blocks = []
+        due = int((now_s - self.start_s) / BLOCK_S)
+        if due - self._next_index > _MAX_CATCH_UP_BLOCKS:
+            self.start_s += (due - self._next_index) * BLOCK_S
+            due = self._next_index
+        while self._next_index < due:
+            samples = self._inbox.take()
+            block = Block(
+                index=self._next_index,
+                samples=self._silence if samples is None else samples,
+                generation=self.generation,
+                voiced=samples is not None and not is_quiet(samples),
+            )
+            self._sounds.append(block)
+            blocks.append(block)
+            self._next_index += 1
+        return blocks
+
+    def departure_s(self, media_sample: int) -> float:
+        """When the moment ``media_sample`` (48 kHz, since the start) leaves the server."""
+        return self.start_s + media_sample / MEDIA_RATE_HZ + self.delay_blocks * BLOCK_S
+
+    def outgoing_sample(self, media_sample: int) -> int:
+        """The place of ``media_sample`` in the outgoing stream: samples since the start, delay included."""
+        return media_sample + self.delay_blocks * BLOCK_SAMPLES
+
+    def outgoing_index(self, now_s: float) -> int:
+        """The first outgoing block that is not due before ``now_s``."""
+        return max(0, int(np.ceil((now_s - self.start_s) / BLOCK_S - 1e-9)))
+
+    def outgoing_due_s(self, index: int) -> float:
+        return self.start_s + index * BLOCK_S
+
+    def outgoing_audio(self, index: int) -> Block | None:
+        """The voice to send as outgoing block ``index``; None is silence.
+
+        Everyone who watches asks for each index and hears the same; it is decided when the first one asks. What was
+        decided more than a second ago is forgotten and silent.
+        """
+        first = index if self._next_leaving is None else self._next_leaving
+        for each in range(max(first, index - _MAX_CATCH_UP_BLOCKS), index + 1):
+            self._leaving[each] = self._decide(each)
+            self._leaving.pop(each - _REMEMBERED_BLOCKS, None)
+        self._next_leaving = max(first, index + 1)
+        block = self._leaving.get(index)
+        if block is None or block.generation != self.generation:
+            return None
+        return block
+
+    def _decide(self, index: int) -> Block | None:
+        block = self._find(index - self.delay_blocks)
+        if self._wanted_shift:
+            self._wanted_for_blocks += 1
+            grows = self._wanted_shift > 0
+            overdue = grows and self._wanted_for_blocks > _FORCE_AFTER_BLOCKS
+            if block is None or not block.voiced or overdue:
+                step = 1 if grows else -1
+                self.delay_blocks += step
+                self._wanted_shift -= step
+                self._measure_anew()
+                block = None if grows else self._find(index - self.delay_blocks)
+        return block
+
+    def note_frame_ready(self, media_sample: int, now_s: float) -> float:
+        """Learn how long before its departure a frame was ready; returns that slack (late: negative)."""
+        slack_s = self.departure_s(media_sample) - now_s
+        if media_sample < self._forgiven_until:
+            return max(0.0, slack_s)
+        self._worst_slack_s = min(self._worst_slack_s, slack_s)
+        self._frames_in_window += 1
+        if self._frames_in_window >= _WINDOW_FRAMES or slack_s < 0:
+            self._adapt()
+        return slack_s
+
+    def interrupt(self, now_s: float) -> list[Block]:
+        """Make everything up to now stale and begin a new generation.
+
+        Returns the silence that takes the place of the audio which was heard but has not left: fed to the
+        engine at once, it gives frames for the very next moments, so that the mouth need not wait for the
+        delay to pass.
+        """
+        self.generation += 1
+        self._inbox.clear()
+        self._sounds.clear()
+        first = self.outgoing_index(now_s) - self.delay_blocks
+        # These frames are asked for in the last moment: that they come late says nothing about the others.
+        self._forgiven_until = (first + self.delay_blocks) * BLOCK_SAMPLES
+        return [
+            Block(index=index, samples=self._silence, generation=self.generation, voiced=False)
+            for index in range(max(0, first), self._next_index)
+        ]
+
+    def _adapt(self) -> None:
+        worst = self._worst_slack_s
+        self._worst_slack_s, self._frames_in_window = float("inf"), 0
+        if worst < _MIN_SLACK_S:
+            self._forget_room()
+            self._want(+1 if self.delay_blocks < _MAX_DELAY_BLOCKS else 0)
+        elif worst > _ROOMY_SLACK_S:
+            self._roomy_windows += 1
+            self._room_s = min(self._room_s, worst)
+            if self._roomy_windows >= _CALM_WINDOWS:
+                spare_blocks = max(1, int((self._room_s - _ROOMY_SLACK_S) / BLOCK_S))
+                self._forget_room()
+                self._want(-min(spare_blocks, max(0, self.delay_blocks - self._min_delay_blocks)))
+        else:
+            self._forget_room()
+            if self._wanted_shift < 0:
+                self._want(0)
+
+    def _measure_anew(self) -> None:
+        self._worst_slack_s, self._frames_in_window = float("inf"), 0
+        self._forget_room()
+
+    def _forget_room(self) -> None:
+        self._roomy_windows, self._room_s = 0, float("inf")
+
+    def _want(self, shift: int) -> None:
+        if shift != self._wanted_shift:
+            self._wanted_shift = shift
+            self._wanted_for_blocks = 0
+
+    def _find(self, index: int) -> Block | None:
+        if not self._sounds or not self._sounds[0].index <= index <= self._sounds[-1].index:
+            return None
+        block = self._sounds[index - self._sounds[0].index]
+        return block if block.index == index else None

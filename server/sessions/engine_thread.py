@@ -1,0 +1,181 @@
+"""The engine, loaded and used for portraits on one thread of its own, away from the event loop.
+
+The thread is a daemon: a server that is told to stop while weights load stops at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.batch.renderer import BUCKETS
+from server.live.capacity import FRAME_MS, FrameCost, measure_batches, measure_encoder_ms
+from server.live.clock import Clock
+from server.live.device_worker import DeviceWorker
+from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
+from server.live.worker import EngineSession
+
+__all__ = ["EngineLike", "EngineThread"]
+
+log = logging.getLogger(__name__)
+
+_MAX_SESSIONS = 256
+_WARM_UP_BLOCKS = 60
+_WARM_UP_PASSES = 2
+
+_T = TypeVar("_T")
+
+
+class EngineLike(Protocol):
+    """What the server needs of ``engine.Engine``. Avatars are opaque; one that never ``batches`` opens no maker."""
+
+    @property
+    def batches(self) -> bool: ...
+    def enroll(self, image: Any) -> Any: ...
+    def open_session(self, avatar: Any, *, seed: int = 0, maker: Any = None) -> EngineSession: ...
+    def open_maker(self, capacity: int) -> Any: ...
+
+
+class EngineThread:
+    """Runs jobs on the engine, one after the other; they wait until it and the demo portrait are loaded.
+
+    ``cost`` is what a frame was measured to cost; None until then. ``device`` makes the frames of all sessions; None
+    where each makes its own.
+    """
+
+    def __init__(self, load: Callable[[], EngineLike], demo_portrait: Path, clock: Clock) -> None:
+        self._load = load
+        self._clock = clock
+        self._demo_portrait = demo_portrait
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._loaded: asyncio.Future[tuple[EngineLike, Any]] = self._loop.create_future()
+        self.cost: FrameCost | None = None
+        self.device: DeviceWorker | None = None
+        self._maker: Any = None
+        self._thread = threading.Thread(target=self._run, name="engine-host", daemon=True)
+        self._jobs.put(self._job(self._loaded, self._load_all))
+        self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        return self._loaded.done() and not self._loaded.cancelled() and self._loaded.exception() is None
+
+    async def wait_loaded(self) -> None:
+        """Raises whatever loading raised."""
+        await asyncio.shield(self._loaded)
+
+    async def enroll(self, image: npt.NDArray[np.uint8]) -> Any:
+        """An avatar of an image, uint8 (H, W, 3) RGB; raises ``engine.errors.PortraitError``."""
+        engine, _ = await asyncio.shield(self._loaded)
+        return await self._submit(lambda: engine.enroll(image))
+
+    async def open_session(self, avatar: Any | None, seed: int) -> EngineSession:
+        """A session of ``avatar``, or of the demo portrait for None; raises ``CapacityExceeded``."""
+        engine, demo = await asyncio.shield(self._loaded)
+        chosen = demo if avatar is None else avatar
+        if self._maker is None:
+            return await self._submit(lambda: engine.open_session(chosen, seed=seed))
+        return await self._submit(lambda: engine.open_session(chosen, seed=seed, maker=self._maker))
+
+    async def close(self) -> None:
+        """Let the thread end after the job at hand; does not wait for it."""
+        self._jobs.put(None)
+        if self.device is not None:
+            self.device.stop()
+        if not self._loaded.done():
+            self._loaded.cancel()
+
+    def _load_all(self) -> tuple[EngineLike, Any]:
+        engine = self._load()
+        avatar = engine.enroll(self._demo_portrait)
+        if engine.batches:
+            self._maker = engine.open_maker(_MAX_SESSIONS)
+            self.cost = _measure_device(engine, avatar, self._maker)
+            assert self.cost.device is not None
+            self.device = DeviceWorker(self._maker, self.cost.device, self._clock)
+            self.device.start()
+        else:
+            self.cost = min(
+                (_warm_up(engine, avatar) for _ in range(_WARM_UP_PASSES)), key=lambda c: c.total_ms
+            )
+        log.info("a frame takes %.1f ms, its encoding %.1f ms", self.cost.render_ms, self.cost.encode_ms)
+        if self.cost.device is None and self.cost.render_ms > FRAME_MS:
+            log.warning(
+                "a frame takes %.0f ms on this machine and one is due every %.0f: try --backend geometric",
+                self.cost.render_ms,
+                FRAME_MS,
+            )
+        return engine, avatar
+
+    async def _submit(self, work: Callable[[], _T]) -> _T:
+        done: asyncio.Future[_T] = self._loop.create_future()
+        self._jobs.put(self._job(done, work))
+        return await done
+
+    def _job(self, done: asyncio.Future[_T], work: Callable[[], _T]) -> Callable[[], None]:
+        def job() -> None:
+            try:
+                value = work()
+            except BaseException as error:
+                self._settle(done, None, error)
+            else:
+                self._settle(done, value, None)
+
+        return job
+
+    def _settle(self, done: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+        def settle() -> None:
+            if done.done():
+                return
+            if error is not None:
+                done.set_exception(error)
+                done.exception()  # marked as seen: whoever awaits it still gets it
+            else:
+                done.set_result(value)
+
+        try:
+            self._loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            log.debug("a result came after the server had ended")
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+
+def _measure_device(engine: EngineLike, avatar: Any, maker: Any) -> FrameCost:
+    """Make batches of every size for nobody, so that all are ready, and see what they take."""
+    sessions: list[Any] = [engine.open_session(avatar, maker=maker) for _ in range(max(BUCKETS))]
+    times, core_ms, frames = measure_batches(sessions, maker)
+    for session in sessions:
+        maker.leave(session.performer)
+        session.close()
+    taken = ", ".join(f"{size}: {1e3 * times.of(size):.1f} ms" for size in times.buckets)
+    log.info("batches on the device take %s", taken)
+    return FrameCost(render_ms=core_ms, encode_ms=measure_encoder_ms(frames), device=times)
+
+
+def _warm_up(engine: EngineLike, avatar: Any) -> FrameCost:
+    """Make frames for nobody, so that the first visitor's come as fast as all others, and see what they cost."""
+    session = engine.open_session(avatar)
+    frames: list[npt.NDArray[np.uint8]] = []
+    began_s, counted_from = time.perf_counter(), 0
+    for block in range(_WARM_UP_BLOCKS):
+        if block == _WARM_UP_BLOCKS // 4:
+            began_s, counted_from = time.perf_counter(), len(frames)
+        frames += [frame.rgb for frame in session.push_pcm(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ)]
+    elapsed_ms = 1e3 * (time.perf_counter() - began_s)
+    session.close()
+    return FrameCost(
+        render_ms=elapsed_ms / max(1, len(frames) - counted_from), encode_ms=measure_encoder_ms(frames)
+    )

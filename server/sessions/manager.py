@@ -1,0 +1,151 @@
+"""Where sessions are opened and found, whichever way a client comes: page, WHEP, WebSocket, or the same process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from server.config import ServerConfig
+from server.http.uploads import PortraitStore
+from server.live.clock import Clock, MonotonicClock
+from server.live.metrics import Metrics
+from server.live.session import LiveSession
+from server.protocol import Refusal
+from server.sessions.engine_thread import EngineLike, EngineThread
+from server.sessions.registry import SessionRegistry
+from server.webrtc.viewer import Viewer
+
+__all__ = ["SessionManager"]
+
+log = logging.getLogger(__name__)
+
+
+class SessionManager:
+    """One engine, its portraits and its sessions. Belongs to one event loop.
+
+    lobby = Lobby(ServerConfig())
+    lobby.start(engine_loader(lobby.config), portrait)      # loads on a thread of its own
+    session = await lobby.open()                            # waits for that
+    """
+
+    def __init__(
+        self, config: ServerConfig, clock: Clock | None = None, metrics: Metrics | None = None
+    ) -> None:
+        self.config = config
+        self.clock = clock or MonotonicClock()
+        self.metrics = metrics or Metrics()
+        self.sessions = SessionRegistry(config.max_sessions)
+        self._portraits = PortraitStore(config.max_portraits)
+        self._host: EngineThread | None = None
+
+    def start(self, load: Callable[[], EngineLike], demo_portrait: Path) -> None:
+        """Begin to load the engine and the demo face."""
+        self._host = EngineThread(load, demo_portrait, self.clock)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a session could be opened now, were there a place."""
+        return self._host is not None and self._host.ready and not self.sessions.draining
+
+    async def wait_loaded(self) -> None:
+        """Return when the engine runs; raises what kept it from running."""
+        assert self._host is not None
+        await self._host.wait_loaded()
+        self.sessions.cost = self._host.cost
+
+    async def enroll(self, rgb: npt.NDArray[np.uint8]) -> str:
+        """Keep a portrait, uint8 (H, W, 3) RGB; returns its id. Raises ``engine.errors.PortraitError``."""
+        host = await self._loaded_host()
+        return self._portraits.add(await host.enroll(rgb))
+
+    async def open(self, portrait: str | None = None) -> LiveSession:
+        """A running session of a portrait, or of the demo face for None. Close it when it is over.
+
+        Raises:
+            Refusal: ``busy``, ``draining``, ``not_ready`` or ``not_found``.
+        """
+        avatar = None if portrait is None else self._portraits.get(portrait)
+        await self._loaded_host()
+        session_id = self.sessions.reserve()
+        try:
+            session = await self._open(session_id, avatar)
+        except BaseException:
+            self.sessions.release(session_id)
+            raise
+        self._report()
+        self.metrics.session_started()
+        return session
+
+    def view(
+        self,
+        session: LiveSession,
+        *,
+        speaks: bool,
+        owns: bool,
+        on_closed: Callable[[], None] | None = None,
+    ) -> Viewer:
+        """Let a peer watch.
+
+        Raises:
+            Refusal: ``busy``: the session has as many viewers as it may have.
+        """
+        if len(session.outlets) >= self.config.max_viewers:
+            raise Refusal("busy", "Too many watch this session already.", retry_after_s=5)
+        return Viewer(
+            session,
+            self.clock,
+            self.config,
+            speaks=speaks,
+            owns=owns,
+            metrics=self.metrics,
+            on_closed=on_closed,
+        )
+
+    async def drain(self) -> None:
+        """Take nobody in any more; return when all have left, or when their time is over."""
+        self.sessions.draining = True
+        deadline_s = self.clock.now_s() + self.config.drain_timeout_s
+        while len(self.sessions) and self.clock.now_s() < deadline_s:
+            await asyncio.sleep(0.05)
+
+    async def close(self) -> None:
+        self.sessions.draining = True
+        await self.sessions.close_all("the server stops")
+        if self._host is not None:
+            await self._host.close()
+
+    async def _open(self, session_id: str, avatar: Any) -> LiveSession:
+        assert self._host is not None
+        engine_session = await self._host.open_session(avatar, self.config.seed)
+        session = LiveSession(
+            session_id,
+            engine_session,
+            self.clock,
+            on_closed=self._closed,
+            metrics=self.metrics,
+            device=self._host.device,
+        )
+        self.sessions.fill(session_id, session)
+        session.start()
+        return session
+
+    def _closed(self, session: LiveSession) -> None:
+        self.sessions.release(session.session_id)
+        self._report()
+
+    def _report(self) -> None:
+        self.metrics.sessions(len(self.sessions), self.sessions.capacity)
+
+    async def _loaded_host(self) -> EngineThread:
+        assert self._host is not None
+        try:
+            await asyncio.wait_for(self.wait_loaded(), self.config.load_timeout_s)
+        except TimeoutError:
+            raise Refusal("not_ready", "The engine is still loading.", retry_after_s=5) from None
+        return self._host

@@ -1,0 +1,1 @@
+"""Peers, tracks, SDP checks, ICE, codecs and congestion control."""

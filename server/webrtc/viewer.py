@@ -1,0 +1,109 @@
+"""A peer at a session: it watches and, if it may, speaks and commands over its data channel.
+
+The owner is the one for whom the session was opened: when the owner goes, the session ends. Others come and go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiortc import RTCSessionDescription
+
+from server.config import ServerConfig
+from server.live.clock import Clock
+from server.live.metrics import Metrics
+from server.live.session import LiveSession
+from server.protocol import Control
+from server.webrtc.peers import Peer
+
+__all__ = ["Viewer"]
+
+log = logging.getLogger(__name__)
+
+
+class Viewer:
+    """Made for one offer; ``close`` when it is over."""
+
+    def __init__(
+        self,
+        session: LiveSession,
+        clock: Clock,
+        config: ServerConfig,
+        *,
+        speaks: bool,
+        owns: bool,
+        metrics: Metrics | None = None,
+        on_closed: Callable[[], None] | None = None,
+    ) -> None:
+        self._session = session
+        self._owns = owns
+        self._on_closed = on_closed
+        self._metrics = metrics or Metrics()
+        self._metrics.viewers(+1)
+        self.outlet = session.open_outlet()
+        self._voice = session.open_voice(live=True) if speaks else None
+        self.peer = Peer(
+            session.label,
+            clock,
+            config,
+            outlet=self.outlet,
+            on_voice=None if self._voice is None else self._voice.push_frame,
+            on_control=self._obey,
+            on_gone=self._gone,
+        )
+        began_s = clock.now_s()
+        self.outlet.video.on_first_frame = lambda: self._metrics.first_frame(clock.now_s() - began_s)
+        self._unsubscribe = session.subscribe(self.peer.send, self.outlet)
+        self._leave = session.add_guest(self.close)
+        self._leaving: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def session(self) -> LiveSession:
+        return self._session
+
+    async def accept(self, offer: RTCSessionDescription) -> str:
+        """The answer's SDP for a checked offer.
+
+        Raises:
+            Refusal: ``bad_sdp``; the viewer is closed, and the session with it if it was the owner.
+        """
+        try:
+            return await self.peer.accept(offer)
+        except BaseException:
+            await self.leave("offer refused")
+            raise
+
+    async def close(self, reason: str) -> None:
+        """Leave; calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._leave()
+        self._unsubscribe()
+        if self._voice is not None:
+            self._voice.close()
+        await self.peer.close()
+        self._session.close_outlet(self.outlet)
+        self._metrics.viewers(-1)
+        if self._on_closed is not None:
+            self._on_closed()
+
+    async def leave(self, reason: str) -> None:
+        """Close, and the session too if it is this viewer's."""
+        if self._owns:
+            await self._session.close(reason)
+        else:
+            await self.close(reason)
+
+    def _obey(self, control: Control) -> None:
+        self._session.obey(control, self.peer.send)
+
+    def _gone(self, reason: str) -> None:
+        if self._owns:
+            self._session.end(reason)
+        else:
+            log.info("session %s: a viewer leaves: %s", self._session.label, reason)
+            self._leaving = asyncio.get_running_loop().create_task(self.close(reason))

@@ -1,0 +1,142 @@
+"""Data: offsets found, windows cut as the engine cuts them, stretching within range, manifests and shards kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.audio import mel_spectrogram
+from engine.motion.space.landmark_model import LandmarkModel
+from train.data.faces.mirror import mirror_pose
+from train.data.pipeline.align import AlignmentClip, estimate_offsets
+from train.data.pipeline.manifest import ClipRecord, read_manifest, write_manifest
+from train.data.pipeline.shards import load_clip, resample_motion, save_clip
+from train.data.pipeline.windows import SILENCE, lip_windows, prosody_windows
+from train.data.readers.clips import read_audio, read_frames
+from train.data.readers.portraits import portrait_held_out
+from train.data.readers.sources import HELD_OUT_CLIPS, describe_clip, held_out
+from train.data.speech.augment import stretch_mel, stretch_wave
+from train.data.speech.synthetic import synthetic_clips
+
+_SPACE = Path(__file__).resolve().parents[3] / "engine" / "weights" / "default" / "motion_space.safetensors"
+
+
+def _talk(person: int, late_frames: int, seed: int) -> AlignmentClip:
+    rng = np.random.default_rng(seed)
+    rough = np.repeat(rng.random(60), 4)[:200]
+    opening = np.convolve(rough, np.ones(5) / 5, "same").astype(np.float32)
+    heard = np.interp(np.arange(640) / 3.2 - late_frames, np.arange(200), opening)
+    mel = (-3 + 4 * heard + 0.3 * rng.standard_normal((80, 640))).astype(np.float32)
+    return AlignmentClip(person=f"p{person}", mel=mel, opening=opening)
+
+
+def test_offsets_of_made_up_talk_are_found() -> None:
+    late = {"a": 0, "b": 5, "c": -3, "d": 2}
+    clips = {name: _talk(i, frames, i) for i, (name, frames) in enumerate(late.items())}
+    found = estimate_offsets(clips)
+    assert {name: offset.frames for name, offset in found.items()} == late
+    assert all(not offset.refused for offset in found.values())
+
+
+def test_clip_without_relation_to_its_audio_is_refused_with_the_reason() -> None:
+    clips = {str(i): _talk(i, 0, i) for i in range(4)}
+    noise = np.random.default_rng(9).standard_normal((80, 640)).astype(np.float32)
+    clips["bad"] = AlignmentClip(person="bad", mel=noise, opening=clips["0"].opening)
+    assert "cannot be aligned" in estimate_offsets(clips)["bad"].refused
+
+
+def test_split_is_by_person() -> None:
+    stems = [*HELD_OUT_CLIPS, "grid-s26-bgbsza", "address-obama-a", "silent-obama-3", "grid-swiz3n"]
+    sides: dict[str, set[str]] = {}
+    for stem in stems:
+        source = describe_clip(stem)
+        sides.setdefault(source.person, set()).add(source.split)
+    assert all(len(side) == 1 for side in sides.values())
+    assert describe_clip("address-obama-a").person == describe_clip("silent-obama-3").person == "obama"
+    assert held_out("daines")
+    assert not held_out("grid-s26")
+    assert portrait_held_out("london-010-smile")
+    assert not portrait_held_out("london-011-smile")
+
+
+@pytest.mark.parametrize("frame", [0, 1, 7, 30])
+def test_lip_window_sees_no_further_than_its_lookahead(frame: int) -> None:
+    mel = torch.arange(200.0).repeat(80, 1)
+    window = lip_windows(mel, torch.tensor([frame]), lookahead_ms=80)[0]
+    last = int(window[0, -1])
+    assert 12.5 * last + 25 <= 40 * frame + 80 < 12.5 * (last + 1) + 25
+    assert window.shape == (80, 16)
+    if frame == 0:
+        assert (window[:, : 16 - last - 1] == SILENCE).all()
+
+
+def test_prosody_is_four_columns_in_turn_after_the_delay() -> None:
+    mel = torch.arange(100.0).repeat(80, 1)
+    window = prosody_windows(mel, torch.tensor([10]), delay_frames=2)[0]
+    assert window.view(4, 80)[:, 0].tolist() == [25.0, 26.0, 27.0, 28.0]
+
+
+def test_stretched_audio_stays_in_range_and_silence_stays_silent() -> None:
+    rng = np.random.default_rng(0)
+    wave = (0.3 * np.sin(np.arange(16000) / 20)).astype(np.float32)
+    for _ in range(5):
+        out, speed = stretch_wave(wave, rng)
+        assert np.isfinite(out).all()
+        assert np.abs(out).max() <= 1
+        assert len(out) == pytest.approx(16000 / speed, abs=4)
+    generator = torch.Generator().manual_seed(0)
+    mel = torch.from_numpy(mel_spectrogram(wave))[None, :, :16].repeat(4, 1, 1)
+    changed = stretch_mel(mel, generator)
+    assert changed.shape == mel.shape
+    assert changed.abs().max() <= 4
+    hush = stretch_mel(torch.full((8, 80, 16), SILENCE), generator)
+    assert hush.max() < SILENCE + 0.6
+
+
+def test_mirroring_twice_gives_the_same_motion() -> None:
+    pose = torch.randn(5, 6)
+    assert torch.equal(mirror_pose(mirror_pose(pose)), pose)
+
+
+def test_resampled_motion_follows_the_speed() -> None:
+    ramp = np.arange(100, dtype=np.float32)[:, None]
+    assert np.allclose(resample_motion(ramp, 0.5)[:10, 0], np.arange(10) / 2)
+    assert resample_motion(ramp, 1.25).shape == (80, 1)
+
+
+def test_shards_and_manifest_round_trip(tmp_path: Path) -> None:
+    clip = synthetic_clips(LandmarkModel.load(_SPACE), people=1, frames=40)[0]
+    save_clip(tmp_path / "synthetic-0.safetensors", clip)
+    again = load_clip(tmp_path / "synthetic-0.safetensors", clip.person, clip.split)
+    assert np.array_equal(again.expression, clip.expression)
+    assert np.abs(again.variants[0].mel - clip.variants[0].mel).max() < 2e-3
+    record = ClipRecord(
+        clip="a",
+        person="p",
+        split="train",
+        licence="CC0",
+        credit="nobody",
+        frames=3,
+        has_audio=True,
+        refused="dark",
+    )
+    write_manifest(tmp_path / "manifest.jsonl", [record])
+    assert read_manifest(tmp_path / "manifest.jsonl") == [record]
+
+
+def test_missing_manifest_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="train prepare"):
+        read_manifest(tmp_path / "manifest.jsonl")
+
+
+def test_videos_are_read_at_25_frames_with_their_audio(data_dir: Path) -> None:
+    grid = sum(1 for _ in read_frames(data_dir / "clips" / "grid-bbaf2n.mpg"))
+    assert grid == 75
+    sound = read_audio(data_dir / "clips" / "grid-bbaf2n.mpg")
+    assert sound is not None
+    assert len(sound) / 16000 == pytest.approx(3.0, abs=0.05)
+    assert np.abs(sound).max() <= 1
+    assert read_audio(data_dir / "clips" / "silent-noem.mp4") is None

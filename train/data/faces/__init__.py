@@ -1,0 +1,1 @@
+"""Clips with images: what the animator learns from."""

@@ -1,0 +1,215 @@
+"""Clips with images: what the animator learns from.
+
+    faces/CLIP.safetensors   jpeg           uint8 (bytes,)      256 x 256 crops, one after another
+                             jpeg_start     int64 (P+1,)        where each begins
+                             pictured       int64 (P,)          the frames that have one; absent where all do
+                             landmarks      float16 (T,478,3)   crop px, x and y less 128 (to 1/32 px)
+                             descriptors    float32 (T,72)      [e 64 | p 6 | g 2] in that crop
+
+The crop is the one that `engine.portrait.crop_face` makes at enrolment, around the clip's median face and the same in
+every frame, so a trained animator meets at run time the framing it was trained on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from engine.errors import InputError
+from train.data.pipeline.files import save_tensors
+from train.data.pipeline.manifest import read_manifest
+
+__all__ = ["FACE_SIZE", "FaceClip", "FilmedClip", "encode_jpeg", "load_face_clips", "save_face_clip"]
+
+FACE_SIZE: Final = 256
+JPEG_QUALITY: Final = 92
+
+_CENTRE_PX = np.array([FACE_SIZE / 2, FACE_SIZE / 2, 0], np.float32)
+_CACHED_CLIPS = 64
+
+FloatArray = NDArray[np.float32]
+ImageArray = NDArray[np.uint8]
+IntArray = NDArray[np.int64]
+
+
+class FaceClip(Protocol):
+    """A sequence of head crops and the motion in them, at 25 frames a second.
+
+    Attributes:
+        clip: name, unique in its folder; person: label, never on both sides of the split.
+        split: "train" or "held_out".
+        frames: T.
+        descriptors: float32 (T,72), expression 64, pose 6, gaze 2 in the crop (see `engine.motion`).
+        landmarks_px: float32 (T,478,3), crop px; the middle of the first pixel is at 0.5.
+        pictured: int64 (P,), the frames that have an image, in order: all of them, or some where videos were thinned.
+    """
+
+    @property
+    def clip(self) -> str: ...
+    @property
+    def person(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def descriptors(self) -> FloatArray: ...
+    @property
+    def landmarks_px(self) -> FloatArray: ...
+    @property
+    def pictured(self) -> IntArray: ...
+
+    def rgb(self, frame: int) -> ImageArray:
+        """Crop of a frame, uint8 (256,256,3). Raises IndexError where there is no image."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FilmedClip:
+    """A `FaceClip` in a file; images are read and decoded when they are asked for."""
+
+    path: Path
+    clip: str
+    person: str
+    split: str
+    frames: int
+
+    @property
+    def descriptors(self) -> FloatArray:
+        """float32 (T,72)."""
+        return _motion(self.path)[0]
+
+    @property
+    def landmarks_px(self) -> FloatArray:
+        """float32 (T,478,3)."""
+        return _motion(self.path)[1]
+
+    @property
+    def pictured(self) -> IntArray:
+        """int64 (P,)."""
+        return _motion(self.path)[3]
+
+    def rgb(self, frame: int) -> ImageArray:
+        """Crop of a frame, uint8 (256,256,3).
+
+        Raises:
+            IndexError: no such frame, or none with an image. InputError: the file is damaged; prepare the clip again.
+        """
+        starts, pictured = _motion(self.path)[2:]
+        place = int(np.searchsorted(pictured, frame))
+        if place == len(pictured) or pictured[place] != frame:
+            raise IndexError(f"clip {self.clip} has {self.frames} frames, and no image of frame {frame}")
+        try:
+            with safe_open(self.path, "numpy") as file:
+                data = file.get_slice("jpeg")[int(starts[place]) : int(starts[place + 1])]
+        except (SafetensorError, OSError) as error:
+            raise _damaged(self.path, error) from error
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        if bgr is None or bgr.shape != (FACE_SIZE, FACE_SIZE, 3):
+            raise _damaged(self.path, f"frame {frame} is no picture")
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def save_face_clip(
+    path: Path,
+    images: Iterable[bytes],
+    landmarks_px: FloatArray,
+    descriptors: FloatArray,
+    *,
+    pictured: IntArray | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a clip, replacing the file in one step.
+
+    Args:
+        images: JPEG files of crops, from `encode_jpeg`.
+        landmarks_px: float32 (T,478,3); descriptors: float32 (T,72).
+        pictured: int64 (P,), the frames of the images, rising; None for one of each frame.
+        metadata: kept in the file's header.
+
+    Raises:
+        OutputUnwritable: the disk is full or forbidden. ValueError: the lengths differ.
+    """
+    parts = list(images)
+    frames = np.arange(len(descriptors)) if pictured is None else np.asarray(pictured, np.int64)
+    if len(parts) != len(frames) or len(landmarks_px) != len(descriptors):
+        raise ValueError(
+            f"{len(parts)} images of {len(frames)} frames, {len(landmarks_px)} landmarks, "
+            f"{len(descriptors)} descriptors"
+        )
+    tensors: dict[str, NDArray[Any]] = {
+        "jpeg": np.frombuffer(b"".join(parts), np.uint8),
+        "jpeg_start": np.cumsum([0, *map(len, parts)], dtype=np.int64),
+        "landmarks": (landmarks_px - _CENTRE_PX).astype(np.float16),
+        "descriptors": descriptors.astype(np.float32),
+    }
+    if pictured is not None:
+        tensors["pictured"] = frames
+    save_tensors(path, tensors, metadata)
+
+
+def encode_jpeg(rgb: ImageArray) -> bytes:
+    """A crop uint8 (H,W,3) as a JPEG file with full colour resolution."""
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        JPEG_QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    assert done
+    return bytes(data)
+
+
+def load_face_clips(folder: Path) -> list[FaceClip]:
+    """Clips with images of a prepared folder, in manifest order; refused ones are left out.
+
+    Raises:
+        FileNotFoundError: the folder is not prepared. InputError: it was prepared without images.
+    """
+    clips: list[FaceClip] = []
+    for record in read_manifest(folder / "manifest.jsonl"):
+        path = folder / "faces" / f"{record.clip}.safetensors"
+        if not record.refused and path.is_file():
+            clips.append(
+                FilmedClip(
+                    path=path,
+                    clip=record.clip,
+                    person=record.person,
+                    split=record.split,
+                    frames=record.frames,
+                )
+            )
+    if not clips:
+        raise InputError(
+            f"no images in {folder}: run `python -m train prepare ... pictures=true out={folder}`"
+        )
+    return clips
+
+
+@functools.lru_cache(maxsize=_CACHED_CLIPS)
+def _motion(path: Path) -> tuple[FloatArray, FloatArray, IntArray, IntArray]:
+    """Descriptors, landmarks, JPEG starts and pictured frames, read-only; a few clips are kept."""
+    try:
+        with safe_open(path, "numpy") as file:
+            descriptors = file.get_tensor("descriptors")
+            landmarks = file.get_tensor("landmarks").astype(np.float32) + _CENTRE_PX
+            starts = file.get_tensor("jpeg_start")
+            all_frames = np.arange(len(descriptors))
+            pictured = file.get_tensor("pictured") if "pictured" in file.keys() else all_frames  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+    for array in (descriptors, landmarks, starts, pictured):
+        array.flags.writeable = False
+    return descriptors, landmarks, starts, pictured
+
+
+def _damaged(path: Path, why: object) -> InputError:
+    return InputError(f"{path} cannot be read ({why}); delete it and prepare again")

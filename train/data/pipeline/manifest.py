@@ -1,0 +1,78 @@
+"""The manifest: one JSON line a clip, with its licence, its offset, and why it was refused if it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.data.pipeline.files import save_text
+
+__all__ = ["ClipRecord", "read_manifest", "write_manifest"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRecord:
+    """What preparation learned about one clip.
+
+    Attributes:
+        clip: file name without suffix.
+        person: speaker label; splits are by person.
+        split: "train" or "held_out".
+        licence, credit: as the model card must give them.
+        frames: length at 25 fps.
+        has_sound: whether the clip serves the lip task.
+        offset_frames: by how many frames the audio was late against the image, before it was corrected.
+        offset_score: correlation of predicted and real mouth opening at that offset.
+        refused: empty, or the reason why the clip is left out.
+        video: path of the video within the data set; start_s: where in it the clip begins.
+        rate_hz, variable: mean frame rate of the video before it was held to 25, and whether it changes.
+        space: motion space of the numbers, "landmark" or "bfm".
+        resynced_by: sha256 of the Wav2Lip checkpoint that made the film's mouth; empty for a video as it was shot.
+        without_pictures: empty, or the reason why the clip has no images though they were asked for.
+    """
+
+    clip: str
+    person: str
+    split: str
+    licence: str
+    credit: str
+    frames: int
+    has_audio: bool
+    offset_frames: int = 0
+    offset_score: float = 0.0
+    refused: str = ""
+    video: str = ""
+    start_s: float = 0.0
+    rate_hz: float = 0.0
+    variable: bool = False
+    space: str = "landmark"
+    resynced_by: str = ""
+    without_images: str = ""
+
+
+def write_manifest(path: Path, records: Iterable[ClipRecord]) -> None:
+    """Write records, one JSON object a line, replacing the file in one step. Raises OutputUnwritable."""
+    save_text(path, "".join(f"{json.dumps(dataclasses.asdict(record))}\n" for record in records))
+
+
+def read_manifest(path: Path) -> list[ClipRecord]:
+    """Read a manifest.
+
+    Raises:
+        FileNotFoundError: preparation has not been run; the message says how.
+        ValueError: a line is not a record.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no manifest at {path}: run `python -m train prepare data=CLIPS out={path.parent}` first"
+        )
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            records.append(ClipRecord(**json.loads(line)))
+        except (TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} line {number} is not a clip record: {error}") from error
+    return records

@@ -1,0 +1,1 @@
+"""Readers of data sets and of plain folders of videos."""

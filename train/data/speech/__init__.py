@@ -1,0 +1,1 @@
+"""Made-up speech, and augmentation of real speech."""

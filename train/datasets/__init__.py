@@ -1,0 +1,1 @@
+"""Batches: what a task sees of the prepared data."""

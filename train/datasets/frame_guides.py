@@ -1,0 +1,68 @@
+"""Guides of a batch: what the mesh makes of sources in the motion of targets (`engine.animator.mesh.guide`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.animator import GeometricAnimator
+from engine.animator.mesh.guide import frame_guide
+from engine.motion.space.coefficients import EXPRESSION, GAZE, IDENTITY_SIZE, POSE, Coefficients
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.portrait import FaceCrop
+from train.data.faces.measures import neutral_shapes
+
+__all__ = ["FrameGuides"]
+
+_NO_MATRIX = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+
+
+class FrameGuides:
+    """Guides on the CPU; some 40 ms a row, most of it for cutting the source into layers."""
+
+    def __init__(self, model: LandmarkModel) -> None:
+        self._model = model
+        self._animator = GeometricAnimator(model)
+
+    def batch(
+        self, source_B3HW: Tensor, landmarks_BN3: Tensor, descriptor_BD: Tensor, shown_BD: Tensor
+    ) -> Tensor:
+        """Guides (B, 5, S, S), float32 on the device of the sources.
+
+        Args:
+            source_B3HW: in [-1, 1], of 256 px, as the landmarks' crop.
+            landmarks_BN3, descriptor_BD: of the sources. shown_BD: descriptors of the targets.
+        """
+        rgb_B3HW = (source_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
+        rgb = rgb_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        neutral = neutral_shapes(landmarks_BN3.cpu(), descriptor_BD.cpu(), self._model) - self._model.mean
+        rows = zip(
+            rgb,
+            landmarks_BN3.cpu().numpy(),
+            neutral.numpy(),
+            descriptor_BD.cpu().numpy(),
+            shown_BD.cpu().numpy(),
+            strict=True,
+        )
+        guides = np.stack([self._guide(*row) for row in rows])
+        return torch.from_numpy(guides).to(source_B3HW.device)
+
+    def _guide(
+        self,
+        rgb: NDArray[np.uint8],
+        landmarks_px: NDArray[np.float32],
+        residual: NDArray[np.float32],
+        rest: NDArray[np.float32],
+        shown: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        coefficients = Coefficients(
+            identity=np.zeros(IDENTITY_SIZE, np.float32),
+            expression=rest[EXPRESSION],
+            pose=rest[POSE],
+            gaze=rest[GAZE],
+            residual=residual,
+        )
+        prepared = self._animator.prepare(FaceCrop(rgb, landmarks_px, _NO_MATRIX), coefficients)
+        return frame_guide(*self._animator.render_with_map(prepared, shown[None]))

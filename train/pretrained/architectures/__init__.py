@@ -1,0 +1,1 @@
+"""Architectures of other people's pretrained networks."""

@@ -1,0 +1,212 @@
+"""The 478-landmark network that the package carries, differentiable, and what losses read from it.
+
+The open recipes use it where the paper uses experts that only a user can bring:
+
+    rgb --cut at a place, 256 px--> trunk 128, 64, 32, 16, 8, 4, 2 px --> 478 landmarks --> px of rgb
+                                      |     |                              |
+                                      eye and mouth maps                   blendshape network: expression (Eq. 13)
+                                                                           irises between eye corners: gaze (Eq. 14)
+
+Weights are MediaPipe's (Apache-2.0), read from ``engine/portrait/assets/face_landmarker.task`` at start, which takes a
+few hundredths of a second; nothing is converted or stored. Shape suffixes: B rows, H and W pixels, N landmarks,
+F features.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+import engine.portrait
+from engine.errors import CheckpointRefused, WeightsNotFound
+from engine.motion.space.landmark_table import IRIS_CENTRES, LANDMARK_COUNT, LID_LEFT, LID_RIGHT, OUTER_LIPS
+from train.pretrained.pixels import resized
+from train.pretrained.places import cut_places, face_places, from_places, into_places
+from train.pretrained.tflite.graph import read_graph
+from train.pretrained.tflite.network import TfliteNetwork
+
+__all__ = ["BlendshapeFeatures", "IrisPlaces", "LandmarkNetwork", "bundled_network"]
+
+_TASK: Final = Path(engine.portrait.__file__).parent / "assets" / "face_landmarker.task"
+_SIZE_PX: Final = 256
+_TRUNK_END_PX: Final = 2
+_REGION_MAPS: Final = ((64, 8), (32, 4))
+"""Sizes of the trunk's maps that regions are cut from, and of the cuts."""
+_REGION_SCALE: Final = 1.4
+_CROP_FACE: Final = (0.5, 0.5 + 0.1 / 1.9, 1.5 / 1.9)
+"""Where `engine.portrait.crop_face` puts the face: middle x, y and the side of a 1.5 place, as shares of the crop."""
+_EYES: Final = ((33, 133), (263, 362))
+"""Outer and inner corner of both eyes."""
+
+_BLENDSHAPE_POINTS: Final = (
+    0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80,
+    81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153,
+    154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249,
+    251, 263, 267, 269, 270, 276, 282, 283, 284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310, 311, 312, 314,
+    317, 318, 321, 323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382,
+    384, 385, 386, 387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473,
+    474, 475, 476, 477,
+)  # fmt: skip
+"""Landmarks that the blendshape network reads (MediaPipe's face_blendshapes_graph)."""
+
+
+def bundled_network(name: str) -> TfliteNetwork:
+    """One of the networks in the bundled face model, frozen.
+
+    Args:
+        name: ``face_landmarks_detector``, ``face_detector`` or ``face_blendshapes``.
+
+    Raises:
+        WeightsNotFound: the package lacks its face model.
+        CheckpointRefused: it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(_TASK) as archive:
+            data = archive.read(f"{name}.tflite")
+    except FileNotFoundError:
+        raise WeightsNotFound(f"the face model {_TASK} is missing; install the package again") from None
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise CheckpointRefused(f"the face model {_TASK} is damaged: {error}") from error
+    return TfliteNetwork(read_graph(data, f"{_TASK.name}/{name}")).eval()
+
+
+class LandmarkNetwork(nn.Module):
+    """Pictures to 478 landmarks, as MediaPipe's, with gradients to the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = bundled_network("face_landmarks_detector")
+        shapes = self.network.graph.shapes
+        outputs = self.network.graph.outputs
+        self._output = next(number for number in outputs if shapes[number][-1] == 3 * LANDMARK_COUNT)
+        self._maps = {size: self.network.last_of_size(size) for size, _ in _REGION_MAPS}
+        self._end = self.network.last_of_size(_TRUNK_END_PX)
+        self.requires_grad_(False)
+
+    def forward(self, rgb_B3HW: Tensor, place_px_B4: Tensor | None = None) -> Tensor:
+        """Float32 (B, 3, H, W) in [-1, 1] to landmarks (B, 478, 3) px: x right, y down, z smaller is nearer.
+
+        Args:
+            place_px_B4: where the faces are, as `face_places` gives from landmarks; None finds them (`places`), which
+                holds for crops of `engine.portrait.crop_face`.
+        """
+        place = self.places(rgb_B3HW) if place_px_B4 is None else place_px_B4
+        return self._landmarks(self._run(rgb_B3HW, place), place)
+
+    @torch.no_grad()
+    def places(self, rgb_B3HW: Tensor, passes: int = 2) -> Tensor:
+        """Places (B, 4) of the faces in head crops: looked for where crops have them, then where they were found."""
+        height, width = rgb_B3HW.shape[-2:]
+        x, y, side = _CROP_FACE
+        start = rgb_B3HW.new_tensor([x * width, y * height, side * width, 0.0])
+        place = start.expand(len(rgb_B3HW), 4)
+        for _ in range(passes):
+            place = face_places(self._landmarks(self._run(rgb_B3HW, place), place))
+        return place
+
+    def features(
+        self, rgb_B3HW: Tensor, place_px_B4: Tensor | None = None, landmarks_px_BN3: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
+        """What the trunk sees: ``face`` (B, 512), ``eyes`` (B, 2, 3072), ``mouth`` (B, 3072).
+
+        Eyes (image left first) and mouth are cut from the maps of 64 and 32 px around their landmarks.
+
+        Args:
+            landmarks_px_BN3: where eyes and mouth are, if not where this image shows them. To compare two images,
+                give both the place and the landmarks of the target.
+        """
+        place = self.places(rgb_B3HW) if place_px_B4 is None else place_px_B4
+        run = self._run(rgb_B3HW, place)
+        found = run[self._output].reshape(-1, LANDMARK_COUNT, 3).detach()
+        if landmarks_px_BN3 is not None:
+            found = into_places(landmarks_px_BN3, place, _SIZE_PX)
+        regions = [self._region(run, found[:, list(ring)]) for ring in (LID_LEFT, LID_RIGHT, OUTER_LIPS)]
+        return {
+            "face": run[self._end].flatten(1),
+            "eyes": torch.stack(regions[:2], 1),
+            "mouth": regions[2],
+        }
+
+    def _run(self, rgb_B3HW: Tensor, place_px_B4: Tensor) -> dict[int, Tensor]:
+        cut = cut_places(rgb_B3HW, place_px_B4, _SIZE_PX) / 2 + 0.5
+        return self.network(cut.permute(0, 2, 3, 1), [*self._maps.values(), self._end])  # type: ignore[no-any-return]
+
+    def _landmarks(self, run: Mapping[int, Tensor], place_px_B4: Tensor) -> Tensor:
+        return from_places(run[self._output].reshape(-1, LANDMARK_COUNT, 3), place_px_B4, _SIZE_PX)
+
+    def _region(self, run: Mapping[int, Tensor], ring_px_BN3: Tensor) -> Tensor:
+        low, high = ring_px_BN3[..., :2].amin(1), ring_px_BN3[..., :2].amax(1)
+        side = (high - low).amax(1, keepdim=True) * _REGION_SCALE
+        place = torch.cat([(low + high) / 2, side, torch.zeros_like(side)], 1)
+        cuts = []
+        for size, cells in _REGION_MAPS:
+            scaled = place * place.new_tensor([size, size, size, 0.0]) / _SIZE_PX
+            cuts.append(cut_places(run[self._maps[size]].permute(0, 3, 1, 2), scaled, cells).flatten(1))
+        return torch.cat(cuts, 1)
+
+    def maps(self, rgb_B3HW: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
+        """The trunk's last maps of ``sizes`` px for whole images, (B, C, size, size); see `RegionParser`."""
+        taps = [self.network.last_of_size(size) for size in sizes]
+        run = self.network((resized(rgb_B3HW, _SIZE_PX) / 2 + 0.5).permute(0, 2, 3, 1), taps)
+        return [run[tap].permute(0, 3, 1, 2) for tap in taps]
+
+
+class BlendshapeFeatures(nn.Module):
+    """Expression for Eq. 13 without a user's expert: MediaPipe's blendshape network on the landmarks.
+
+    Its 52 scores name expressions (jawOpen, browDownLeft ...). A loss on them would hardly pull where a score is near
+    0 or 1, so the features are the 64 numbers before its last layer.
+    """
+
+    def __init__(self, landmarks: LandmarkNetwork) -> None:
+        super().__init__()
+        self.landmarks = landmarks
+        self.network = bundled_network("face_blendshapes")
+        last = [operator for operator in self.network.graph.operators if operator.name == "conv_2d"][-1]
+        self._features = last.inputs[0]
+        self.requires_grad_(False)
+
+    def forward(self, rgb_B3HW: Tensor, place_px_B4: Tensor | None = None) -> Tensor:
+        """Pictures and places as for `LandmarkNetwork`, to (B, 64)."""
+        return self.of_landmarks(self.landmarks(rgb_B3HW, place_px_B4))[0]
+
+    def of_landmarks(self, landmarks_px_BN3: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, 64) and scores (B, 52) in [0, 1] of landmarks (B, 478, 2 or 3) px."""
+        points = landmarks_px_BN3[:, list(_BLENDSHAPE_POINTS), :2]
+        run = self.network(points, [self._features])
+        return run[self._features].flatten(1), run[self.network.graph.outputs[0]]
+
+
+class IrisPlaces(nn.Module):
+    """Gaze for Eq. 14 without a user's expert: where the irises stand between the corners of the eyes."""
+
+    def __init__(self, landmarks: LandmarkNetwork) -> None:
+        super().__init__()
+        self.landmarks = landmarks
+
+    def forward(self, rgb_B3HW: Tensor, place_px_B4: Tensor | None = None) -> Tensor:
+        """Pictures and places as for `LandmarkNetwork`, to (B, 4); see `of_landmarks`."""
+        return self.of_landmarks(self.landmarks(rgb_B3HW, place_px_B4))
+
+    @staticmethod
+    def of_landmarks(landmarks_px_BN3: Tensor) -> Tensor:
+        """Offsets of both irises from the middle of their eyes' corners, (B, 4) = left x, y, right x, y.
+
+        In widths of the eye, x along its corners towards the image right, y downwards across: about -0.25 to 0.25, and
+        the same for any place, size and roll of the face.
+        """
+        points = landmarks_px_BN3[..., :2]
+        offsets = []
+        for iris, (outer, inner) in zip(IRIS_CENTRES, _EYES, strict=True):
+            along = points[:, inner] - points[:, outer]
+            along = along if iris == IRIS_CENTRES[0] else -along
+            from_middle = points[:, iris] - (points[:, inner] + points[:, outer]) / 2
+            across = torch.stack([-along[:, 1], along[:, 0]], 1)
+            width = along.square().sum(1).clamp(min=1e-6)
+            offsets += [(from_middle * along).sum(1) / width, (from_middle * across).sum(1) / width]
+        return torch.stack(offsets, 1)

@@ -1,0 +1,57 @@
+"""The frozen networks that the animator's losses look through, as callables, so that recipes differ only here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["AnimatorExperts", "FaceExpert", "IdentityExpert", "LandmarkExpert"]
+
+LandmarkExpert = Callable[[Tensor, Tensor], Tensor]
+FaceExpert = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+"""Both take RGB (B, 3, H, W) in [-1, 1] and landmarks (B, 478, 3) px that say where the face is.
+
+The images of a pair come with the landmarks of the real one, so that both are cut alike.
+"""
+
+IdentityExpert = Callable[[NDArray[np.uint8], NDArray[np.floating]], NDArray[np.floating]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnimatorExperts:
+    """Experts of Eq. 12 to 15; a recipe gives those that its weights need.
+
+    Attributes:
+        perceptual: RGB to feature maps (B, C, H, W) of several layers.
+        face: what is seen of a face, by the name of its term: "expression" and "gaze", features (B, F), and
+            "parsing", scores (B, K, H, W) of K classes. One call, so that experts can share work.
+        terms: the names that ``face`` returns.
+        landmarks: landmarks (B, 478, 3) px of an image, for evaluation.
+        identity: embedding (D,) of the face in an image uint8 (H, W, 3) with landmarks (478, 3) px, for evaluation.
+        networks: all modules among and within the above, to be moved with the training.
+    """
+
+    perceptual: Callable[[Tensor], Sequence[Tensor]] | None = None
+    face: FaceExpert | None = None
+    terms: tuple[str, ...] = ()
+    landmarks: LandmarkExpert | None = None
+    identity: IdentityExpert | None = None
+    networks: tuple[nn.Module, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        for network in self.networks:
+            for tensor in (*network.parameters(), *network.buffers()):
+                return tensor.device
+        return torch.device("cpu")
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks."""
+        for network in self.networks:
+            network.to(device)
