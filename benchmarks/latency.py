@@ -89,9 +89,7 @@ def demo_voice(seconds: float) -> np.ndarray:
     return np.resize(voice, int(seconds * SAMPLE_RATE_HZ)).astype(np.float32)
 
 
-def measure(
-    device: str, seconds: float, weights: str, threads: int, backend: str = "auto"
-) -> dict[str, object]:
+def measure(device: str, seconds: float, weights: str, threads: int, backend: str = "auto") -> dict[str, object]:
     """Run the session and return the report that ``--json`` writes."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -162,9 +160,7 @@ def used_mib(device: str) -> float:
     return (total - free) / 2**20
 
 
-def floor_of(
-    animator: object, device: str, samples_ms: list[float], *, quick: bool
-) -> dict[str, object] | None:
+def floor_of(animator: object, device: str, samples_ms: list[float], *, quick: bool) -> dict[str, object] | None:
     """What a frame takes at least, and the share of its time that this is; None for an animator without a network."""
     if not isinstance(animator, NeuralAnimator):
         return None
@@ -192,9 +188,7 @@ def hardware(device: str) -> dict[str, object]:
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     report: dict[str, object] = {
         "cpu": model,
@@ -230,17 +224,13 @@ def show(report: dict[str, object]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--quick", action="store_true", help="one second, to see that it runs")
     parser.add_argument("--weights", default="default")
     parser.add_argument("--preset", choices=tuple(PRESETS), help="a drawn animator in place of the weights'")
-    parser.add_argument(
-        "--backend", default="auto", help="of a neural animator: eager, graph, tensorrt, onnx, ..."
-    )
+    parser.add_argument("--backend", default="auto", help="of a neural animator: eager, graph, tensorrt, onnx, ...")
     parser.add_argument("--threads", type=int, default=1, help="of torch; the server takes one")
     parser.add_argument("--json", type=Path, help="where to write the report")
     parser.add_argument("--out", type=Path, help="folder for latency-HARDWARE-DATE.json")

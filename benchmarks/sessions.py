@@ -143,9 +143,7 @@ class Ramp:
         if batches:
             self._share()
         listener = engine.open_session(self._avatars[0], maker=self._maker)
-        listener.listen(
-            np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ
-        )  # what the resampler holds counts, too
+        listener.listen(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ)  # what the resampler holds counts, too
         self._lookahead_s = listener.lookahead_ms / 1e3
 
     def _share(self) -> None:
@@ -203,8 +201,7 @@ class Ramp:
         }
         if device is not None:
             batches, made, hidden = (
-                now - then
-                for now, then in zip((device.batches, device.frames, device.hidden), before, strict=True)
+                now - then for now, then in zip((device.batches, device.frames, device.hidden), before, strict=True)
             )
             row |= {"rows_a_batch": round((made + hidden) / max(1, batches), 2), "hidden": hidden}
         return row
@@ -289,9 +286,7 @@ def _longest_run(missed: list[bool]) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--backend", default="auto", help="of a neural animator")
     parser.add_argument("--weights", default="default")
@@ -309,9 +304,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the report")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gohd-sessions-") as folder:
-        weights = (
-            neural_weights(PRESETS[args.preset], Path(folder) / "weights") if args.preset else args.weights
-        )
+        weights = neural_weights(PRESETS[args.preset], Path(folder) / "weights") if args.preset else args.weights
         report = measure(args, weights)
     Console().print_json(json.dumps(report))
     if args.json:

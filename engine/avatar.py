@@ -13,8 +13,6 @@ from engine.motion.space.coefficients import Coefficients
 from engine.portrait import FaceCrop
 from engine.postprocess import PasteBack
 
-__all__ = ["Avatar"]
-
 
 @dataclass(frozen=True, slots=True)
 class Avatar:

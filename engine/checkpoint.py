@@ -16,16 +16,6 @@ from safetensors.torch import load_file, save_file
 from engine.config import FORMAT_VERSION
 from engine.errors import WeightsCorrupt, WeightsNotFound
 
-__all__ = [
-    "CHECKSUMS",
-    "WeightsFolder",
-    "list_weights",
-    "load_into",
-    "resolve_weights",
-    "save_tensors",
-    "write_checksums",
-]
-
 _BUNDLED = Path(__file__).resolve().parent / "weights"
 CHECKSUMS = "SHA256SUMS"
 
@@ -145,9 +135,7 @@ def write_checksums(folder: Path) -> None:
     (folder / CHECKSUMS).write_text(text, encoding="utf-8")
 
 
-def save_tensors(
-    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors as safetensors, contiguous and on the CPU."""
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     save_file(contiguous, path, metadata=dict(metadata or {}))

@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 from engine.errors import WeightsCorrupt
 from engine.timebase import MEL_HOP_SAMPLES, MEL_WINDOW_SAMPLES, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
-__all__ = ["FORMAT_VERSION", "MixerConfig", "StreamConfig", "from_mapping"]
-
 FORMAT_VERSION = 1
 
 _PROSODY_REACH_SAMPLES = 3 * MEL_HOP_SAMPLES + MEL_WINDOW_SAMPLES // 2
@@ -112,9 +110,7 @@ def from_mapping(cls: type[_Config], mapping: Mapping[str, Any], section: str) -
     known = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(set(mapping) - known)
     if unknown:
-        raise WeightsCorrupt(
-            f"config.json section '{section}' has unknown keys {unknown}; known are {sorted(known)}"
-        )
+        raise WeightsCorrupt(f"config.json section '{section}' has unknown keys {unknown}; known are {sorted(known)}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items()}
     try:
         return cls(**values)

@@ -30,8 +30,6 @@ from engine.session import Session
 if TYPE_CHECKING:
     from engine.batch.renderer import Probe
 
-__all__ = ["Engine", "load_engine"]
-
 
 def load_engine(
     weights: str | Path = "default",
@@ -199,9 +197,7 @@ class Engine:
             raise VideoUnreadable("the video has no frames")
         landmarks = np.stack(found)
         if np.isnan(landmarks).all():
-            raise NoFaceFound(
-                "no frame of the video shows a face; choose a video with one clearly visible face"
-            )
+            raise NoFaceFound("no frame of the video shows a face; choose a video with one clearly visible face")
         return self.space.measure_sequence(landmarks, size)
 
 

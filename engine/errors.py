@@ -38,41 +38,6 @@ Messages say what is wrong and what to do about it.
 
 from __future__ import annotations
 
-__all__ = [
-    "AgentUnreachable",
-    "AudioError",
-    "AudioInvalid",
-    "AudioUnreadable",
-    "BackendUnavailable",
-    "CapacityExceeded",
-    "CheckpointRefused",
-    "CommandInvalid",
-    "DeviceBusy",
-    "DeviceError",
-    "DeviceLost",
-    "DeviceMemoryExceeded",
-    "DeviceNotFound",
-    "DeviceUnsuitable",
-    "ExpertNotFound",
-    "FaceTooSmall",
-    "GohdError",
-    "ImageTooLarge",
-    "ImageUnreadable",
-    "InputError",
-    "ManifestUnreadable",
-    "MissingDependency",
-    "NoFaceFound",
-    "NonFiniteLoss",
-    "OutputUnwritable",
-    "PortraitError",
-    "SessionClosed",
-    "VideoUnreadable",
-    "WeightsCorrupt",
-    "WeightsError",
-    "WeightsIncomplete",
-    "WeightsNotFound",
-]
-
 
 class GohdError(Exception):
     """Base of every error that this project raises on purpose."""

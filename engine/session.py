@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.motion.driving_motion import DrivingMotion
 
-__all__ = ["Frame", "Session"]
-
 _SAMPLES_PER_FLAG = SAMPLE_RATE_HZ // 100
 
 
@@ -173,9 +171,7 @@ class Session:
         rgb = made.rgb if made.finished else self._finish.apply(made.rgb)
         self._probe("finish")
         request = made.request
-        return Frame(
-            rgb, request.index, request.pts_samples, made.descriptor, made.speaking, request.generation
-        )
+        return Frame(rgb, request.index, request.pts_samples, made.descriptor, made.speaking, request.generation)
 
     def flush(self) -> list[Frame]:
         """End the utterance: give the frames up to the end of the audio, as if silence followed.

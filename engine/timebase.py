@@ -7,17 +7,6 @@ frames   |     0     |     1     |     2     |     25 a second; frame t shows ti
 
 from __future__ import annotations
 
-__all__ = [
-    "FRAME_RATE_HZ",
-    "MEL_BANDS",
-    "MEL_COLUMNS_PER_SECOND",
-    "MEL_HOP_SAMPLES",
-    "MEL_WINDOW_SAMPLES",
-    "SAMPLES_PER_FRAME",
-    "SAMPLE_RATE_HZ",
-    "samples_to_ms",
-]
-
 SAMPLE_RATE_HZ = 16_000
 FRAME_RATE_HZ = 25
 SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FRAME_RATE_HZ

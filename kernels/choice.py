@@ -18,8 +18,6 @@ import torch
 
 from kernels.errors import ImplementationUnavailable
 
-__all__ = ["MEASURED", "choose", "installed", "refuse_gradients", "require", "triton_runs_on"]
-
 MEASURED: dict[tuple[str, str], str] = {
     ("backward_warp", "cpu"): "opencv",
 }

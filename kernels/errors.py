@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["ImplementationUnavailable"]
-
 
 class ImplementationUnavailable(RuntimeError):
     """The asked implementation cannot run here; the message says how to get it."""

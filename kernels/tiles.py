@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["row_fits_32_bits", "tile_of"]
-
 
 def tile_of(x_BCHW: torch.Tensor, elements: int) -> tuple[bool, int, int]:
     """Whether channels lie next to each other, and how many pixels and channels a tile has, powers of two.
@@ -22,7 +20,6 @@ def tile_of(x_BCHW: torch.Tensor, elements: int) -> tuple[bool, int, int]:
 def row_fits_32_bits(*tensors: torch.Tensor) -> bool:
     """Whether places within one row of the batch are 32-bit numbers; rows themselves are found with 64 bits."""
     return all(
-        sum((size - 1) * stride for size, stride in zip(tensor.shape[1:], tensor.stride()[1:], strict=True))
-        < 2**31
+        sum((size - 1) * stride for size, stride in zip(tensor.shape[1:], tensor.stride()[1:], strict=True)) < 2**31
         for tensor in tensors
     )

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from engine.postprocess import WatermarkConfig
 
-__all__ = ["ServerConfig", "is_loopback"]
-
 _ICE_URL = re.compile(r"(stun|turns?):[A-Za-z0-9.\[\]:-]+(\?transport=(udp|tcp))?")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
@@ -82,18 +80,12 @@ class ServerConfig:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port {self.port}: must lie between 0 (any free port) and 65535")
         if self.max_sessions is not None and self.max_sessions < 1:
-            raise ValueError(
-                "max_sessions: must be at least 1, or left out for as many as the machine can serve"
-            )
+            raise ValueError("max_sessions: must be at least 1, or left out for as many as the machine can serve")
         if bool(self.turn_urls) != (self.turn_secret is not None):
-            raise ValueError(
-                "turn: give both the server's address (--turn) and the shared secret (--turn-secret)"
-            )
+            raise ValueError("turn: give both the server's address (--turn) and the shared secret (--turn-secret)")
         for url in (*self.stun_urls, *self.turn_urls):
             if not _ICE_URL.fullmatch(url):
-                raise ValueError(
-                    f"{url!r} is no ICE server: write stun:HOST:PORT, turn:HOST:PORT or turns:HOST:PORT"
-                )
+                raise ValueError(f"{url!r} is no ICE server: write stun:HOST:PORT, turn:HOST:PORT or turns:HOST:PORT")
         if self.relay_only and not self.turn_urls:
             raise ValueError("relay_only: needs a TURN server (--turn)")
         if self.token is not None and len(self.token) < 16:

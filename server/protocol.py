@@ -137,9 +137,7 @@ def parse_start(text: str | bytes) -> Start:
         raise Refusal("bad_message", "The first message must be of the type 'start'.")
     rate_hz = fields.get("rate")
     if isinstance(rate_hz, bool) or not isinstance(rate_hz, int) or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-        raise Refusal(
-            "bad_message", f"The field 'rate' must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz."
-        )
+        raise Refusal("bad_message", f"The field 'rate' must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz.")
     return Start(rate_hz=rate_hz, live=_truth(fields, "live", False), **_whom(fields))
 
 
@@ -192,9 +190,7 @@ def _control(fields: dict[str, Any]) -> Control:
             return Interrupt()
         case Ping.TYPE:
             return Ping(id=_counter(fields, "id"))
-    raise Refusal(
-        "bad_message", "The field 'type' must be gaze, look, intensity, pose, state, interrupt or ping."
-    )
+    raise Refusal("bad_message", "The field 'type' must be gaze, look, intensity, pose, state, interrupt or ping.")
 
 
 def encode_answer(answer: Answer) -> dict[str, Any]:
@@ -256,9 +252,7 @@ def _whom(fields: dict[str, Any]) -> dict[str, str]:
 def _one_of(fields: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or value not in choices:
-        raise Refusal(
-            "bad_message", f"The field '{name}' must be {', '.join(choices[:-1])} or {choices[-1]}."
-        )
+        raise Refusal("bad_message", f"The field '{name}' must be {', '.join(choices[:-1])} or {choices[-1]}.")
     return value
 
 

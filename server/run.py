@@ -17,8 +17,6 @@ from server.http.app import AvatarServer
 from server.live.capacity import cores
 from server.sessions.engine_thread import EngineLike
 
-__all__ = ["engine_loader", "serve"]
-
 log = logging.getLogger(__name__)
 
 _SHUTDOWN_S = 1.0

@@ -36,9 +36,7 @@ def all_cores() -> Iterator[None]:
 def _optional_folder(variable: str, default: str) -> Path:
     folder = Path(os.environ.get(variable, _ROOT.parent / "shared" / default))
     if not folder.is_dir():
-        pytest.skip(
-            f"{variable} names no folder: this test needs {default}/, which is not part of the project"
-        )
+        pytest.skip(f"{variable} names no folder: this test needs {default}/, which is not part of the project")
     return folder
 
 

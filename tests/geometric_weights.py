@@ -8,8 +8,6 @@ from pathlib import Path
 
 from engine.checkpoint import resolve_weights, write_checksums
 
-__all__ = ["geometric_weights"]
-
 
 def geometric_weights(folder: Path) -> Path:
     """Write them into ``folder``, which is made."""

@@ -56,9 +56,7 @@ def _values(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         return np.zeros((), np.int64)
     draw = np.random.default_rng([zlib.crc32(name.encode()), seed])
     noise = draw.standard_normal(shape).astype(np.float32)
-    if name.endswith(
-        ("running_var", "modulation.bias", "norm_1.weight", "norm_2.weight", "conv_block.1.weight")
-    ):
+    if name.endswith(("running_var", "modulation.bias", "norm_1.weight", "norm_2.weight", "conv_block.1.weight")):
         return 1 + 0.1 * noise.clip(-3, 3)
     if name.endswith("sharpness"):
         return 4 + 0.5 * noise.clip(-3, 3)

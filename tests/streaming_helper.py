@@ -60,9 +60,7 @@ def run_chunks(stream: Streamed, x: Tensor, sizes: Sequence[int], state: State |
     """Feed `x` in chunks of `sizes` and join the answers."""
     state = stream.init_state(x.shape[0]) if state is None else state
     with torch.no_grad():
-        chunks = [
-            stream.step(chunk, state).clone() for chunk in torch.split(x, list(sizes), dim=stream.time_dim)
-        ]
+        chunks = [stream.step(chunk, state).clone() for chunk in torch.split(x, list(sizes), dim=stream.time_dim)]
     return torch.cat(chunks, dim=stream.time_dim)
 
 

@@ -12,8 +12,6 @@ from rich.table import Table
 
 from engine.errors import GohdError
 
-__all__ = ["main"]
-
 _USER_ERROR = 2
 _INTERRUPTED = 130
 
@@ -56,9 +54,7 @@ def _list(console: Console, recipes: Mapping[str, Callable[[], Any]]) -> None:
     console.print("gohd train RECIPE [key=value ...]\n", markup=False)
     width = max(len(name) for name in recipes)
     for name, recipe in recipes.items():
-        console.print(
-            f"  {name:{width}}  {first_sentence(recipe)}", highlight=False, markup=False, soft_wrap=True
-        )
+        console.print(f"  {name:{width}}  {first_sentence(recipe)}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from engine.errors import OutputUnwritable, WeightsCorrupt
 from train.tasks.protocol import Task
 
-__all__ = ["Place", "load_checkpoint", "save_checkpoint"]
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -57,9 +55,7 @@ def save_checkpoint(
         ) from error
 
 
-def load_checkpoint(
-    path: Path, task: Task, averaged: Mapping[str, nn.Module]
-) -> tuple[Place, dict[str, Tensor]]:
+def load_checkpoint(path: Path, task: Task, averaged: Mapping[str, nn.Module]) -> tuple[Place, dict[str, Tensor]]:
     """Put a checkpoint's state into task and averages.
 
     Returns:
@@ -74,9 +70,7 @@ def load_checkpoint(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         place = Place(int(metadata["step"]), float(metadata["seconds"]))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise WeightsCorrupt(
-            f"{path} is not a readable checkpoint ({error}): remove it to start anew"
-        ) from error
+        raise WeightsCorrupt(f"{path} is not a readable checkpoint ({error}): remove it to start anew") from error
     try:
         task.modules.load_state_dict(_under(tensors, "module."))
         for name, module in averaged.items():

@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 
 from engine.errors import CommandInvalid
 
-__all__ = ["override"]
-
 _Config = TypeVar("_Config")
 
 
@@ -39,11 +37,7 @@ def _assign(config: Any, path: Sequence[str], text: str, above: str) -> Any:
     hints = typing.get_type_hints(type(config))
     if name not in hints:
         near = difflib.get_close_matches(name, hints, n=2)
-        hint = (
-            f"did you mean {' or '.join(above + n for n in near)}?"
-            if near
-            else f"there are {', '.join(hints)}"
-        )
+        hint = f"did you mean {' or '.join(above + n for n in near)}?" if near else f"there are {', '.join(hints)}"
         raise CommandInvalid(f"no setting '{full}'; {hint}")
     value = getattr(config, name)
     try:

@@ -22,8 +22,6 @@ from torch import Tensor, nn
 
 from engine.errors import BackendUnavailable
 
-__all__ = ["DeviceChoice", "Processes", "gather_rows", "is_leader", "open_processes", "process_count"]
-
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 _BUCKET_BYTES = 25 * 2**20

@@ -20,8 +20,6 @@ from engine.motion.networks.eye_lstm import EyeMotionNetwork
 from engine.motion.networks.lip import LipNetwork
 from train.datasets.scales import fold_eye, fold_lip
 
-__all__ = ["averaged_tensors", "export_network", "load_averaged"]
-
 
 def averaged_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
     """Averaged weights of module ``name`` in a training checkpoint.
@@ -52,9 +50,7 @@ def load_averaged(module: nn.Module, checkpoint: Path, name: str) -> None:
     try:
         module.load_state_dict(averaged_tensors(checkpoint, name))
     except RuntimeError as error:
-        raise WeightsCorrupt(
-            f"{checkpoint} holds another '{name}' than these settings describe ({error})"
-        ) from error
+        raise WeightsCorrupt(f"{checkpoint} holds another '{name}' than these settings describe ({error})") from error
     module.eval()
 
 
@@ -106,11 +102,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     save_tensors(folder / f"{name}.safetensors", tensors)
     config_path = folder / "config.json"
-    config = (
-        json.loads(config_path.read_text(encoding="utf-8"))
-        if config_path.is_file()
-        else _new_config(folder.name)
-    )
+    config = json.loads(config_path.read_text(encoding="utf-8")) if config_path.is_file() else _new_config(folder.name)
     for key, value in sections.items():
         config[key] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
     config.setdefault("training", {})[name] = dict(training)

@@ -20,8 +20,6 @@ from engine.errors import MissingDependency, OutputUnwritable
 from train.checkpointing import Place
 from train.distributed import Processes
 
-__all__ = ["MetricAverager", "Reporter", "make_run_folder"]
-
 _log = logging.getLogger(__name__)
 
 
@@ -36,9 +34,7 @@ def make_run_folder(out: Path, record: str = "") -> None:
         if record:
             (out / "config.json").write_text(record + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputUnwritable(
-            f"the run's folder {out} cannot be written: {error}; set trainer.out"
-        ) from error
+        raise OutputUnwritable(f"the run's folder {out} cannot be written: {error}; set trainer.out") from error
 
 
 class MetricAverager:
@@ -126,13 +122,9 @@ class Reporter:
         self._bar.update(self._row, description=text, rate=self._rate)
         if self._leader and not self._terminal:
             left = (self._steps - place.step) * place.seconds / max(place.step, 1)
-            _log.info(
-                "step %d of %d: %s, %.1f rows/s, %.0f s left", place.step, self._steps, text, self._rate, left
-            )
+            _log.info("step %d of %d: %s, %.1f rows/s, %.0f s left", place.step, self._steps, text, self._rate, left)
 
-    def figures(
-        self, place: Place, values: Mapping[str, float], images: Mapping[str, NDArray[np.uint8]]
-    ) -> None:
+    def figures(self, place: Place, values: Mapping[str, float], images: Mapping[str, NDArray[np.uint8]]) -> None:
         """Held-out figures, and images (H,W,3) for TensorBoard."""
         self._write(place, values)
         if self._writer is not None:
@@ -192,7 +184,5 @@ def _tensorboard(out: Path, start: Place) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise MissingDependency(
-            "trainer.tensorboard needs TensorBoard: pip install 'gohd-live[train]'"
-        ) from error
+        raise MissingDependency("trainer.tensorboard needs TensorBoard: pip install 'gohd-live[train]'") from error
     return SummaryWriter(str(out), purge_step=start.step + 1 if start.step else None)

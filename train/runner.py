@@ -12,8 +12,6 @@ from train.distributed import process_count
 from train.recipes import RECIPES
 from train.recipes.recipe import TrainingRecipe
 
-__all__ = ["run"]
-
 
 def run(recipe: str, overrides: Sequence[str] = ()) -> Mapping[str, Any]:
     """Run a recipe by name with ``key=value`` overrides; what ``gohd train`` calls.

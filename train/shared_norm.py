@@ -13,8 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["share_batch_norms"]
-
 
 def share_batch_norms(modules: nn.Module) -> None:
     """Make every BatchNorm of ``modules`` one over all processes, in place; parameters and names stay as they are."""
@@ -52,9 +50,7 @@ class _Shared(nn.modules.batchnorm._BatchNorm):
         mean_C = _average(values.mean(places))
         centred_BC = values - _beside(mean_C, values)
         variance_C = _average(centred_BC.square().mean(places))
-        self._track(
-            mean_C.detach(), variance_C.detach(), dist.get_world_size() * values.numel() // len(mean_C)
-        )
+        self._track(mean_C.detach(), variance_C.detach(), dist.get_world_size() * values.numel() // len(mean_C))
         out_BC = centred_BC * _beside(torch.rsqrt(variance_C + self.eps), values)
         if self.affine:
             out_BC = out_BC * _beside(self.weight, values) + _beside(self.bias, values)

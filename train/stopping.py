@@ -6,8 +6,6 @@ import signal
 from types import FrameType
 from typing import Any
 
-__all__ = ["StopRequest"]
-
 
 class StopRequest:
     """Context in which Ctrl-C and SIGTERM set ``asked``; a second Ctrl-C interrupts at once."""

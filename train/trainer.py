@@ -214,9 +214,7 @@ class _Run:
         reasons = "".join(f"process {rank}: {text}" if several else text for rank, text in found if text)
         saved = self.config.out / CHECKPOINT
         left = f"the checkpoint {saved} is intact" if saved.is_file() else "there is no checkpoint yet"
-        raise NonFiniteLoss(
-            f"step {self.step}: {reasons}{left}; look at these clips, or try a lower learning rate"
-        )
+        raise NonFiniteLoss(f"step {self.step}: {reasons}{left}; look at these clips, or try a lower learning rate")
 
     def _agree_to_stop(self) -> bool:
         """Whether any process was asked to stop; all also take over the latest clock."""

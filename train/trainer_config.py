@@ -9,8 +9,6 @@ from typing import Literal
 
 from train.distributed import DeviceChoice
 
-__all__ = ["TrainerConfig"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerConfig:

@@ -177,9 +177,7 @@ def _renderer(folder: Path, weights: Path | None, way: str) -> tuple[Callable[[i
         step = lambda code, window, intensity, maps, finished=None: frame(code, window, intensity, *maps)  # noqa: E731
     guided = network.config.guided
     animator = NeuralAnimator(network, dtype=dtype, step=step, backend=runner, mesh=mesh if guided else None)
-    features = tuple(
-        torch.from_numpy(given[f"feature_{index}"]).to(dtype) for index in range(len(given.files) - 3)
-    )
+    features = tuple(torch.from_numpy(given[f"feature_{index}"]).to(dtype) for index in range(len(given.files) - 3))
     code = torch.from_numpy(given["code"]).to(dtype)
     portrait = NeuralPortrait(code, features, layers if guided else None)
     windows = given["windows"]
@@ -212,9 +210,7 @@ def show(report: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="folder with a neural animator")
     parser.add_argument("--compiled", action="store_true", help="torch.compile too: two minutes each")
     parser.add_argument("--frames", type=int, default=60, help="of each way, twice")

@@ -198,18 +198,12 @@ def _cell(value: float | None, scale: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prepared", type=Path)
-    parser.add_argument(
-        "--weights", type=Path, action="append", default=[], help="folder with a neural animator"
-    )
+    parser.add_argument("--weights", type=Path, action="append", default=[], help="folder with a neural animator")
     parser.add_argument("--backend", default="auto", help="of the neural animators")
     parser.add_argument("--targets", type=int, default=6, help="pairs of each clip")
-    parser.add_argument(
-        "--speech-frames", type=int, default=75, help="consecutive frames looked at for jitter"
-    )
+    parser.add_argument("--speech-frames", type=int, default=75, help="consecutive frames looked at for jitter")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheet", type=Path, help="where to write the contact sheet (PNG or JPEG)")

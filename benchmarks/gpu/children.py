@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHILDREN", "Child", "children"]
-
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _LAST_LINES = 3
 
@@ -80,9 +78,7 @@ def _run(child: Child, device: str, quick: bool, most_s: float) -> tuple[Any, st
             command += ["--device", device, *(["--quick"] if quick else [])]
         command += [] if quick else child.arguments
         try:
-            done = subprocess.run(
-                command, cwd=_ROOT, capture_output=True, text=True, timeout=most_s, check=False
-            )
+            done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=most_s, check=False)
             last = " / ".join((done.stderr or done.stdout).strip().splitlines()[-_LAST_LINES:])
             reason = f"ended with {done.returncode}: {last}" if done.returncode else None
         except subprocess.TimeoutExpired:

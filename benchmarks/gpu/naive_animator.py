@@ -15,8 +15,6 @@ from torch.nn import functional as F
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.modulated_conv import ModulatedConv2d
 
-__all__ = ["naive_network"]
-
 _EPSILON = 1e-8
 
 
@@ -41,9 +39,7 @@ class _Naive:
         weight_BOIkk = conv.scale * conv.weight * modulation_BI[:, None, :, None, None]
         if conv.demodulate:
             energy_BO = weight_BOIkk.float().square().sum((2, 3, 4))
-            weight_BOIkk = (
-                weight_BOIkk * torch.rsqrt(energy_BO + _EPSILON).to(x_BIHW.dtype)[..., None, None, None]
-            )
+            weight_BOIkk = weight_BOIkk * torch.rsqrt(energy_BO + _EPSILON).to(x_BIHW.dtype)[..., None, None, None]
         x_1NHW = x_BIHW.reshape(1, rows * channels, height, width)
         if conv.blur is None:
             y = F.conv2d(x_1NHW, weight_BOIkk.flatten(0, 1), padding=conv.size // 2, groups=rows)

@@ -17,8 +17,6 @@ from benchmarks.report.timing import matrix_ceiling_tflops, memory_ceiling_gbs
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.checkpoint import resolve_weights, save_tensors, write_checksums
 
-__all__ = ["PRESETS", "SMALL", "Ceilings", "drawn", "frame_bytes", "frame_flop", "neural_weights", "seeded"]
-
 SMALL = dataclasses.replace(
     FaceAnimatorConfig.lite(), widths=(24, 16, 12, 8, 8, 8), style_size=32, directions=8, paint_sizes=()
 )

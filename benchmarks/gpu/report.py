@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["RTX_3090", "markdown", "predictions", "targets"]
-
 RTX_3090 = {"matrix_tflops": 71.0, "copy_gbs": 936.0}
 """NVIDIA's figures for fp16 products summed in float32, and for memory; predictions assume the measured shares."""
 
@@ -36,9 +34,7 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
     steps = [row for row in report["steps"] if row["preset"] == "paper" and row["backend"] != "eager"]
     alone = min((row for row in steps if row["batch"] == 1), key=_p50, default=None)
     together = max((row["share_of_matrix_ceiling"] for row in steps if row["batch"] == 16), default=None)
-    naive = next(
-        (row for row in report["naive"] if row["preset"] == "paper" and row["dtype"] == "float32"), None
-    )
+    naive = next((row for row in report["naive"] if row["preset"] == "paper" and row["dtype"] == "float32"), None)
     hops = [row["hop_ms"]["p50"] for row in report["poses"] if row["form"] == "captured"]
     children = {row["name"]: row["report"] for row in report["children"]}
     hop_ms = None if report["quick"] else min(hops, default=None)
@@ -140,10 +136,7 @@ def markdown(report: dict[str, Any]) -> str:
         "## The naive form (per-row weights, grouped convolutions, nothing kept)",
         _table(
             ("preset", "type", "p50 ms", "p95", "p99", "largest error"),
-            (
-                (row["preset"], row["dtype"], *_three(row["frame_ms"]), row["largest_error"])
-                for row in report["naive"]
-            ),
+            ((row["preset"], row["dtype"], *_three(row["frame_ms"]), row["largest_error"]) for row in report["naive"]),
         ),
         "## Stages of the eager step",
         _table(
@@ -153,10 +146,7 @@ def markdown(report: dict[str, Any]) -> str:
         "## A hop of head poses",
         _table(
             ("sampler", "hop", "form", "p50 ms", "p95", "p99"),
-            (
-                (row["sampler"], row["hop_frames"], row["form"], *_three(row["hop_ms"]))
-                for row in report["poses"]
-            ),
+            ((row["sampler"], row["hop_frames"], row["form"], *_three(row["hop_ms"])) for row in report["poses"]),
         ),
         "## Engines",
         _table(
@@ -173,10 +163,7 @@ def markdown(report: dict[str, Any]) -> str:
             "## One live session, audio in to encoded image out",
             _table(
                 ("preset", "backend", "fps", "p50 ms", "p95", "p99"),
-                (
-                    (row["preset"], row["backend"], row["fps"], *_three(row["latency_ms"]))
-                    for row in report["live"]
-                ),
+                ((row["preset"], row["backend"], row["fps"], *_three(row["latency_ms"])) for row in report["live"]),
             ),
         ]
     if "gpu" in hardware and not report["quick"]:

@@ -135,9 +135,7 @@ class Suite:
 
     def _step(self, preset: str, config: FaceAnimatorConfig, backend: str, rows: int) -> Row:
         before_mib = self._used_mib()
-        animator = neural_animator(
-            drawn(config), CHECKSUM, backend=backend, device=self.device, cache=self.cache
-        )
+        animator = neural_animator(drawn(config), CHECKSUM, backend=backend, device=self.device, cache=self.cache)
         portraits, window_BTD = self._inputs(animator.network, rows)
         flags = [animator.finishes] * rows
         image = animator.render_batch(portraits, window_BTD, finished=flags)
@@ -159,9 +157,7 @@ class Suite:
                 tuple(maps.repeat(rows, 1, 1, 1) for maps in portraits[0].features),
                 like.new_ones(rows) if animator.finishes else None,
             )
-            samples = timed_ms(
-                lambda: animator.step(*given), self.device, calls=self.calls, budget_s=self.budget_s
-            )
+            samples = timed_ms(lambda: animator.step(*given), self.device, calls=self.calls, budget_s=self.budget_s)
         step_ms = percentiles(samples)
         tflops = rows * frame_flop(config) / step_ms["p50"] / 1e9
         return {
@@ -173,9 +169,7 @@ class Suite:
             "step_ms": step_ms,
             "tflops": round(tflops, 3),
             "share_of_matrix_ceiling": round(tflops / self.ceilings.matrix_tflops, 4),
-            "share_of_floor": round(
-                self.ceilings.floor_ms(config, rows, like.element_size()) / step_ms["p50"], 4
-            ),
+            "share_of_floor": round(self.ceilings.floor_ms(config, rows, like.element_size()) / step_ms["p50"], 4),
             "finished": animator.finishes,
             "memory_mib": round(self._used_mib() - before_mib),
             "error_levels": {"largest": int(error.max()), "mean": round(float(error.mean()), 4)},
@@ -185,9 +179,7 @@ class Suite:
         rows = []
         for preset, config in self.presets.items():
             half = self.device.type == "cuda"
-            animator = NeuralAnimator(
-                drawn(config), device=self.device, dtype=torch.float16 if half else torch.float32
-            )
+            animator = NeuralAnimator(drawn(config), device=self.device, dtype=torch.float16 if half else torch.float32)
             network = animator.network
             (portrait,), window_BTD = self._inputs(animator.network, 1)
             window = torch.from_numpy(window_BTD).to(self.device, next(network.parameters()).dtype)
@@ -201,9 +193,7 @@ class Suite:
                     torch.ones(1, device=self.device),
                 )
                 parts: dict[str, Callable[[], object]] = {
-                    "window to latent": lambda n=network, p=portrait, w=window: n.navigate(
-                        p.identity_code, w
-                    ),
+                    "window to latent": lambda n=network, p=portrait, w=window: n.navigate(p.identity_code, w),
                     "decoder": lambda n=network, x=latent, p=portrait: n.decoder(x, p.features),
                     "bytes": lambda x=image: to_bytes(x),
                     "label and mark": lambda f=finish, x=rgb, n=one, p=pattern: f(x, n, p),
@@ -217,9 +207,7 @@ class Suite:
     def naive(self) -> list[Row]:
         """In float32, as it was published, and on a card in half precision, as the others are."""
         dtypes = (torch.float32, torch.float16) if self.device.type == "cuda" else (torch.float32,)
-        return [
-            self._naive(preset, config, dtype) for preset, config in self.presets.items() for dtype in dtypes
-        ]
+        return [self._naive(preset, config, dtype) for preset, config in self.presets.items() for dtype in dtypes]
 
     def _naive(self, preset: str, config: FaceAnimatorConfig, dtype: torch.dtype) -> Row:
         network = naive_network(config, drawn(config).state_dict()).to(self.device, dtype)
@@ -256,13 +244,9 @@ class Suite:
                 ("eager", lambda w=window, p=prosody_BHM, s=state: w.step(p, s)),
                 ("captured", lambda c=captured, p=prosody_BHM: c(p)),
             ):
-                samples = timed_ms(
-                    call, self.device, calls=self.calls, budget_s=self.budget_s / 2, warm_ups=3
-                )
+                samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s / 2, warm_ups=3)
                 name = f"{window.config.steps} steps, guidance, window {window.config.window}"
-                rows.append(
-                    {"form": form, "hop_frames": hop, "sampler": name, "hop_ms": percentiles(samples)}
-                )
+                rows.append({"form": form, "hop_frames": hop, "sampler": name, "hop_ms": percentiles(samples)})
         return rows
 
     def live(self) -> list[Row]:
@@ -270,9 +254,7 @@ class Suite:
         for preset, config in self.presets.items() if not self.quick else ():
             for backend in self.backends:
 
-                def session(
-                    preset: str = preset, config: FaceAnimatorConfig = config, backend: str = backend
-                ) -> None:
+                def session(preset: str = preset, config: FaceAnimatorConfig = config, backend: str = backend) -> None:
                     with tempfile.TemporaryDirectory(prefix="gohd-bench-") as folder:
                         weights = neural_weights(config, Path(folder) / "weights")
                         figures = measure(self.device.type, 5.0, str(weights), 1, backend)
@@ -334,9 +316,7 @@ def gpu_versions() -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="a small network and few calls")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing further is begun")
@@ -350,9 +330,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gohd-engines-") as folder:
         suite = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder)))
         report = suite.run(tuple(args.without.split(",")))
-    path = (
-        None if args.out is None else args.out / result_name("gpu", report["hardware"], report["date"][:10])
-    )
+    path = None if args.out is None else args.out / result_name("gpu", report["hardware"], report["date"][:10])
     if path is not None:  # before anything is made of it
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -24,8 +24,6 @@ from aiortc.clock import current_ntp_time
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.rtp import RtcpSrPacket
 
-__all__ = ["RATE_HZ", "BeepingPeer", "Heard", "Seen", "beeping_wave", "find_beeps"]
-
 RATE_HZ, _BLOCK = 48_000, 960
 _VIDEO_HZ = 90_000
 _BEEP_S = 0.1

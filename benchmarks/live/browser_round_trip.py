@@ -27,8 +27,6 @@ from beeping_peer import RATE_HZ, beeping_wave
 from latency import Percentiles, hardware, versions
 from rich.console import Console
 
-__all__ = ["pair_beeps"]
-
 _GOHD = (sys.executable, "-u", "-c", "from clients.cli import main; main()")
 _FLAGS = [
     "--no-sandbox",
@@ -152,9 +150,7 @@ def measure(seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--json", type=Path, help="where to write the report")
     args = parser.parse_args()

@@ -17,8 +17,6 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-__all__ = ["watch"]
-
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -109,9 +107,7 @@ def watch(page: Any, url: str, seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=30.0)
     args = parser.parse_args()

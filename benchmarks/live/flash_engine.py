@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
-__all__ = ["FlashEngine", "FlashSession"]
-
 _LOOKAHEAD_SAMPLES = 2 * SAMPLES_PER_FRAME
 _LOUD = 0.3
 

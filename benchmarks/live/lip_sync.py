@@ -39,8 +39,6 @@ from rich.console import Console
 from engine.media import Mp4Writer
 from server import AvatarServer, ServerConfig
 
-__all__ = ["latencies_ms", "measure_file", "measure_flash", "measure_voice"]
-
 _WHITE = 180
 _NEAR_S = 0.2
 _BLOCK_S, _FRAME_S = 0.02, 0.04
@@ -168,9 +166,7 @@ def _spread(values_ms: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--json", type=Path, help="where to write the report")
     args = parser.parse_args()

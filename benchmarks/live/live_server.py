@@ -69,9 +69,7 @@ async def measure_cycles(cycles: int) -> dict[str, Any]:
         "after_all": last,
         "growth": {name: last[name] - count for name, count in first.items()},
         "anonymous_kib": memory_kib,
-        "anonymous_slope_kib_per_cycle": round(
-            float(np.polyfit([cycle for cycle, _ in counts], memory_kib, 1)[0]), 2
-        ),
+        "anonymous_slope_kib_per_cycle": round(float(np.polyfit([cycle for cycle, _ in counts], memory_kib, 1)[0]), 2),
     }
 
 
@@ -170,9 +168,7 @@ async def _watch(outlet: ViewerTracks, encoder: H264Encoder | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cycles", type=int, default=100)
     parser.add_argument("--interrupts", type=int, default=60)
     parser.add_argument("--sessions", default="1,2,3", help="numbers of sessions to try")
@@ -184,9 +180,7 @@ def main() -> None:
         report["connections"] = asyncio.run(measure_cycles(args.cycles))
     if args.interrupts:
         report["interrupts"] = asyncio.run(measure_interrupts(args.interrupts))
-    report["sessions"] = [
-        asyncio.run(measure_sessions(int(count))) for count in args.sessions.split(",") if count
-    ]
+    report["sessions"] = [asyncio.run(measure_sessions(int(count))) for count in args.sessions.split(",") if count]
     Console().print_json(json.dumps(report))
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -17,8 +17,6 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from engine.assets import PORTRAIT
 
-__all__ = ["WAYS", "Refused", "VoiceTrack", "Watcher", "visit"]
-
 Samples = npt.NDArray[np.int16]
 
 _RATE_HZ, _BLOCK = 48_000, 960
@@ -166,9 +164,7 @@ async def visit(http: aiohttp.ClientSession, url: str, way: str, voice: Samples,
 
 async def _bring(http: aiohttp.ClientSession, url: str) -> str:
     headers = {"Content-Type": "image/jpeg"}
-    async with http.post(
-        f"{url}portraits?consent=true", data=PORTRAIT.read_bytes(), headers=headers
-    ) as response:
+    async with http.post(f"{url}portraits?consent=true", data=PORTRAIT.read_bytes(), headers=headers) as response:
         return str((await _answer(response))["portrait_id"])
 
 

@@ -28,8 +28,6 @@ from aiortc import RTCPeerConnection
 
 from server.live.session import LiveSession
 
-__all__ = ["ProcessStats", "Server", "answer_census"]
-
 _ROOT = Path(__file__).resolve().parents[2]
 _ANSWER_S = 20.0
 _READY_S = 180.0

@@ -33,8 +33,6 @@ from latency import Percentiles, demo_voice, hardware, versions
 from rich.console import Console
 from visitors import WAYS, Refused, Samples, Watcher, visit
 
-__all__ = ["Soak"]
-
 _CENSUS_S = 30.0
 _LINGER_S = 12.0
 _PORTRAITS_KEPT = 8
@@ -83,9 +81,7 @@ class Soak:
             "visits": dict(self._visits),
             "refused": dict(self._refusals),
             "faults": self._faults,
-            "first_frame_ms": asdict(Percentiles.of(self._first_frames_ms))
-            if self._first_frames_ms
-            else None,
+            "first_frame_ms": asdict(Percentiles.of(self._first_frames_ms)) if self._first_frames_ms else None,
             "held": self._held(before, after),
             "steady": _steady(steady, began_s, ended_s),
             "exit_code": code,
@@ -104,9 +100,7 @@ class Soak:
 
     async def _visit_for(self, http: aiohttp.ClientSession, server: Server, seconds: float) -> None:
         end_s = time.monotonic() + seconds
-        visitors = [
-            asyncio.ensure_future(self._come_and_go(http, server.url, end_s)) for _ in range(self._visitors)
-        ]
+        visitors = [asyncio.ensure_future(self._come_and_go(http, server.url, end_s)) for _ in range(self._visitors)]
         while time.monotonic() < end_s:
             await asyncio.sleep(min(_CENSUS_S, max(0.0, end_s - time.monotonic())))
             self._censuses.append((time.monotonic(), await asyncio.to_thread(server.census)))
@@ -181,9 +175,7 @@ def _ahead_s(frames: np.ndarray, edge_s: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--visitors", type=int, default=2, help="how many come and go at once")
     parser.add_argument("--cores", type=int, help="cores that the server is told it has")

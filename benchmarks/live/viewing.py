@@ -18,8 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Viewing", "find_freezes", "look_at"]
-
 _VIDEO_HZ = 90_000
 _USUAL_FRAMES = 30
 _FREEZE_S, _FREEZE_TIMES = 0.150, 3.0

@@ -103,14 +103,10 @@ def images_of(path: Path) -> Iterator[Rgb]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=Path, required=True, help="a folder of portraits")
     parser.add_argument("--count", type=int, default=3, help="how many of them")
-    parser.add_argument(
-        "--unmarked", type=Path, nargs="*", default=[], help="folders of ordinary videos, pictures"
-    )
+    parser.add_argument("--unmarked", type=Path, nargs="*", default=[], help="folders of ordinary videos, pictures")
     parser.add_argument("--most", type=int, default=10_000, help="ordinary frames at most")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -142,10 +138,7 @@ def main() -> None:
 
     false_scores = []
     frames = (
-        rgb
-        for folder in arguments.unmarked
-        for rgb in ordinary(folder)
-        if min(rgb.shape[:2]) >= SMALLEST_SIDE_PX
+        rgb for folder in arguments.unmarked for rgb in ordinary(folder) if min(rgb.shape[:2]) >= SMALLEST_SIDE_PX
     )
     for rgb in islice(frames, arguments.most):
         detector = WatermarkDetector()
@@ -159,8 +152,7 @@ def main() -> None:
         "frame_ms": {f"p{q}": round(float(np.percentile(spent_ms[5:], q)), 2) for q in (50, 95, 99)},
         "frames_a_film": FRAMES,
         "cases": {
-            name: {"least_share_of_bits": min(bits[name]), "least_score": round(min(scores[name]), 1)}
-            for name in bits
+            name: {"least_share_of_bits": min(bits[name]), "least_score": round(min(scores[name]), 1)} for name in bits
         },
         "unmarked": {
             "frames": len(false_scores),

@@ -19,8 +19,6 @@ from aiohttp import web
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 
-__all__ = ["Video"]
-
 _RATE_HZ, _BLOCK = 48_000, 960
 
 
@@ -35,9 +33,7 @@ class Video:
             self.frames = [frame.reformat(format="yuv420p") for frame in container.decode(video=0)]
         with av.open(str(path)) as container:
             resampler = av.AudioResampler(format="s16", layout="stereo", rate=_RATE_HZ)
-            parts = [
-                part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)
-            ]
+            parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
         self.sound = np.concatenate(parts, axis=1).reshape(-1, 2)
 
 
@@ -109,9 +105,7 @@ async def _serve(film: Video, host: str, port: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("film", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8081)

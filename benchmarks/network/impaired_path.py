@@ -22,8 +22,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["ADDRESSES", "ImpairedPath", "Impairment", "inside", "open_path", "why_not"]
-
 ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
 
 _SET_INTERFACE, _TUN_WITHOUT_HEADER = 0x400454CA, 0x1001

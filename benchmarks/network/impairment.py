@@ -29,8 +29,6 @@ from viewing import look_at
 
 from engine.assets import PORTRAIT, VOICE
 
-__all__ = ["CELLS", "measure_cell"]
-
 _LEAD_S, _TAIL_S = 4.0, 6.0
 _HERE = Path(__file__).resolve().parent
 _PORTS = {"ours": 8080, "bare": 8081}
@@ -173,9 +171,7 @@ def _show(name: str, value: Any) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", default="", help=f"all, or some of: {', '.join(CELLS)}")
     parser.add_argument("--senders", default="ours,bare")
     parser.add_argument("--seconds", type=float, default=20.0)

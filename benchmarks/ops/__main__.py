@@ -76,16 +76,10 @@ def verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("operations", nargs="*", metavar="OPERATION", help=f"some of {', '.join(OPERATIONS)}")
-    parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="small inputs and few calls, without torch.compile"
-    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="small inputs and few calls, without torch.compile")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     unknown = set(args.operations) - set(OPERATIONS)
@@ -98,9 +92,7 @@ def main() -> None:
     for found in reports(torch.device(args.device), tuple(args.operations) or OPERATIONS, quick=args.quick):
         if args.json:
             args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(
-        f"{found['hardware']}\ncopy {found['copy_gbs']} GB/s, matrix product {found['matrix_tflops']} TFLOP/s"
-    )
+    print(f"{found['hardware']}\ncopy {found['copy_gbs']} GB/s, matrix product {found['matrix_tflops']} TFLOP/s")
     for row in found["rows"]:
         print(
             f"{row['operation']:14} {row['case']:44} {row['form']:18} p50 {row['ms']['p50']:9.4f} ms "

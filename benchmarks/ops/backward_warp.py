@@ -7,8 +7,6 @@ import torch
 from benchmarks.ops.measuring import OpCase
 from kernels.backward_warp import available_implementations, backward_warp
 
-__all__ = ["cases"]
-
 _CASES = [
     ("portrait 256 uint8", (1, 3, 256), torch.uint8, "bicubic"),
     ("portrait 256 float32", (1, 3, 256), torch.float32, "bilinear"),

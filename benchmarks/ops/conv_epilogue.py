@@ -8,8 +8,6 @@ from benchmarks.ops.measuring import OpCase
 from kernels.choice import installed, triton_runs_on
 from kernels.conv_epilogue import conv_epilogue, demodulation
 
-__all__ = ["cases"]
-
 
 def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     """Demodulation alone, and the pass that uses it."""

@@ -8,8 +8,6 @@ from benchmarks.ops.measuring import OpCase
 from kernels.choice import installed, triton_runs_on
 from kernels.fir_resample import fir_resample
 
-__all__ = ["cases"]
-
 
 def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     """The blur after a doubling convolution with all that follows, and the doubling of colours."""

@@ -11,8 +11,6 @@ import torch
 
 from benchmarks.report.timing import percentiles, timed_ms
 
-__all__ = ["Ceilings", "OpCase", "measured"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceilings:
@@ -50,9 +48,7 @@ def measured(
     if compiled and (device.type == "cuda" or shutil.which("g++")):
         forms["compiled reference"] = torch.compile(lambda: case.call("reference"), dynamic=False)
     forms |= {impl: lambda impl=impl: case.call(impl) for impl in case.implementations}
-    floor_ms = max(
-        case.bytes_moved / ceilings.copy_gbs / 1e6, case.flop / max(ceilings.matrix_tflops, 1e-9) / 1e9
-    )
+    floor_ms = max(case.bytes_moved / ceilings.copy_gbs / 1e6, case.flop / max(ceilings.matrix_tflops, 1e-9) / 1e9)
     rows: list[dict[str, Any]] = []
     for form, call in forms.items():
         with torch.inference_mode():

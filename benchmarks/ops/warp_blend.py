@@ -8,8 +8,6 @@ from benchmarks.ops.measuring import OpCase
 from kernels.choice import installed, triton_runs_on
 from kernels.warp_blend import warp_blend
 
-__all__ = ["cases"]
-
 
 def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     """Channels-last half types on CUDA, as the graph backend has them; float32 on the CPU."""
@@ -18,9 +16,7 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     found = []
     for batch, channels, side in levels[:1] if quick else levels:
         feature, x = (
-            torch.randn(batch, channels, side, side, device=device)
-            .to(dtype)
-            .to(memory_format=torch.channels_last)
+            torch.randn(batch, channels, side, side, device=device).to(dtype).to(memory_format=torch.channels_last)
             for _ in range(2)
         )
         raw = torch.randn(batch, 3, side, side, device=device).to(dtype) / 8

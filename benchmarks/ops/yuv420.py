@@ -8,8 +8,6 @@ from benchmarks.ops.measuring import OpCase
 from kernels.choice import installed, triton_runs_on
 from kernels.yuv420 import LabelPatch, yuv420
 
-__all__ = ["cases"]
-
 
 def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     """One frame and sixteen, with label and mark; on CUDA also straight into pinned memory, the copy included."""

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["filled", "newest", "result_name"]
-
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _BEGIN, _END = "<!-- measured: python -m benchmarks.report.readme_table -->", "<!-- /measured -->"
 _NAME = re.compile(r"(?P<theme>latency|sessions|gpu)-(?P<hardware>.+)-(?P<date>\d{4}-\d\d-\d\d)\.json")
@@ -58,9 +56,7 @@ def newest(results: Path) -> list[tuple[str, Path, dict[str, Any]]]:
         if kind not in found or date > found[kind][0]:
             found[kind] = date, path
     order = sorted(found, key=lambda kind: (list(_TABLES).index(kind[0]), kind[1]))
-    reports = (
-        (kind[0], found[kind][1], json.loads(found[kind][1].read_text(encoding="utf-8"))) for kind in order
-    )
+    reports = ((kind[0], found[kind][1], json.loads(found[kind][1].read_text(encoding="utf-8"))) for kind in order)
     return [(theme, path, report) for theme, path, report in reports if not report.get("quick")]
 
 
@@ -153,9 +149,7 @@ def _row(*cells: object) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing")
     args = parser.parse_args()
     readme = _ROOT / "README.md"

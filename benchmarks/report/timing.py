@@ -8,8 +8,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-__all__ = ["matrix_ceiling_tflops", "memory_ceiling_gbs", "percentiles", "timed_ms"]
-
 
 def timed_ms(
     call: Callable[[], object], device: torch.device, *, calls: int, budget_s: float, warm_ups: int = 5

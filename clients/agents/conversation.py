@@ -24,18 +24,6 @@ import numpy.typing as npt
 
 from engine.errors import InputError
 
-__all__ = [
-    "REALTIME_RATE_HZ",
-    "Action",
-    "BeSilent",
-    "Conversation",
-    "EndOfSpeech",
-    "Fault",
-    "Say",
-    "Tell",
-    "encode_append",
-]
-
 REALTIME_RATE_HZ = 24_000
 
 _MAX_MESSAGE_CHARS = 2**24

@@ -32,8 +32,6 @@ try:
 except ImportError as error:
     raise MissingDependency("LiveKit is not there: pip install 'gohd-live[livekit]'") from error
 
-__all__ = ["AvatarVideo", "AvatarWorker", "avatar_options"]
-
 _log = logging.getLogger(__name__)
 
 _QUEUE_MS = 80

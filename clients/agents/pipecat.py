@@ -39,8 +39,6 @@ try:
 except ImportError as error:
     raise MissingDependency("Pipecat is not there: pip install 'gohd-live[pipecat]'") from error
 
-__all__ = ["GohdVideoService"]
-
 
 class GohdVideoService(AIService):
     """A speaking face for a Pipecat pipeline. Closes the speaker when the pipeline ends."""
@@ -115,9 +113,7 @@ class GohdVideoService(AIService):
                 )
             )
         for mark in moment.marks:
-            if isinstance(mark, Frame) and (
-                moment.generation == self._speaker.generation or not mark.interruptible
-            ):
+            if isinstance(mark, Frame) and (moment.generation == self._speaker.generation or not mark.interruptible):
                 await self.push_frame(mark)
 
     async def _close(self) -> None:

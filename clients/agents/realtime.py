@@ -38,8 +38,6 @@ from server.live.clock import Clock, MonotonicClock
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
-__all__ = ["Mouth", "RealtimeBridge", "ServerMouth", "SpeakerMouth"]
-
 _log = logging.getLogger(__name__)
 
 _MAX_MESSAGE_BYTES = 2**24

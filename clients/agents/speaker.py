@@ -37,8 +37,6 @@ from engine.errors import AudioInvalid, SessionClosed
 from server.live.clock import Clock, MonotonicClock
 from server.live.worker import EngineSession
 
-__all__ = ["STEP_S", "AvatarChunk", "Speaker", "SpeakingSession", "load_speaker"]
-
 _log = logging.getLogger(__name__)
 
 STEP_S = STEP_SAMPLES / VOICE_RATE_HZ

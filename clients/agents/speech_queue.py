@@ -16,8 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["STEP_SAMPLES", "VOICE_RATE_HZ", "Said", "Samples", "SpeechQueue"]
-
 VOICE_RATE_HZ = 48_000
 STEP_SAMPLES = 1_920
 

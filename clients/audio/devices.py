@@ -15,18 +15,6 @@ import numpy.typing as npt
 
 from engine.errors import DeviceNotFound, DeviceUnsuitable
 
-__all__ = [
-    "AudioBackend",
-    "AudioDevice",
-    "AudioStream",
-    "Direction",
-    "Fill",
-    "Hear",
-    "Samples",
-    "choose_device",
-    "choose_rate",
-]
-
 Samples = npt.NDArray[np.int16]
 Direction = Literal["input", "output"]
 
@@ -81,9 +69,7 @@ class AudioBackend(Protocol):
         """Whether it does mono int16 at this rate."""
         ...
 
-    def open_microphone(
-        self, device: AudioDevice, rate_hz: int, block_samples: int, hear: Hear
-    ) -> AudioStream:
+    def open_microphone(self, device: AudioDevice, rate_hz: int, block_samples: int, hear: Hear) -> AudioStream:
         """Raises DeviceBusy or DeviceUnsuitable."""
         ...
 
@@ -114,9 +100,7 @@ def choose_device(devices: Sequence[AudioDevice], direction: Direction, wanted: 
     if len(close) == 1 or exact:
         return close[0]
     listed = ", ".join(f"{device.index} '{device.name}'" for device in (close or usable))
-    problem = (
-        f"more than one {kind} has {wanted!r} in its name" if close else f"there is no {kind} {wanted!r}"
-    )
+    problem = f"more than one {kind} has {wanted!r} in its name" if close else f"there is no {kind} {wanted!r}"
     raise DeviceNotFound(f"{problem}; name one of: {listed}")
 
 

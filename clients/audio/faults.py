@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, DeviceUnsuitable
 
-__all__ = ["opening_fault"]
-
 _BUSY = ("unavailable", "-9985", "busy")
 _UNSUITABLE = ("sample rate", "-9997", "channels", "-9998", "format", "-9994")
 
@@ -22,6 +20,4 @@ def opening_fault(device: str, error: Exception) -> DeviceError:
         return DeviceUnsuitable(
             f"'{device}' refuses mono audio of this rate ({text}); choose the audio server's device ('default')"
         )
-    return DeviceLost(
-        f"'{device}' could not be opened ({text}); 'gohd camera --list' shows what is there now"
-    )
+    return DeviceLost(f"'{device}' could not be opened ({text}); 'gohd camera --list' shows what is there now")

@@ -10,8 +10,6 @@ from clients.audio.devices import AudioDevice, Direction, Fill, Hear
 from clients.audio.faults import opening_fault
 from engine.errors import MissingDependency
 
-__all__ = ["PyAudioBackend"]
-
 
 class PyAudioBackend:
     """Raises MissingDependency where the package is not installed."""
@@ -73,9 +71,7 @@ class PyAudioBackend:
             hear(np.frombuffer(data, np.int16))
             return None, self._library.paContinue
 
-        self._start(
-            stream, device, rate_hz, block_samples, callback, input=True, input_device_index=device.index
-        )
+        self._start(stream, device, rate_hz, block_samples, callback, input=True, input_device_index=device.index)
         return stream
 
     def open_speaker(self, device: AudioDevice, rate_hz: int, block_samples: int, fill: Fill) -> _Stream:
@@ -86,9 +82,7 @@ class PyAudioBackend:
             leaves_in_s = max(0.0, times["output_buffer_dac_time"] - times["current_time"])
             return fill(count, leaves_in_s).tobytes(), self._library.paContinue
 
-        self._start(
-            stream, device, rate_hz, block_samples, callback, output=True, output_device_index=device.index
-        )
+        self._start(stream, device, rate_hz, block_samples, callback, output=True, output_device_index=device.index)
         return stream
 
     def close(self) -> None:

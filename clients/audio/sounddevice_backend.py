@@ -10,8 +10,6 @@ from clients.audio.devices import AudioDevice, Direction, Fill, Hear
 from clients.audio.faults import opening_fault
 from engine.errors import MissingDependency
 
-__all__ = ["SoundDeviceBackend"]
-
 
 class SoundDeviceBackend:
     """Raises MissingDependency where the package or the PortAudio library is not installed."""
@@ -45,11 +43,7 @@ class SoundDeviceBackend:
         ]
 
     def supports(self, device: AudioDevice, direction: Direction, rate_hz: int) -> bool:
-        check = (
-            self._library.check_input_settings
-            if direction == "input"
-            else self._library.check_output_settings
-        )
+        check = self._library.check_input_settings if direction == "input" else self._library.check_output_settings
         try:
             check(device=device.index, channels=1, dtype="int16", samplerate=rate_hz)
         except (self._library.PortAudioError, ValueError):

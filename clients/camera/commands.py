@@ -17,8 +17,6 @@ from typing import Any
 
 from engine.errors import CommandInvalid
 
-__all__ = ["Command", "parse_command", "read_commands"]
-
 Command = Callable[[Any], object]
 """Called with the engine's session, on its thread."""
 

@@ -9,8 +9,6 @@ import numpy.typing as npt
 from engine.errors import CommandInvalid
 from engine.postprocess import SMALLEST_SIDE_PX, Watermark, WatermarkConfig
 
-__all__ = ["Compositor", "parse_colour", "parse_size"]
-
 Rgb = npt.NDArray[np.uint8]
 
 _MOST_PX = 3840

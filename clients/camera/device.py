@@ -21,8 +21,6 @@ from engine.errors import (
 )
 from engine.timebase import FRAME_RATE_HZ
 
-__all__ = ["CameraDevice", "VirtualCamera", "list_cameras", "open_camera"]
-
 
 class VirtualCamera(Protocol):
     """Shows the last image that it was sent to whoever looks."""
@@ -118,9 +116,7 @@ def _fault(device: str | None, text: str) -> DeviceError:
     place = device or "a virtual camera"
     lowered = text.casefold()
     if "already in use" in lowered or "busy" in lowered:
-        return DeviceBusy(
-            f"{place} is held by another program: close it there, or name another with --device"
-        )
+        return DeviceBusy(f"{place} is held by another program: close it there, or name another with --device")
     if "permission" in lowered:
         return DeviceUnsuitable(
             f"{place} may not be written by this user: sudo usermod -aG video $USER, then log out and in"

@@ -18,8 +18,6 @@ import numpy.typing as npt
 from clients.audio import Samples
 from engine.timebase import SAMPLE_RATE_HZ
 
-__all__ = ["EngineFeed", "EngineSession", "Image"]
-
 _MAX_BLOCKS = 16
 
 

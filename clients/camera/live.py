@@ -30,8 +30,6 @@ from clients.camera.feed import EngineFeed, EngineSession, Image
 from clients.camera.playout import VoicePlayout
 from engine.errors import DeviceLost
 
-__all__ = ["BLOCK_MS", "Counters", "LiveCamera"]
-
 _log = logging.getLogger(__name__)
 
 _MAX_IMAGES = 8

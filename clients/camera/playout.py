@@ -28,8 +28,6 @@ import numpy as np
 
 from clients.audio import Samples
 
-__all__ = ["VoicePlayout"]
-
 _MAX_DELAY_MS = 600
 _KEPT_S = 4.0
 _TOLERANCE_MS, _SPLICE_MS, _FADE_MS = 12, 10, 5

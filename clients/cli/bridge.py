@@ -14,8 +14,6 @@ import typer
 
 from engine.errors import CommandInvalid
 
-__all__ = ["BridgeRequest", "run_bridge"]
-
 _PIECE_BYTES = 4_800
 
 
@@ -46,9 +44,7 @@ async def _bridge(request: BridgeRequest) -> None:
         _socket_url(request.server), token=request.token, session=request.session, portrait=request.portrait
     )
     async with mouth:
-        typer.echo(
-            f"session {mouth.session_id}: watch it at {request.server.rstrip('/')}/whep/{mouth.session_id}"
-        )
+        typer.echo(f"session {mouth.session_id}: watch it at {request.server.rstrip('/')}/whep/{mouth.session_id}")
         bridge = RealtimeBridge(
             request.url,
             request.key,
@@ -80,9 +76,7 @@ async def _standard_input() -> AsyncIterator[bytes]:
     """PCM16, 24 kHz, mono, in pieces of at most 100 ms."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
-    )
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
     try:
         while pcm := await reader.read(_PIECE_BYTES):
             yield pcm

@@ -27,8 +27,6 @@ from clients.cli.stopping import stop_request
 from engine.errors import MissingDependency
 from engine.postprocess import WatermarkConfig
 
-__all__ = ["CameraRequest", "list_devices", "run_camera"]
-
 _log = logging.getLogger(__name__)
 
 
@@ -121,9 +119,7 @@ def run_camera(
         if request.gaze is not None:
             session.set_gaze(*request.gaze)
 
-        live = LiveCamera(
-            session, camera, canvas, MonotonicClock(), rate_hz=rate_hz, speaks=speaker is not None
-        )
+        live = LiveCamera(session, camera, canvas, MonotonicClock(), rate_hz=rate_hz, speaks=speaker is not None)
         block = rate_hz * BLOCK_MS // 1000
         stop = stack.enter_context(stop_request())
         heard = sound.open_microphone(microphone, rate_hz, block, live.hear)

@@ -21,8 +21,6 @@ from engine.runtime import CompiledFrame, EngineCache, FrameCompiler
 from engine.runtime.compilation import bundled_name
 from engine.runtime.tensorrt_package import choose_package, present_target
 
-__all__ = ["CompileRequest", "clear_engines", "compile_weights", "list_engines", "parse_rows"]
-
 _DRAWN_SEED = 0
 
 

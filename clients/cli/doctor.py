@@ -19,8 +19,6 @@ from engine.checkpoint import WeightsFolder, list_weights
 from engine.errors import WeightsError
 from engine.runtime.model_stats import Preset, network_costs
 
-__all__ = ["report_machine", "report_models"]
-
 
 def report_machine(machine: Machine | None = None) -> None:
     """Print what is here, and below what is missing the command that the user may run. None is run."""
@@ -59,9 +57,7 @@ def _devices() -> Iterator[Finding]:
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
         memory_gib = device.total_memory / 2**30
-        yield Finding(
-            f"cuda:{index}", f"{device.name}, {memory_gib:.0f} GiB, sm_{device.major}{device.minor}"
-        )
+        yield Finding(f"cuda:{index}", f"{device.name}, {memory_gib:.0f} GiB, sm_{device.major}{device.minor}")
 
 
 def _weights() -> Iterator[Finding]:

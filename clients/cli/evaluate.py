@@ -13,8 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from engine.errors import MissingDependency
 from train.evaluate import EvaluateConfig, evaluate, parse_metrics, tables, write_csv
 
-__all__ = ["evaluate_folders"]
-
 _log = logging.getLogger(__name__)
 
 
@@ -26,9 +24,7 @@ def evaluate_folders(generated: Path, real: Path, metrics: str, experts: Path | 
     """
     # Videos are decoded and networks are run in turn: more threads than two only wait for each other.
     torch.set_num_threads(min(2, torch.get_num_threads()))
-    config = EvaluateConfig(
-        generated=generated, real=real, metrics=parse_metrics(metrics), experts=experts, out=out
-    )
+    config = EvaluateConfig(generated=generated, real=real, metrics=parse_metrics(metrics), experts=experts, out=out)
     columns = (
         TextColumn("{task.description:24.24}"),
         BarColumn(),

@@ -11,8 +11,6 @@ import typer
 
 from engine.errors import GohdError
 
-__all__ = ["app", "main"]
-
 _EXIT_USER_ERROR = 2
 _EXIT_INTERRUPTED = 130
 
@@ -129,9 +127,7 @@ def serve(
     ] = None,
     jwt_secret: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(
-            envvar="GOHD_JWT_SECRET", help="Accept JSON Web Tokens (HS256) that are signed with this."
-        ),
+        typer.Option(envvar="GOHD_JWT_SECRET", help="Accept JSON Web Tokens (HS256) that are signed with this."),
     ] = None,
     jwt_audience: Annotated[str, typer.Option(help="The 'aud' that they must name.")] = "gohd-live",
     insecure: Annotated[bool, typer.Option(help="Allow another address without a token.")] = False,
@@ -165,9 +161,7 @@ def serve(
         typer.Option(envvar="GOHD_TURN_SECRET", help="What the TURN server shares with this one."),
     ] = None,
     relay_only: Annotated[bool, typer.Option(help="Let media go through the TURN server alone.")] = False,
-    drain_seconds: Annotated[
-        float, typer.Option(min=0, help="How long sessions may go on after SIGTERM.")
-    ] = 10.0,
+    drain_seconds: Annotated[float, typer.Option(min=0, help="How long sessions may go on after SIGTERM.")] = 10.0,
     tag: Tag = 0,
     key_file: KeyFile = None,
     device: Device = "auto",
@@ -216,9 +210,7 @@ def camera(
     ] = None,
     audio_out: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(
-            help="Where to play the voice in step with the image, as a virtual cable; else nowhere."
-        ),
+        typer.Option(help="Where to play the voice in step with the image, as a virtual cable; else nowhere."),
     ] = None,
     frame: Annotated[
         str, typer.Option(help="'crop': the head. 'full': the whole portrait, the head moving in it.")
@@ -278,9 +270,7 @@ def camera(
 @app.command()
 def bridge(
     url: Annotated[str, typer.Argument(help="The service's WebSocket: wss://.../realtime?model=...")],
-    server: Annotated[
-        str, typer.Option(help="The gohd server that shows the face.")
-    ] = "http://127.0.0.1:8080",
+    server: Annotated[str, typer.Option(help="The gohd server that shows the face.")] = "http://127.0.0.1:8080",
     key: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(envvar=["GOHD_REALTIME_KEY", "OPENAI_API_KEY"], help="Bearer key of the service."),
@@ -368,13 +358,9 @@ def evaluate(
     ] = "all",
     experts: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(
-            help="Folder of the frozen networks' files (train/README.md says where they come from)."
-        ),
+        typer.Option(help="Folder of the frozen networks' files (train/README.md says where they come from)."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where tables, plots and cached features go.")] = Path(
-        "runs/evaluation"
-    ),
+    out: Annotated[Path, typer.Option(help="Where tables, plots and cached features go.")] = Path("runs/evaluation"),
 ) -> None:
     """Measure generated videos against real ones with the paper's metrics."""
     from clients.cli.evaluate import evaluate_folders
@@ -439,9 +425,7 @@ def import_weights(
 @weights_app.command("check")
 def check_weights(
     weights: Annotated[str, typer.Argument(help="An imported weights folder.")],
-    against: Annotated[
-        Path, typer.Option(help="Folder with reference outputs (animator.npz, pose.npz, ...).")
-    ],
+    against: Annotated[Path, typer.Option(help="Folder with reference outputs (animator.npz, pose.npz, ...).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run an import on reference inputs and compare every output; exit code 1 when a bar is missed."""
@@ -470,9 +454,7 @@ def compile_weights(
     weights: Weights = "default",
     preset: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(
-            help="'paper', 'lite' or 'guided-lite': that layout with random weights, where there are none."
-        ),
+        typer.Option(help="'paper', 'lite' or 'guided-lite': that layout with random weights, where there are none."),
     ] = None,
     target: Annotated[
         Optional[str],  # noqa: UP045
@@ -486,9 +468,7 @@ def compile_weights(
     layout: Annotated[
         str, typer.Option(help="Of what comes out: rgb, as sessions take it, or i420 for other programs.")
     ] = "rgb",
-    bundle: Annotated[
-        bool, typer.Option(help="Keep what --target cpu builds in the weights folder too.")
-    ] = False,
+    bundle: Annotated[bool, typer.Option(help="Keep what --target cpu builds in the weights folder too.")] = False,
     show: Annotated[bool, typer.Option("--list", help="Only show what is built, and its size.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Only delete what is built.")] = False,
 ) -> None:

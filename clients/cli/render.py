@@ -32,8 +32,6 @@ from engine.postprocess import WatermarkConfig
 from engine.postprocess.manifest import file_sha256, write_manifest
 from engine.timebase import FRAME_RATE_HZ
 
-__all__ = ["GENERATED", "RenderRequest", "parse_drive", "parse_gaze", "render_video"]
-
 GENERATED = "generated"
 _DRIVABLE = ("pose", "expression", "gaze")
 _log = logging.getLogger(__name__)
@@ -122,17 +120,13 @@ def render_video(request: RenderRequest) -> bool:
     voice = _Voice(sound)
     seconds = audio_duration_s(request.audio)
     with stop_request() as stopped, _progress() as progress:
-        task = progress.add_task(
-            "frames", total=None if seconds is None else max(1, ceil(seconds * FRAME_RATE_HZ))
-        )
+        task = progress.add_task("frames", total=None if seconds is None else max(1, ceil(seconds * FRAME_RATE_HZ)))
         with Mp4Writer(request.output, session.frame_size[::-1], voice.rate_hz, voice.channels) as video:
             for frame in _frames(session, voice, video, stopped):
                 video.write(frame.rgb, frame.pts_samples)
                 progress.advance(task)
     _sign(request, engine)
-    _log.info(
-        "%s %s", "stopped early; what was made by then is in" if stopped.is_set() else "wrote", request.output
-    )
+    _log.info("%s %s", "stopped early; what was made by then is in" if stopped.is_set() else "wrote", request.output)
     return not stopped.is_set()
 
 

@@ -12,8 +12,6 @@ import typer
 from engine.errors import GohdError
 from server import ServerConfig, serve
 
-__all__ = ["run_server"]
-
 
 def run_server(**settings: Any) -> None:
     """Serve until Ctrl-C or SIGTERM; ``settings`` are those of ``server.ServerConfig``."""
@@ -26,9 +24,7 @@ def run_server(**settings: Any) -> None:
     except OSError as error:
         if isinstance(error, GohdError):
             raise
-        raise typer.BadParameter(
-            f"cannot listen on {config.host}:{config.port}: {error.strerror or error}"
-        ) from error
+        raise typer.BadParameter(f"cannot listen on {config.host}:{config.port}: {error.strerror or error}") from error
     if any(thread.name == "engine-host" for thread in threading.enumerate()):
         # It still loads, and nothing can stop that; torch aborts a process whose interpreter ends meanwhile.
         sys.stdout.flush()

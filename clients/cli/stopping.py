@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["stop_request"]
-
 
 @contextmanager
 def stop_request() -> Iterator[threading.Event]:

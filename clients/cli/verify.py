@@ -18,8 +18,6 @@ from engine.portrait import load_image
 from engine.postprocess import PUBLIC_KEY, SMALLEST_SIDE_PX, WatermarkDetector, WatermarkReading
 from engine.postprocess.manifest import ManifestReading, manifest_path, read_manifest
 
-__all__ = ["Verdict", "report", "verify_file"]
-
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic"}
 _MOST_FRAMES = 3000
 
@@ -41,9 +39,7 @@ def verify_file(path: Path, key: bytes = PUBLIC_KEY) -> Verdict:
     detector = WatermarkDetector(key)
     for rgb in _images(path):
         if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:
-            raise VideoUnreadable(
-                f"'{path}' is smaller than {SMALLEST_SIDE_PX} pixels: no mark could be read"
-            )
+            raise VideoUnreadable(f"'{path}' is smaller than {SMALLEST_SIDE_PX} pixels: no mark could be read")
         detector.push(rgb)
     manifest = read_manifest(path) if manifest_path(path).is_file() else None
     return Verdict(detector.read(), manifest)

@@ -10,8 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from engine.postprocess import PUBLIC_KEY, WatermarkConfig
 
-__all__ = ["marking", "read_key", "signing_key"]
-
 _MIN_KEY_BYTES = 16
 
 
@@ -49,6 +47,4 @@ def signing_key(folder: Path | None = None) -> Ed25519PrivateKey:
     try:
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="ascii").strip()))
     except ValueError as error:
-        raise typer.BadParameter(
-            f"'{path}' holds no signing key; move it away and a new one is made"
-        ) from error
+        raise typer.BadParameter(f"'{path}' holds no signing key; move it away and a new one is made") from error

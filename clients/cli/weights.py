@@ -17,8 +17,6 @@ from rich.table import Table
 from engine.errors import OutputUnwritable, WeightsCorrupt, WeightsNotFound
 from engine.release import RELEASE_FILES, ImportedPart, PartName, check_weights, import_release
 
-__all__ = ["check", "fetch", "import_files"]
-
 _TIMEOUT_S = 30
 _BLOCK_BYTES = 2**20
 _MAX_BYTES = 2 * 2**30

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from clients.camera import list_cameras
 from clients.doctor.machine import Finding, Machine
 
-__all__ = ["camera_findings"]
-
 _LOAD = "sudo modprobe v4l2loopback devices=1 exclusive_caps=1 card_label=GoHD"
 _KEEP = (
     "echo v4l2loopback | sudo tee /etc/modules-load.d/v4l2loopback.conf; echo 'options v4l2loopback devices=1 "

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Finding", "Machine"]
-
 _INSTALL = {
     "debian": "sudo apt-get install",
     "fedora": "sudo dnf install",
@@ -110,9 +108,7 @@ class Machine:
         return Finding(module, f"not installed ({purpose})", f"pip install {what}")
 
     def _distribution_names(self) -> list[str]:
-        fields = dict(
-            line.split("=", 1) for line in (self.text("etc/os-release") or "").splitlines() if "=" in line
-        )
+        fields = dict(line.split("=", 1) for line in (self.text("etc/os-release") or "").splitlines() if "=" in line)
         names = f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".replace('"', "").split()
         return ["suse" if "suse" in name else name for name in names]
 

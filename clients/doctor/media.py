@@ -10,8 +10,6 @@ from av.codec.codec import UnknownCodecError
 
 from clients.doctor.machine import Finding, Machine
 
-__all__ = ["codec_findings", "gpu_findings", "network_findings", "package_findings"]
-
 _ENCODERS = (
     ("libx264", "H.264 for calls and films"),
     ("libvpx", "VP8 for calls"),
@@ -48,9 +46,7 @@ def gpu_findings(machine: Machine, cuda_build: str | None = torch.version.cuda) 
         path.parent
         for path in machine.find("sys/bus/pci/devices/*/vendor")
         if machine.text(str(path.relative_to(machine.root))) == _NVIDIA
-        and (machine.text(str((path.parent / "class").relative_to(machine.root))) or "").startswith(
-            _DISPLAY_CLASS
-        )
+        and (machine.text(str((path.parent / "class").relative_to(machine.root))) or "").startswith(_DISPLAY_CLASS)
     ]
     driver = machine.text("proc/driver/nvidia/version")
     if not cards and driver is None:

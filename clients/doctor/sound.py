@@ -8,8 +8,6 @@ from clients.audio import AudioDevice, choose_device, open_backend
 from clients.doctor.machine import Finding, Machine
 from engine.errors import DeviceNotFound, MissingDependency
 
-__all__ = ["audio_findings"]
-
 _LIBRARY = (
     "usr/lib/libportaudio.so*",
     "usr/lib/*/libportaudio.so*",
@@ -17,9 +15,7 @@ _LIBRARY = (
     "usr/local/lib/libportaudio.so*",
 )
 _CABLES = ("gohd", "blackhole", "cable", "null output", "loopback")
-_MAKE_CABLE = (
-    "pactl load-module module-null-sink sink_name=gohd_voice sink_properties=device.description=GoHD-voice"
-)
+_MAKE_CABLE = "pactl load-module module-null-sink sink_name=gohd_voice sink_properties=device.description=GoHD-voice"
 
 
 def _listed() -> list[AudioDevice]:
@@ -48,9 +44,7 @@ def audio_findings(machine: Machine, listed: Callable[[], list[AudioDevice]] = _
         yield machine.python_package("pyaudio", "mic", "the other audio library")
     else:
         build = f"{machine.install('portaudio-build')} && " if machine.linux else ""
-        yield Finding(
-            "pyaudio", "not installed (the other audio library)", f"{build}pip install 'gohd-live[mic]'"
-        )
+        yield Finding("pyaudio", "not installed (the other audio library)", f"{build}pip install 'gohd-live[mic]'")
     try:
         devices = listed()
         microphone = choose_device(devices, "input", None)

@@ -20,9 +20,6 @@ from engine.postprocess import WatermarkConfig
 from engine.runtime.backends import neural_animator
 from engine.runtime.compilation import bundled_name
 
-__all__ = ["LIVE_CORES", "Animator", "load_animator"]
-
-
 LIVE_CORES = 4
 """Cores of a CPU from which on a live session takes a guided animator's network by itself. On two the animator alone
 makes 41 frames a second or more and a session 25, but with its browser on the same machine one came to 19.

@@ -12,8 +12,6 @@ from engine.audio.vad import VoiceActivity
 from engine.streaming import Ring
 from engine.timebase import MEL_BANDS, SAMPLE_RATE_HZ
 
-__all__ = ["AudioFrontend"]
-
 _HISTORY_COLUMNS = 1024
 _BLOCK_SAMPLES = SAMPLE_RATE_HZ
 

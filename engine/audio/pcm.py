@@ -42,9 +42,7 @@ def to_mono_float(chunk: ArrayLike) -> NDArray[np.float32]:
         if not np.isfinite(peak):
             raise AudioInvalid("samples hold NaN or infinity")
         if peak > _MAX_PEAK:
-            raise AudioInvalid(
-                f"float samples must lie in [-1, 1], the peak is {peak:.6g}; divide them first"
-            )
+            raise AudioInvalid(f"float samples must lie in [-1, 1], the peak is {peak:.6g}; divide them first")
         floats = samples.astype(np.float32)
     mono: NDArray[np.float32] = floats.mean(axis=1, dtype=np.float32) if floats.ndim == 2 else floats
     return mono.clip(-1.0, 1.0)

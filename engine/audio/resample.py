@@ -48,9 +48,7 @@ class StreamingResampler:
 
     def __init__(self, source_rate_hz: int) -> None:
         if source_rate_hz != int(source_rate_hz) or not MIN_RATE_HZ <= source_rate_hz <= MAX_RATE_HZ:
-            raise AudioInvalid(
-                f"the sample rate must be {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, got {source_rate_hz}"
-            )
+            raise AudioInvalid(f"the sample rate must be {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, got {source_rate_hz}")
         rate = int(source_rate_hz)
         factor = gcd(rate, SAMPLE_RATE_HZ)
         self.source_rate_hz = rate

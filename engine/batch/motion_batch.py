@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from engine.avatar import Avatar
     from engine.motion.driver import MotionNetworks
 
-__all__ = ["MotionBatch"]
-
 _F32 = npt.NDArray[np.float32]
 _GAZE_STREAM = 0x6A2E
 """Added to a session's seed, so that its gaze is not drawn from the numbers of its pose."""
@@ -115,9 +113,7 @@ class MotionBatch:
         inputs = [torch.from_numpy(mel_BFW)]
         if self._networks.eye is not None:
             size = self._networks.eye.config.noise_size
-            inputs.append(
-                self._draws("eye", rows, lambda row: torch.randn(1, size, generator=self._eye_noise[row]))
-            )
+            inputs.append(self._draws("eye", rows, lambda row: torch.randn(1, size, generator=self._eye_noise[row])))
         expression = self._run("eye", rows, self._express, inputs)
         self._probe("lip")
         return expression
@@ -142,9 +138,7 @@ class MotionBatch:
             assert noise_BZ is not None
             lstm = self._eye.lstm
             state = EyeMotionState(
-                StreamingLSTMState(
-                    lstm.hidden_BLH.index_select(0, rows_B), lstm.cell_BLH.index_select(0, rows_B)
-                ),
+                StreamingLSTMState(lstm.hidden_BLH.index_select(0, rows_B), lstm.cell_BLH.index_select(0, rows_B)),
                 self._eye.begun_B.index_select(0, rows_B),
             )
             feature0_BF = self._feature0_BF.index_select(0, rows_B)
@@ -185,9 +179,7 @@ class MotionBatch:
         numbers: _F32 = output[:count].cpu().numpy()
         return numbers.copy()
 
-    def _new_capture(
-        self, name: str, step: Callable[..., tuple[Tensor]], given: list[Tensor]
-    ) -> CapturedStep:
+    def _new_capture(self, name: str, step: Callable[..., tuple[Tensor]], given: list[Tensor]) -> CapturedStep:
         eye = () if self._eye is None else tuple(self._eye.tensors())
         state = eye if name == "eye" else tuple(self._hops[name].state.tensors())
         return CapturedStep(step, given, state=state, capture=self._capture)

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from engine.avatar import Avatar
     from engine.runtime.cuda_graph import Capture
 
-__all__ = ["BUCKETS", "BatchRenderer", "FrameRequest", "MadeFrame", "Probe", "SessionRow"]
-
 BUCKETS = (1, 2, 4, 8, 16)
 """Numbers of rows that a device has a program for; a batch takes the next one up."""
 
@@ -269,9 +267,7 @@ class BatchRenderer:
         self._probe("animator")
         return list(drawn[: len(rows)])
 
-    def _with_room(
-        self, rows: list[_Row], call: Callable[[list[_Row]], list[_T]]
-    ) -> tuple[list[_Row], list[_T]]:
+    def _with_room(self, rows: list[_Row], call: Callable[[list[_Row]], list[_T]]) -> tuple[list[_Row], list[_T]]:
         """``call`` of the rows that the device has memory for, and those rows."""
         while rows:
             try:
@@ -279,9 +275,7 @@ class BatchRenderer:
             except torch.cuda.OutOfMemoryError as error:
                 newest = max(rows, key=lambda row: row.performer.number)
                 log.warning("the device is out of memory: one session of %d is dropped", len(rows))
-                newest.answer = DeviceMemoryExceeded(
-                    f"the device has no memory left for this session: {error}"
-                )
+                newest.answer = DeviceMemoryExceeded(f"the device has no memory left for this session: {error}")
                 self.leave(newest.performer)
                 rows = [row for row in rows if row is not newest]
             except Exception as error:

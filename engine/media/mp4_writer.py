@@ -78,9 +78,7 @@ class Mp4Writer:
         try:
             self._container = _open_output(self._part, "frag_keyframe+delay_moov+default_base_moof")
             self._video = _add_video(self._container, size, crf)
-            self._audio = (
-                _add_audio(self._container, audio_rate_hz, audio_channels) if audio_rate_hz else None
-            )
+            self._audio = _add_audio(self._container, audio_rate_hz, audio_channels) if audio_rate_hz else None
         except (av.FFmpegError, OSError) as cause:
             self._part.unlink(missing_ok=True)
             raise _unwritable(target, cause) from cause

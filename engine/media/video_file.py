@@ -72,9 +72,7 @@ def _decode(source: Source) -> Iterator[tuple[av.VideoFrame, Fraction, Fraction]
     """Frames with their time and length in seconds, times strictly rising."""
     with open_input(source, VideoUnreadable) as container:
         # A cover image in an audio file is an image track of one frame: no video.
-        streams = [
-            s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic
-        ]
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
             raise VideoUnreadable(f"{describe(source)} has no image track")
         stream = streams[0]

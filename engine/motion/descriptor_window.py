@@ -11,8 +11,6 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DescriptorWindow"]
-
 _F32 = npt.NDArray[np.float32]
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from engine.avatar import Avatar
     from engine.motion.driving_motion import DrivingMotion
 
-__all__ = ["MotionDriver", "MotionInput", "MotionNetworks"]
-
 _F32 = npt.NDArray[np.float32]
 
 

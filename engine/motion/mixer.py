@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from engine.config import MixerConfig
 
-__all__ = ["MixerState", "MouthRest", "mix", "mouth_rest"]
-
 _F32 = npt.NDArray[np.float32]
 
 # iBUG-68: jaw 3..13 and lips 48..67 (the points of Eq. 20), brows and eyes 17..26 and 36..47 (App. B.2),
@@ -113,9 +111,7 @@ def mix(
     furthest = np.array([config.gaze_pitch_limit_rad, config.gaze_limit_rad], dtype=np.float32)
     target = np.clip(gaze, -furthest, furthest)
     state.gaze += np.float32(_GAZE_RATE) * (target - state.gaze)
-    descriptor: _F32 = np.concatenate([_shortened(mouth, config.expression_limit), pose, state.gaze]).astype(
-        np.float32
-    )
+    descriptor: _F32 = np.concatenate([_shortened(mouth, config.expression_limit), pose, state.gaze]).astype(np.float32)
     return descriptor
 
 

@@ -19,8 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["CROP_SIZE", "FaceCrop", "crop_face"]
-
 CROP_SIZE: Final = 256
 _SIDE_PER_FACE = 1.9
 _TIGHT_SIDE_PER_FACE = 1.65
@@ -63,9 +61,7 @@ def crop_face(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating], size: 
     return FaceCrop(pixels, moved.astype(np.float32), matrix.astype(np.float32))
 
 
-def _place(
-    middle: NDArray[np.float64], face: float, image: tuple[int, int]
-) -> tuple[NDArray[np.float64], float]:
+def _place(middle: NDArray[np.float64], face: float, image: tuple[int, int]) -> tuple[NDArray[np.float64], float]:
     """Corner and side of the crop; in a tight image it shrinks and shifts a little before it leaves
     the image.
     """
@@ -103,9 +99,7 @@ def _cut(rgb: NDArray[np.uint8], corner: NDArray[np.float64], side: float, size:
     return _blur_outside(pixels, -corner * size / side, (np.array([width, height]) - corner) * size / side)
 
 
-def _blur_outside(
-    pixels: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.uint8]:
+def _blur_outside(pixels: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Blur what lies outside the image, which covers ``low`` to ``high`` (x, y) of the crop, more
     with distance.
     """

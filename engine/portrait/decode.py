@@ -16,8 +16,6 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from engine.errors import ImageTooLarge, ImageUnreadable, MissingDependency
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "load_image"]
-
 _log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 40_000_000
@@ -73,18 +71,12 @@ def _read(path: Path) -> bytes:
 
 
 def _from_array(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    if (
-        pixels.dtype != np.uint8
-        or pixels.ndim not in (2, 3)
-        or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4))
-    ):
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise ImageUnreadable(f"an array must be uint8 (H, W, 3) RGB, not {pixels.dtype} {pixels.shape}")
     if pixels.size == 0:
         raise ImageUnreadable("the image is empty")
     if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-        raise ImageTooLarge(
-            f"the image has {pixels.shape[1]} x {pixels.shape[0]} px; at most {MAX_PIXELS} in all"
-        )
+        raise ImageTooLarge(f"the image has {pixels.shape[1]} x {pixels.shape[0]} px; at most {MAX_PIXELS} in all")
     return _finish(Image.fromarray(np.ascontiguousarray(pixels)))
 
 
@@ -104,9 +96,7 @@ def _decode(data: bytes) -> NDArray[np.uint8]:
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"the image has too many pixels; at most {MAX_PIXELS} are decoded") from error
     except UnidentifiedImageError as error:
-        raise ImageUnreadable(
-            "this is no image of a known format (JPEG, PNG, WebP, GIF, AVIF, HEIC)"
-        ) from error
+        raise ImageUnreadable("this is no image of a known format (JPEG, PNG, WebP, GIF, AVIF, HEIC)") from error
     except (ImageTooLarge, ImageUnreadable):
         raise
     except MemoryError as error:

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from engine.errors import FaceTooSmall, MissingDependency, NoFaceFound, WeightsNotFound
 
-__all__ = ["MIN_FACE_PX", "FaceLandmarker", "FaceTracker"]
-
 _log = logging.getLogger(__name__)
 
 MIN_FACE_PX: Final = 48
@@ -114,9 +112,7 @@ class FaceLandmarker:
         return nearest if nearest is not None and _distance(nearest, face) < 0.15 * _size(face) else None
 
     def _run(self, pixels: _Rgb) -> list[_Landmarks]:
-        image = self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels)
-        )
+        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels))
         result = self._task.detect(image)
         return [_to_pixels(face, pixels) for face in result.face_landmarks]
 
@@ -134,9 +130,7 @@ class FaceTracker:
         if time_ms <= self._last_ms:
             raise ValueError(f"frames must come in order: {time_ms} ms after {self._last_ms} ms")
         self._last_ms = time_ms
-        image = self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb)
-        )
+        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
         result = self._task.detect_for_video(image, time_ms)
         return _to_pixels(result.face_landmarks[0], rgb) if result.face_landmarks else None
 

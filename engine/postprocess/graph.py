@@ -30,8 +30,6 @@ from engine.postprocess.spread_spectrum import (
 )
 from engine.postprocess.watermark import POWER, wanted_bits
 
-__all__ = ["FinishGraph", "marking_pattern"]
-
 _THRESHOLDS, _ROUNDS = 32, 3
 """Of the counting median: it is exact to 1/32768 of the largest value."""
 
@@ -54,9 +52,7 @@ class FinishGraph(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         if not SMALLEST_SIDE_PX <= size <= WORKING_SIDE_PX:
-            raise ValueError(
-                f"a graph marks images of {SMALLEST_SIDE_PX} to {WORKING_SIDE_PX} pixels, not of {size}"
-            )
+            raise ValueError(f"a graph marks images of {SMALLEST_SIDE_PX} to {WORKING_SIDE_PX} pixels, not of {size}")
         label = VisibleLabel(size, size)
         keep_HW1, add_HW3 = np.ones((size, size, 1), np.float32), np.full((size, size, 3), 0.5, np.float32)
         keep_HW1[label.area], add_HW3[label.area] = label.keep, label.add

@@ -6,8 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["VisibleLabel"]
-
 _Rgb = npt.NDArray[np.uint8]
 
 
@@ -34,9 +32,7 @@ class VisibleLabel:
         badge_height = min(round(bottom - top) + 2 * padding_px, height_px)
         badge = Image.new("RGBA", (badge_width, badge_height), (0, 0, 0, 0))
         draw = ImageDraw.Draw(badge)
-        draw.rounded_rectangle(
-            (0, 0, badge_width - 1, badge_height - 1), radius=padding_px, fill=(0, 0, 0, 120)
-        )
+        draw.rounded_rectangle((0, 0, badge_width - 1, badge_height - 1), radius=padding_px, fill=(0, 0, 0, 120))
         draw.text((padding_px - left, padding_px - top), text, font=font, fill=(255, 255, 255, 230))
         pixels = np.asarray(badge, dtype=np.float32)
         alpha = pixels[:, :, 3:] / 255.0

@@ -20,8 +20,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from engine.errors import ManifestUnreadable
 
-__all__ = ["ManifestReading", "file_sha256", "manifest_path", "read_manifest", "write_manifest"]
-
 _FORMAT = "gohd-live manifest 1"
 _MAX_BYTES = 1 << 20
 

@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from engine.portrait.crop import FaceCrop
 
-__all__ = ["PasteBack"]
-
 _MOST_HEAD_SCALE = 1.5
 _LONGEST_SIDE_PX = 1280
 _SEAM_SHARE = 0.14
@@ -62,9 +60,7 @@ class PasteBack:
         """The whole portrait with ``head`` (uint8, the crop's size) in its place."""
         out: Rgb = self._still.copy()
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        moved = cv2.warpAffine(
-            head, self._from_area, self._length, flags=flags, borderMode=cv2.BORDER_REPLICATE
-        )
+        moved = cv2.warpAffine(head, self._from_area, self._length, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         out[self._area] = cv2.blendLinear(moved, out[self._area], self._head_share, self._still_share)
         return out
 

@@ -13,8 +13,6 @@ from engine.postprocess.paste_back import PasteBack
 from engine.postprocess.spread_spectrum import PUBLIC_KEY
 from engine.postprocess.watermark import Watermark
 
-__all__ = ["Finish", "WatermarkConfig"]
-
 
 @dataclass(frozen=True, slots=True)
 class WatermarkConfig:

@@ -21,23 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = [
-    "BAND",
-    "CONTRAST_FLOOR",
-    "FREQUENCY",
-    "HIGHEST",
-    "LIMIT",
-    "PUBLIC_KEY",
-    "SMALLEST_SIDE_PX",
-    "SYNC_SLOTS",
-    "WORKING_SIDE_PX",
-    "SpreadSpectrum",
-    "Surface",
-    "cosines",
-    "crc8",
-    "windows",
-]
-
 PUBLIC_KEY = b"gohd-live"
 """The key unless an operator sets one: anybody can find its mark, which is the point of it."""
 

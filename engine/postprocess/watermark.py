@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from engine.postprocess.spread_spectrum import PUBLIC_KEY, SYNC_SLOTS, SpreadSpectrum, Surface, crc8
 
-__all__ = ["FOUND_SCORE", "POWER", "Watermark", "WatermarkDetector", "WatermarkReading", "wanted_bits"]
-
 _PSNR_DB = 45.0
 POWER = 255.0**2 / 10 ** (_PSNR_DB / 10)
 """Mean square of what is added to a frame, in levels^2."""

@@ -72,9 +72,7 @@ def _state(loaded: Any, key: str) -> Mapping[str, Any]:
     if isinstance(inner, Mapping):
         return inner
     if not loaded or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise _Refused(
-            f"has no '{key}' inside; it holds: {', '.join(map(str, list(loaded)[:6])) or 'nothing'}"
-        )
+        raise _Refused(f"has no '{key}' inside; it holds: {', '.join(map(str, list(loaded)[:6])) or 'nothing'}")
     return loaded
 
 

@@ -9,8 +9,6 @@ from torch import Tensor
 from engine.animator.network.face_animator import FaceAnimatorNetwork
 from engine.release.motion_names import Rules, renamed_tensors
 
-__all__ = ["animator_tensors"]
-
 _ENCODER = r"enc\.net_app\.convs"
 _STYLED = r"(conv\.weight|conv\.modulation\.weight|conv\.modulation\.bias)"
 

@@ -25,8 +25,6 @@ from engine.motion.diffusion.schedule import DiffusionSchedule
 from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.networks.lip import LipConfig, LipNetwork
 
-__all__ = ["OutputError", "check_weights", "run_reference"]
-
 _BAR = 1e-5
 _BARS = {"animator.image_64": 1e-4, "animator.image": 1e-3, "sampler.residual_unclamped": 1e-3}
 _LEVEL_OF_64, _LAST_LEVEL = 3, -1
@@ -73,9 +71,7 @@ def check_weights(weights: str | Path, against: Path) -> tuple[list[OutputError]
     folder = WeightsFolder.open(weights)
     there = [name for name in _CHECKS if (against / f"{name}.npz").is_file()]
     if not there:
-        raise WeightsNotFound(
-            f"{against} holds no reference file; they are called {', '.join(_CHECKS)} (.npz)"
-        )
+        raise WeightsNotFound(f"{against} holds no reference file; they are called {', '.join(_CHECKS)} (.npz)")
     figures: list[OutputError] = []
     left_out: dict[str, str] = {}
     for name in there:
@@ -86,9 +82,7 @@ def check_weights(weights: str | Path, against: Path) -> tuple[list[OutputError]
             arrays = _arrays(against / f"{name}.npz")
             figures += _compared(name, run_reference(name, folder, arrays, against), arrays)
         except (KeyError, ValueError, RuntimeError, OSError, EOFError, BadZipFile) as error:
-            raise WeightsCorrupt(
-                f"{against / name}.npz is no reference for these weights: {error}"
-            ) from error
+            raise WeightsCorrupt(f"{against / name}.npz is no reference for these weights: {error}") from error
     if there != ["mel"] and not any(figure.reference != "mel" for figure in figures):
         raise WeightsIncomplete(f"{folder.path} has none of the networks that {against} has references for")
     return figures, left_out

@@ -20,8 +20,6 @@ from engine.release.layout import PartName, ReleaseConfig, is_two_stage, part_sh
 from engine.release.motion_names import denoiser_tensors, eye_tensors, lip_tensors, two_stage_parts
 from engine.release.read import check_shapes
 
-__all__ = ["ConvertedPart", "convert"]
-
 _VESTIGIAL = ("fc_finetune.weight", "fc_finetune.bias")
 """A layer that L2CS files hold and no one runs."""
 
@@ -61,9 +59,7 @@ def convert(part: PartName, path: Path, tensors: dict[str, Tensor], config: Rele
         raise CheckpointRefused(f"{path} holds whole numbers for weights: {', '.join(wrong[:8])}")
     widened = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     if part in ("recon", "l2cs"):
-        return ConvertedPart(
-            {f"{part}.safetensors": widened}, {part: dataclasses.asdict(config.estimator)}, part
-        )
+        return ConvertedPart({f"{part}.safetensors": widened}, {part: dataclasses.asdict(config.estimator)}, part)
     with torch.device("meta"):
         if part == "animator":
             return _animator(widened, config)

@@ -21,17 +21,6 @@ from engine.motion.space.bfm_estimators import FaceReconstruction, GazeEstimator
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.motion.space.resnet import ResNetConfig
 
-__all__ = [
-    "RELEASE_FILES",
-    "PartName",
-    "ReleaseConfig",
-    "ReleaseFile",
-    "Shapes",
-    "is_two_stage",
-    "part_shapes",
-    "two_stage_shapes",
-]
-
 Shapes = dict[str, tuple[int, ...]]
 """Shape of each tensor by its released name."""
 
@@ -84,9 +73,7 @@ def part_shapes(part: PartName, config: ReleaseConfig) -> Shapes:
         return dict(_lip(config.expression))
     if part in ("recon", "l2cs"):
         with torch.device("meta"):
-            estimator: nn.Module = (FaceReconstruction if part == "recon" else GazeEstimator)(
-                config.estimator
-            )
+            estimator: nn.Module = (FaceReconstruction if part == "recon" else GazeEstimator)(config.estimator)
         return {name: tuple(tensor.shape) for name, tensor in estimator.state_dict().items()}
     return dict(_denoiser(config.pose if part == "pose" else config.gaze))
 

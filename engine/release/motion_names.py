@@ -17,8 +17,6 @@ from engine.motion.diffusion.denoiser import PoseDenoiser
 from engine.motion.networks.eye_lstm import EyeMotionNetwork
 from engine.motion.networks.lip import LipNetwork
 
-__all__ = ["Rules", "denoiser_tensors", "eye_tensors", "lip_tensors", "renamed_tensors", "two_stage_parts"]
-
 Rules = tuple[tuple[str, str | None], ...]
 
 _LIP: Rules = (
@@ -73,9 +71,7 @@ def two_stage_parts(released: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
     """Split a released two-stage checkpoint in what `lip_tensors` and what `eye_tensors` take."""
     bare = {name.removeprefix(_PARALLEL): tensor for name, tensor in released.items()}
     lip = {
-        name.removeprefix(_TWO_STAGE_LIP): tensor
-        for name, tensor in bare.items()
-        if name.startswith(_TWO_STAGE_LIP)
+        name.removeprefix(_TWO_STAGE_LIP): tensor for name, tensor in bare.items() if name.startswith(_TWO_STAGE_LIP)
     }
     return lip, {name: tensor for name, tensor in bare.items() if not name.startswith(_TWO_STAGE_LIP)}
 
@@ -123,7 +119,5 @@ def _fitted(name: str, tensor: Tensor, own: Tensor) -> Tensor:
     if tensor.ndim == 3 and own.ndim == 2 and tensor.shape[2] > 1:
         tensor = tensor.permute(0, 2, 1).flatten(1)
     if [size for size in tensor.shape if size > 1] != [size for size in own.shape if size > 1]:
-        raise WeightsCorrupt(
-            f"'{name}' has shape {tuple(tensor.shape)}, which does not fit {tuple(own.shape)}"
-        )
+        raise WeightsCorrupt(f"'{name}' has shape {tuple(tensor.shape)}, which does not fit {tuple(own.shape)}")
     return tensor.reshape(own.shape)

@@ -15,8 +15,6 @@ from engine.errors import CheckpointRefused, WeightsNotFound
 from engine.release import _worker
 from engine.release.layout import Shapes
 
-__all__ = ["check_shapes", "read_checkpoint"]
-
 _TIMEOUT_S = 300
 _PARALLEL = "module."
 _SHOWN = 8

@@ -18,8 +18,6 @@ from engine.release.convert import ConvertedPart, convert
 from engine.release.layout import RELEASE_FILES, PartName, ReleaseConfig
 from engine.release.read import read_checkpoint
 
-__all__ = ["ImportedPart", "import_release"]
-
 _KEYS = {file.part: file.key for file in RELEASE_FILES}
 _NO_LIMIT = 100.0
 
@@ -56,9 +54,7 @@ def import_release(
         OutputUnwritable: ``out`` is in use or cannot be made. Nothing is written then, as in every failure.
     """
     if not sources:
-        raise CommandInvalid(
-            "name at least one file: --animator, --pose, --gaze, --expression, --recon or --l2cs"
-        )
+        raise CommandInvalid("name at least one file: --animator, --pose, --gaze, --expression, --recon or --l2cs")
     for path in sources.values():
         if not path.is_file():
             raise WeightsNotFound(f"there is no file {path}")
@@ -85,9 +81,7 @@ def import_release(
     return imported
 
 
-def _write(
-    sources: Mapping[PartName, Path], folder: Path, name: str, config: ReleaseConfig
-) -> list[ImportedPart]:
+def _write(sources: Mapping[PartName, Path], folder: Path, name: str, config: ReleaseConfig) -> list[ImportedPart]:
     imported = []
     sections: dict[str, Any] = {}
     for part, path in sources.items():
@@ -123,16 +117,13 @@ def _config(name: str, sections: dict[str, Any], imported: list[ImportedPart]) -
         "mixer": dataclasses.asdict(mixer),
         **sections,
         "source": {
-            entry.part: {"file": entry.source.name, "sha256": entry.sha256, "form": entry.form}
-            for entry in imported
+            entry.part: {"file": entry.source.name, "sha256": entry.sha256, "form": entry.form} for entry in imported
         },
     }
 
 
 def _model_card(imported: list[ImportedPart]) -> str:
-    rows = "\n".join(
-        f"| {entry.form} | {entry.source.name} | {entry.tensors} | {entry.sha256} |" for entry in imported
-    )
+    rows = "\n".join(f"| {entry.form} | {entry.source.name} | {entry.tensors} | {entry.sha256} |" for entry in imported)
     return (
         "# Imported GoHD weights\n\n"
         "Converted from checkpoint files of the GoHD release (AAAI 2025; the authors' repository is "

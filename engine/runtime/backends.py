@@ -35,8 +35,6 @@ from engine.runtime.onnx_step import onnx_runner, onnx_step, onnx_version
 from engine.runtime.tensorrt_package import choose_package, present_target
 from engine.runtime.tensorrt_step import TensorRTEngine
 
-__all__ = ["BACKENDS", "Backend", "captured_step", "check_backend", "neural_animator"]
-
 Backend = Literal["auto", "eager", "compiled", "graph", "onnx", "tensorrt", "geometric"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 _log = logging.getLogger(__name__)
@@ -88,9 +86,7 @@ def neural_animator(
         step = _compiled(network, pattern_SP)
     else:
         step = eager_step(network)
-    return NeuralAnimator(
-        network, device=device, dtype=dtype, step=step, backend=backend, finishes=finishes, mesh=mesh
-    )
+    return NeuralAnimator(network, device=device, dtype=dtype, step=step, backend=backend, finishes=finishes, mesh=mesh)
 
 
 def check_backend(backend: str, device: torch.device, exported: bool = False) -> None:
@@ -113,22 +109,14 @@ def check_backend(backend: str, device: torch.device, exported: bool = False) ->
             choose_package("auto", present_target() or "")
         if backend == "onnx":
             if on_cuda:
-                raise BackendUnavailable(
-                    "backend 'onnx' runs on the CPU; on CUDA choose tensorrt, graph or compiled"
-                )
+                raise BackendUnavailable("backend 'onnx' runs on the CPU; on CUDA choose tensorrt, graph or compiled")
             onnx_runner() if exported else onnx_version()
     except MissingDependency as error:
         raise BackendUnavailable(str(error)) from error
     if backend == "graph" and not cuda_graphs_enabled():
         raise BackendUnavailable("backend 'graph' is switched off by GOHD_CUDA_GRAPHS")
-    if (
-        backend == "compiled"
-        and not on_cuda
-        and not any(shutil.which(name) for name in ("g++", "clang++", "cl"))
-    ):
-        raise BackendUnavailable(
-            "backend 'compiled' needs a C++ compiler on the CPU: apt install g++, or choose onnx"
-        )
+    if backend == "compiled" and not on_cuda and not any(shutil.which(name) for name in ("g++", "clang++", "cl")):
+        raise BackendUnavailable("backend 'compiled' needs a C++ compiler on the CPU: apt install g++, or choose onnx")
 
 
 def _automatic(device: torch.device, compiler: FrameCompiler, build: bool, exported: bool) -> str:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from engine.runtime.cuda_graph import Capture, CapturedStep
 
-__all__ = ["CapturedFrameStep"]
-
 FlatStep = Callable[..., tuple[Tensor, ...]]
 """Inputs of `animator_graph`, or of `finished_graph`, to (rgb_BHW3,)."""
 

@@ -25,8 +25,6 @@ from engine.runtime.onnx_step import onnx_version
 from engine.runtime.tensorrt_build import build_from_onnx, build_from_torch
 from engine.runtime.tensorrt_package import Package, choose_package
 
-__all__ = ["PRECISIONS", "CompiledFrame", "FrameCompiler", "bundled_name"]
-
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
 _REVISION = 2
 """Of how the step is exported; a new one leaves all built engines behind."""
@@ -131,9 +129,7 @@ class FrameCompiler:
         Raises:
             MissingDependency: the ``onnx`` extra is not installed.
         """
-        return self._cached(
-            self._onnx_key(), lambda: _onnx_bytes(animator_graph(self._narrowed(), as_bytes=True))
-        )
+        return self._cached(self._onnx_key(), lambda: _onnx_bytes(animator_graph(self._narrowed(), as_bytes=True)))
 
     def has_tensorrt(self, target: str) -> bool:
         """Whether `tensorrt` has nothing to build; raises as it does."""

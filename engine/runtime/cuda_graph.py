@@ -17,8 +17,6 @@ from torch import Tensor
 
 from engine.errors import BackendUnavailable
 
-__all__ = ["Capture", "CapturedStep", "cuda_capture", "cuda_graphs_enabled", "rerun"]
-
 Outputs = tuple[Tensor, ...]
 Step = Callable[..., Outputs]
 _SWITCH = "GOHD_CUDA_GRAPHS"

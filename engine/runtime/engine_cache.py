@@ -25,8 +25,6 @@ from pathlib import Path
 
 from engine.errors import OutputUnwritable
 
-__all__ = ["CachedEngine", "EngineCache", "EngineKey"]
-
 _log = logging.getLogger(__name__)
 _MAGIC = b"GOHDENGINE 1\n"
 _MAX_HEADER_BYTES = 2**16

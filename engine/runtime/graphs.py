@@ -28,17 +28,6 @@ from engine.streaming import StreamingLSTMState
 from engine.timebase import MEL_BANDS
 from kernels.yuv420 import rgb_to_yuv420_reference
 
-__all__ = [
-    "LAYOUTS",
-    "FinishedFrame",
-    "Graph",
-    "animator_graph",
-    "eye_graph",
-    "finished_graph",
-    "lip_graphs",
-    "pose_graphs",
-]
-
 _MOTION_INPUTS = ("identity_code", "window", "intensity")
 
 LAYOUTS = ("rgb", "i420")
@@ -181,16 +170,12 @@ class _Animator(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(
-        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor
-    ) -> Tensor:
+    def forward(self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor) -> Tensor:
         return self.network.animate(identity_code_BS, features, window_BTD, intensity_B)
 
 
 class _Frame(_Animator):
-    def forward(
-        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor
-    ) -> Tensor:
+    def forward(self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor) -> Tensor:
         return to_bytes(super().forward(identity_code_BS, window_BTD, intensity_B, *features))
 
 

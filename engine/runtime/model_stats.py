@@ -21,8 +21,6 @@ from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.timebase import MEL_BANDS
 
-__all__ = ["NetworkCost", "Preset", "network_costs"]
-
 Preset = Literal["paper", "lite"]
 _POSE_WINDOW = 50
 
@@ -117,9 +115,7 @@ def _denoiser_cost(name: str, network: PoseDenoiser) -> NetworkCost:
     return _cost(name, network, run, lambda: network.learned_noise(x, step, condition))
 
 
-def _cost(
-    name: str, network: nn.Module, run: str, call: Callable[[], Tensor | tuple[object, ...]]
-) -> NetworkCost:
+def _cost(name: str, network: nn.Module, run: str, call: Callable[[], Tensor | tuple[object, ...]]) -> NetworkCost:
     network.requires_grad_(False)  # the counter hooks into what learns, and there is nothing to hook
     counter = FlopCounterMode(display=False)
     with counter:

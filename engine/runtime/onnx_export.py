@@ -14,8 +14,6 @@ import torch
 from engine.errors import MissingDependency
 from engine.runtime.graphs import Graph
 
-__all__ = ["export_onnx"]
-
 _OPSET = 20
 _PACKAGES = ("onnx", "onnxscript")
 
@@ -32,9 +30,7 @@ def export_onnx(graph: Graph, path: Path, *, dynamic_batch: bool = False, rows: 
     """
     missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
-        raise MissingDependency(
-            f"exporting ONNX needs {' and '.join(missing)}: pip install 'gohd-live[onnx]'"
-        )
+        raise MissingDependency(f"exporting ONNX needs {' and '.join(missing)}: pip install 'gohd-live[onnx]'")
     rows = 2 if dynamic_batch else rows
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(

@@ -16,8 +16,6 @@ from engine.animator.network.step import FrameStep
 from engine.errors import BackendUnavailable, MissingDependency
 from engine.runtime.openvino_step import openvino_step
 
-__all__ = ["onnx_runner", "onnx_step", "onnx_version", "onnxruntime_step"]
-
 _INSTALL = "pip install 'gohd-live[onnx]'"
 _EXPORTERS, _RUNNERS = ("onnx", "onnxscript"), ("openvino", "onnxruntime")
 _log = logging.getLogger(__name__)

@@ -13,9 +13,6 @@ from torch import Tensor
 from engine.animator.network.step import FrameStep
 from engine.errors import BackendUnavailable
 
-__all__ = ["openvino_step"]
-
-
 _THREADS = 2
 """Of one frame, where there are as many cores: the second halves what a live session waits for, and more of them win
 little on maps as small as these.

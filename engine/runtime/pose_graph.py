@@ -9,8 +9,6 @@ from torch import Tensor
 from engine.motion.diffusion.window import PoseWindow, PoseWindowState
 from engine.runtime.cuda_graph import Capture, CapturedStep
 
-__all__ = ["captured_pose_window"]
-
 
 def captured_pose_window(
     window: PoseWindow, state: PoseWindowState, *, capture: Capture | None = None

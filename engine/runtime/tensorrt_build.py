@@ -13,8 +13,6 @@ from engine.errors import BackendUnavailable
 from engine.runtime.graphs import Graph
 from engine.runtime.tensorrt_package import Package
 
-__all__ = ["build_from_onnx", "build_from_torch", "tensorrt_logger"]
-
 _log = logging.getLogger(__name__)
 
 

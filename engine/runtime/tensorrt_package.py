@@ -19,8 +19,6 @@ import torch
 
 from engine.errors import BackendUnavailable, CommandInvalid, MissingDependency
 
-__all__ = ["Package", "Via", "choose_package", "present_target", "rtx_targets"]
-
 Via = Literal["auto", "tensorrt-rtx", "tensorrt", "torch-tensorrt"]
 
 _MODULES = {"tensorrt-rtx": "tensorrt_rtx", "tensorrt": "tensorrt", "torch-tensorrt": "torch_tensorrt"}
@@ -99,9 +97,7 @@ def rtx_targets() -> tuple[str, ...]:
     if importlib.util.find_spec("tensorrt_rtx") is None:
         return ()
     names = importlib.import_module("tensorrt_rtx").ComputeCapability.__members__
-    return tuple(
-        sorted((name.lower() for name in names if name.startswith("SM")), key=lambda name: int(name[2:]))
-    )
+    return tuple(sorted((name.lower() for name in names if name.startswith("SM")), key=lambda name: int(name[2:])))
 
 
 def _first_choice(target: str) -> str:

@@ -11,8 +11,6 @@ from engine.errors import BackendUnavailable
 from engine.runtime.tensorrt_build import tensorrt_logger
 from engine.runtime.tensorrt_package import Package
 
-__all__ = ["TensorRTEngine"]
-
 
 class TensorRTEngine:
     """A deserialised engine of fixed shapes as a function of CUDA tensors, for one thread.

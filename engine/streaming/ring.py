@@ -63,9 +63,7 @@ class Ring:
         blank = max(0, min(stop, 0) - start) if self._before is not None else 0
         first = start + blank
         if first < stop and first < self.start:
-            raise IndexError(
-                f"item {first} was dropped: the oldest kept is {self.start} (capacity {self.capacity})"
-            )
+            raise IndexError(f"item {first} was dropped: the oldest kept is {self.start} (capacity {self.capacity})")
         out = np.empty((stop - start, *self._items.shape[1:]), dtype=np.float32)
         if blank:
             out[:blank] = self._before

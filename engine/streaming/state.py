@@ -26,9 +26,7 @@ def row_mask(rows: Rows, batch: int, device: torch.device) -> Tensor:
     """Turn `rows` into a bool tensor (batch,) on `device`. Raises IndexError for a row that is not there."""
     if isinstance(rows, Tensor):
         if rows.dtype != torch.bool or rows.shape != (batch,):
-            raise IndexError(
-                f"a row mask must be bool of shape ({batch},), got {rows.dtype} {tuple(rows.shape)}"
-            )
+            raise IndexError(f"a row mask must be bool of shape ({batch},), got {rows.dtype} {tuple(rows.shape)}")
         return rows.to(device)
     if rows is None:
         return torch.ones(batch, dtype=torch.bool, device=device)

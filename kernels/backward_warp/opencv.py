@@ -8,8 +8,6 @@ import torch
 
 from kernels.errors import ImplementationUnavailable
 
-__all__ = ["backward_warp_opencv"]
-
 _MAX_SIDE = 32767
 
 
@@ -18,9 +16,7 @@ def backward_warp_opencv(image: torch.Tensor, grid: torch.Tensor, mode: str) -> 
     if image.device.type != "cpu":
         raise ImplementationUnavailable(f"backward_warp impl='opencv' runs on the CPU, not on {image.device}")
     if image.dtype not in (torch.uint8, torch.float32):
-        raise ImplementationUnavailable(
-            f"backward_warp impl='opencv' takes uint8 and float32, not {image.dtype}"
-        )
+        raise ImplementationUnavailable(f"backward_warp impl='opencv' takes uint8 and float32, not {image.dtype}")
     if max(*image.shape[-2:], *grid.shape[1:3]) > _MAX_SIDE:
         raise ImplementationUnavailable(f"backward_warp impl='opencv' takes sides up to {_MAX_SIDE} px")
     batch, channels, height, width = image.shape

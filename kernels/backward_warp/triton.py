@@ -11,8 +11,6 @@ import torch
 import triton
 import triton.language as tl
 
-__all__ = ["backward_warp_triton"]
-
 _BLOCK = 256
 
 

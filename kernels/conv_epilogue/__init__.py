@@ -47,9 +47,7 @@ def conv_epilogue(
     """
     _check_impl(impl)
     if x_BCHW.ndim != 4 or bias_C.shape != x_BCHW.shape[1:2]:
-        raise ValueError(
-            f"needs x (B, C, H, W) and bias (C,), not {tuple(x_BCHW.shape)}, {tuple(bias_C.shape)}"
-        )
+        raise ValueError(f"needs x (B, C, H, W) and bias (C,), not {tuple(x_BCHW.shape)}, {tuple(bias_C.shape)}")
     if scale_BC is not None and scale_BC.shape != x_BCHW.shape[:2]:
         raise ValueError(f"the scale must be {tuple(x_BCHW.shape[:2])}, not {tuple(scale_BC.shape)}")
     others = (bias_C,) if scale_BC is None else (bias_C, scale_BC)
@@ -74,9 +72,7 @@ def demodulation(modulation_BI: Tensor, squared_OI: Tensor, *, impl: Implementat
     """
     _check_impl(impl)
     if modulation_BI.ndim != 2 or squared_OI.ndim != 2 or modulation_BI.shape[1] != squared_OI.shape[1]:
-        raise ValueError(
-            f"needs (B, I) and (O, I), not {tuple(modulation_BI.shape)}, {tuple(squared_OI.shape)}"
-        )
+        raise ValueError(f"needs (B, I) and (O, I), not {tuple(modulation_BI.shape)}, {tuple(squared_OI.shape)}")
     if _choose(modulation_BI, (squared_OI,), impl) == "reference":
         return demodulation_reference(modulation_BI, squared_OI)
     from kernels.conv_epilogue.triton import demodulation_triton

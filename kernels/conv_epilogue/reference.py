@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["EPSILON", "GAIN", "SLOPE", "conv_epilogue_reference", "demodulation_reference"]
-
 SLOPE = 0.2
 GAIN = math.sqrt(2.0)
 EPSILON = 1e-8
@@ -23,9 +21,7 @@ def conv_epilogue_reference(x_BCHW: Tensor, bias_C: Tensor, scale_BC: Tensor | N
     bias_1C11 = (bias_C * GAIN)[None, :, None, None]
     if scale_BC is None:
         return functional.leaky_relu_(torch.add(bias_1C11, x_BCHW, alpha=GAIN), SLOPE)
-    return functional.leaky_relu_(
-        torch.addcmul(bias_1C11, x_BCHW, (scale_BC * GAIN)[:, :, None, None]), SLOPE
-    )
+    return functional.leaky_relu_(torch.addcmul(bias_1C11, x_BCHW, (scale_BC * GAIN)[:, :, None, None]), SLOPE)
 
 
 def demodulation_reference(modulation_BI: Tensor, squared_OI: Tensor) -> Tensor:

@@ -8,15 +8,11 @@ import triton.language as tl
 
 from kernels.conv_epilogue.reference import EPSILON, GAIN, SLOPE
 
-__all__ = ["conv_epilogue_triton", "demodulation_triton"]
-
 _BLOCK = 1024
 _OUTPUTS, _INPUTS = 16, 128
 
 
-def conv_epilogue_triton(
-    x_BCHW: torch.Tensor, bias_C: torch.Tensor, scale_BC: torch.Tensor | None
-) -> torch.Tensor:
+def conv_epilogue_triton(x_BCHW: torch.Tensor, bias_C: torch.Tensor, scale_BC: torch.Tensor | None) -> torch.Tensor:
     """One read and one write, in the order of memory; other than dense strides are made contiguous first."""
     last = not x_BCHW.is_contiguous() and x_BCHW.is_contiguous(memory_format=torch.channels_last)
     if not last:

@@ -83,9 +83,7 @@ def _choose(given: list[Tensor], impl: str) -> str:
     require("fir_resample", impl, x_BCHW.device)
     refuse_gradients("fir_resample", impl, has_gradients)
     if not fits:
-        raise ImplementationUnavailable(
-            "fir_resample impl='triton' takes fewer than 2**31 places a row of the batch"
-        )
+        raise ImplementationUnavailable("fir_resample impl='triton' takes fewer than 2**31 places a row of the batch")
     if not takes:
         raise ValueError(f"fir_resample impl='triton' takes {_TRITON_TYPES}, not {x_BCHW.dtype}")
     if any(tensor.device != x_BCHW.device for tensor in given):
@@ -93,9 +91,7 @@ def _choose(given: list[Tensor], impl: str) -> str:
     return impl
 
 
-def _result_shape(
-    x_BCHW: Tensor, kernel_C144: Tensor, padding: int, up: int, down: int
-) -> tuple[int, int, int, int]:
+def _result_shape(x_BCHW: Tensor, kernel_C144: Tensor, padding: int, up: int, down: int) -> tuple[int, int, int, int]:
     if x_BCHW.ndim != 4 or kernel_C144.shape != (x_BCHW.shape[1], 1, 4, 4):
         raise ValueError(
             f"needs x (B, C, H, W) and kernel (C, 1, 4, 4), not {tuple(x_BCHW.shape)}, {tuple(kernel_C144.shape)}"

@@ -7,8 +7,6 @@ from torch.nn import functional
 
 from kernels.conv_epilogue.reference import conv_epilogue_reference
 
-__all__ = ["fir_resample_reference"]
-
 
 def fir_resample_reference(
     x_BCHW: Tensor,

@@ -12,8 +12,6 @@ import triton.language as tl
 from kernels.conv_epilogue.reference import GAIN, SLOPE
 from kernels.tiles import tile_of
 
-__all__ = ["fir_resample_triton"]
-
 _ELEMENTS = 512
 
 
@@ -100,11 +98,7 @@ def _resample(  # type: ignore[no-untyped-def]
         total = tl.where(total > 0, total, total * SLOPE_OF) * GAIN_OF
     within = wanted[:, None] & real[None, :]
     if ADDED:
-        places = (
-            item * added_b + channel[None, :] * added_c + row[:, None] * added_y + column[:, None] * added_x
-        )
+        places = item * added_b + channel[None, :] * added_c + row[:, None] * added_y + column[:, None] * added_x
         total += tl.load(added + places, mask=within, other=0.0).to(tl.float32)
-    places = (
-        item * output_b + channel[None, :] * output_c + row[:, None] * output_y + column[:, None] * output_x
-    )
+    places = item * output_b + channel[None, :] * output_c + row[:, None] * output_y + column[:, None] * output_x
     tl.store(output + places, total.to(output.dtype.element_ty), mask=within)

@@ -88,9 +88,7 @@ def warp_blend(
         return warp_blend_reference(feature_BCHW, raw_B3HW, x_BCHW, rest, exact_grid)
     require("warp_blend", impl, feature_BCHW.device)
     if not row_fits_32_bits(*given):
-        raise ImplementationUnavailable(
-            "warp_blend impl='triton' takes fewer than 2**31 places a row of the batch"
-        )
+        raise ImplementationUnavailable("warp_blend impl='triton' takes fewer than 2**31 places a row of the batch")
     from kernels.warp_blend.triton import warp_blend_triton
 
     return warp_blend_triton(feature_BCHW, raw_B3HW, x_BCHW, rest, exact_grid)
@@ -101,9 +99,7 @@ def _check(feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor | None, rest: 
         raise ValueError(f"rest must be one of {get_args(Rest)}, not {rest!r}")
     shape = feature_BCHW.shape
     if feature_BCHW.ndim != 4 or raw_B3HW.shape != (shape[0], 3, *shape[2:]):
-        raise ValueError(
-            f"needs features (B, C, H, W) and raw (B, 3, H, W), not {shape} and {raw_B3HW.shape}"
-        )
+        raise ValueError(f"needs features (B, C, H, W) and raw (B, 3, H, W), not {shape} and {raw_B3HW.shape}")
     if feature_BCHW.dtype not in _TYPES or raw_B3HW.dtype not in _TYPES:
         raise ValueError(f"inputs must be floating point, not {feature_BCHW.dtype} and {raw_B3HW.dtype}")
     if raw_B3HW.device != feature_BCHW.device:

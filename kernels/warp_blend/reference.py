@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["flow_warp_reference", "warp_blend_reference"]
-
 
 def flow_warp_reference(feature_BCHW: Tensor, raw_flow_B2HW: Tensor, exact_grid: bool) -> Tensor:
     """Features from the identity grid plus tanh(raw flow), zeros outside; see the package.

@@ -16,8 +16,6 @@ from torch.autograd.function import once_differentiable
 from kernels.tiles import tile_of
 from kernels.warp_blend.triton_kernels import RESTS, backward_kernel, forward_kernel
 
-__all__ = ["warp_blend_triton"]
-
 _FORWARD, _BACKWARD = 512, 256
 
 

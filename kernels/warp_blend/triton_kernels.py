@@ -8,8 +8,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["RESTS", "backward_kernel", "forward_kernel"]
-
 RESTS = {"none": 0, "blended": 1, "kept": 2, "released": 3}
 
 
@@ -43,9 +41,7 @@ def _places(  # type: ignore[no-untyped-def]
     row = pixel // width
     column = pixel % width
     source = raw + item * raw_b + row * raw_y + column * raw_x
-    x, d_x = _sample_place(
-        _exact(tl.load(source, mask=wanted, other=0.0), DOUBLE), column, width, EXACT_GRID, DOUBLE
-    )
+    x, d_x = _sample_place(_exact(tl.load(source, mask=wanted, other=0.0), DOUBLE), column, width, EXACT_GRID, DOUBLE)
     y, d_y = _sample_place(
         _exact(tl.load(source + raw_c, mask=wanted, other=0.0), DOUBLE), row, height, EXACT_GRID, DOUBLE
     )

@@ -132,11 +132,7 @@ def _check(
             raise ValueError(f"the label of {columns} x {rows} leaves the image of {width} x {height}")
         _same_device(image_B3HW, label.keep_HW, label.add_3HW)
     if out is not None:
-        if (
-            out.shape != (batch, height * 3 // 2, width)
-            or out.dtype != torch.uint8
-            or not out.is_contiguous()
-        ):
+        if out.shape != (batch, height * 3 // 2, width) or out.dtype != torch.uint8 or not out.is_contiguous():
             raise ValueError(f"out must be contiguous uint8 {(batch, height * 3 // 2, width)}")
         if out.device != image_B3HW.device and not out.is_pinned():
             raise ValueError(f"out must be on {image_B3HW.device} or in pinned memory, not on {out.device}")

@@ -10,8 +10,6 @@ import torch
 from kernels.yuv420.cuda_source import COLUMNS, ROWS
 from kernels.yuv420.reference import COEFFICIENTS, LabelPatch, Layout, Matrix
 
-__all__ = ["Launch", "launch_of"]
-
 _THREADS_X, _THREADS_Y = 32, 4
 _ELEMENTS = {torch.uint8: 0, torch.float16: 1, torch.bfloat16: 2, torch.float32: 3}
 

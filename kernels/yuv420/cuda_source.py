@@ -6,8 +6,6 @@ compile time: ELEMENT (0 uint8, 1 float16, 2 bfloat16, 3 float32), LABEL, MARK a
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "ENTRY", "ROWS", "SOURCE"]
-
 ENTRY = "yuv420"
 COLUMNS = 4
 ROWS = 2

@@ -12,8 +12,6 @@ from kernels.yuv420.cuda_arguments import launch_of
 from kernels.yuv420.cuda_source import ENTRY, SOURCE
 from kernels.yuv420.reference import LabelPatch, Layout, Matrix
 
-__all__ = ["yuv420_cupy"]
-
 
 def yuv420_cupy(
     image_B3HW: torch.Tensor,

@@ -13,16 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "COEFFICIENTS",
-    "LabelPatch",
-    "Layout",
-    "Matrix",
-    "finished_rgb_reference",
-    "rgb_to_yuv420_reference",
-    "yuv420_reference",
-]
-
 Layout = Literal["i420", "nv12"]
 Matrix = Literal["bt601", "bt709"]
 
@@ -63,9 +53,7 @@ COEFFICIENTS: dict[str, tuple[tuple[int, int, int], ...]] = {
 }
 
 
-def finished_rgb_reference(
-    image_B3HW: Tensor, label: LabelPatch | None, pattern_BHW: Tensor | None
-) -> Tensor:
+def finished_rgb_reference(image_B3HW: Tensor, label: LabelPatch | None, pattern_BHW: Tensor | None) -> Tensor:
     """uint8 (B, 3, H, W): whole levels, then the label, then the mark. Arguments as `kernels.yuv420.yuv420`."""
     if image_B3HW.dtype == torch.uint8:
         levels_B3HW = image_B3HW.float()

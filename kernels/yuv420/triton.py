@@ -11,8 +11,6 @@ import triton.language as tl
 
 from kernels.yuv420.reference import COEFFICIENTS, LabelPatch, Layout, Matrix
 
-__all__ = ["yuv420_triton"]
-
 _BLOCK = 256
 
 

@@ -34,17 +34,13 @@ from server.webrtc.codecs import configure_codecs
 from server.webrtc.ice import describe_ice_servers, limit_gathering
 from server.webrtc.sdp_validation import check_offer
 
-__all__ = ["AvatarServer"]
-
 log = logging.getLogger(__name__)
 
 
 class AvatarServer:
     """Everything behind one port. ``load`` gives the engine; it runs on the engine's own thread."""
 
-    def __init__(
-        self, config: ServerConfig, load: Callable[[], EngineLike], clock: Clock | None = None
-    ) -> None:
+    def __init__(self, config: ServerConfig, load: Callable[[], EngineLike], clock: Clock | None = None) -> None:
         self.config = config
         self.port = config.port
         self.metrics = Metrics()
@@ -120,9 +116,7 @@ class AvatarServer:
         self._portrait_rate.check(self._guard.address(request), self.lobby.clock.now_s())
         upload = await read_upload(request, self.config.max_portrait_bytes)
         if not upload.consent:
-            raise Refusal(
-                "consent_missing", "Confirm that you have the right to use this image (consent=true)."
-            )
+            raise Refusal("consent_missing", "Confirm that you have the right to use this image (consent=true).")
         rgb = await self._decoder.decode(upload.image)
         consent = await self._consents.add(upload.image)
         portrait_id = await self.lobby.enroll(rgb)
@@ -134,9 +128,7 @@ class AvatarServer:
         return web.Response(status=204)
 
     async def _ice(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            encode_ice_servers(describe_ice_servers(self.config), self.config.relay_only)
-        )
+        return web.json_response(encode_ice_servers(describe_ice_servers(self.config), self.config.relay_only))
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

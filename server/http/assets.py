@@ -8,8 +8,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-__all__ = ["Asset", "Assets"]
-
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _WEB = _ROOT / "clients" / "web"
 _DEMO = _ROOT / "engine" / "assets"

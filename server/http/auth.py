@@ -14,8 +14,6 @@ import jwt
 from server.config import ServerConfig
 from server.protocol import Refusal
 
-__all__ = ["TokenVerifier", "bearer_token"]
-
 _ALGORITHM = "HS256"
 _LEEWAY_S = 5
 _MAX_TOKEN_BYTES = 4096

@@ -21,8 +21,6 @@ from pathlib import Path
 
 from engine.errors import OutputUnwritable
 
-__all__ = ["STATEMENT", "Consent", "ConsentRecord"]
-
 log = logging.getLogger(__name__)
 
 STATEMENT = "I have the right to use this image, and whoever it shows agrees to being animated."

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from server.live.clock import Clock
 from server.live.session import LiveSession
 
-__all__ = ["DemoVoice"]
-
 _PAUSE_S = 2.0
 
 
@@ -23,9 +21,9 @@ class DemoVoice:
     def __init__(self, wav: bytes) -> None:
         with wave.open(io.BytesIO(wav)) as file:
             self._rate_hz = file.getframerate()
-            self._samples: npt.NDArray[np.int16] = np.frombuffer(
-                file.readframes(file.getnframes()), "<i2"
-            ).astype(np.int16)
+            self._samples: npt.NDArray[np.int16] = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(
+                np.int16
+            )
 
     def speak(self, session: LiveSession, clock: Clock) -> None:
         """Speak in ``session`` until it ends."""

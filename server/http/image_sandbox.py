@@ -23,8 +23,6 @@ import numpy.typing as npt
 from engine import errors
 from engine.errors import ImageTooLarge, ImageUnreadable, PortraitError
 
-__all__ = ["ImageDecoder"]
-
 log = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -58,9 +56,7 @@ class ImageDecoder:
                 answer = await asyncio.wait_for(_ask(child, image), self._timeout_s)
             except TimeoutError:
                 await self._end()
-                raise ImageUnreadable(
-                    "the image takes too long to decode; save it anew and try again"
-                ) from None
+                raise ImageUnreadable("the image takes too long to decode; save it anew and try again") from None
             except (asyncio.IncompleteReadError, ConnectionError, BrokenPipeError):
                 await self._end()
                 log.warning("an image made the decoder end; a new one takes its place")
@@ -110,9 +106,7 @@ class ImageDecoder:
         await child.wait()
 
 
-async def _ask(
-    child: asyncio.subprocess.Process, image: bytes
-) -> npt.NDArray[np.uint8] | PortraitError | Exception:
+async def _ask(child: asyncio.subprocess.Process, image: bytes) -> npt.NDArray[np.uint8] | PortraitError | Exception:
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.write(struct.pack("<I", len(image)))
@@ -132,5 +126,7 @@ async def _ask(
 def _named_error(name: str, message: str) -> Exception:
     if name == "MemoryError":
         return ImageTooLarge("the image needs more memory than is given to one; take a smaller one")
-    kind = getattr(errors, name, None) if name in errors.__all__ else None
-    return kind(message) if kind is not None else ImageUnreadable("the image cannot be decoded")
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, errors.GohdError):
+        return kind(message)
+    return ImageUnreadable("the image cannot be decoded")

@@ -16,16 +16,6 @@ import ifaddr
 from server.config import ServerConfig, is_loopback
 from server.protocol import Refusal
 
-__all__ = [
-    "AddressLimits",
-    "RateLimit",
-    "allowed_hosts",
-    "check_content_type",
-    "check_host",
-    "check_origin",
-    "client_address",
-]
-
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_ADDRESSES = 4096
 

@@ -26,8 +26,6 @@ from server.live.clock import Clock
 from server.live.metrics import Metrics
 from server.protocol import Refusal, encode_error
 
-__all__ = ["SecurityMiddleware", "add_security_headers"]
-
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Any]
@@ -79,9 +77,7 @@ class SecurityMiddleware:
         other_site = False
         try:
             check_host(request.headers.get("Host"), self._hosts, request.scheme)
-            other_site = check_origin(
-                request.headers.get("Origin"), self._hosts, self._config.allowed_origins
-            )
+            other_site = check_origin(request.headers.get("Origin"), self._hosts, self._config.allowed_origins)
             if other_site and _is_preflight(request):
                 response: web.StreamResponse = _preflight()
             else:
@@ -112,9 +108,7 @@ class SecurityMiddleware:
             self._acts.check(address, now_s)
         try:
             self._door.check(
-                bearer_token(
-                    request.headers.get("Authorization"), request.headers.get("Sec-WebSocket-Protocol")
-                )
+                bearer_token(request.headers.get("Authorization"), request.headers.get("Sec-WebSocket-Protocol"))
             )
         except Refusal:
             self._guesses.check(address, now_s)
@@ -144,9 +138,7 @@ def _refusal(request: web.Request, error: Exception) -> Refusal:
             return Refusal("busy", str(error), retry_after_s=5)
         case OutputUnwritable():
             log.error("%s %s: %s", request.method, request.path, error)
-            return Refusal(
-                "unwritable", "This server cannot keep its records: its operator has to make room."
-            )
+            return Refusal("unwritable", "This server cannot keep its records: its operator has to make room.")
         case GohdError():
             log.error("%s %s: %s", request.method, request.path, error)
             return Refusal("not_ready", str(error))

@@ -12,8 +12,6 @@ from aiohttp import BodyPartReader, web
 from server.http.limits import check_content_type
 from server.protocol import Refusal
 
-__all__ = ["PortraitStore", "Upload", "read_upload"]
-
 IMAGE_TYPES = (
     "image/jpeg",
     "image/png",
@@ -77,9 +75,7 @@ async def read_upload(request: web.Request, max_bytes: int) -> Upload:
             if part.name == "portrait":
                 image = await _read_part(part, max_bytes)
             elif part.name == "consent":
-                consent = (await _read_part(part, _MAX_FIELD_BYTES)).decode(
-                    "ascii", "replace"
-                ).lower() in _YES
+                consent = (await _read_part(part, _MAX_FIELD_BYTES)).decode("ascii", "replace").lower() in _YES
     except (Refusal, ConnectionError):
         raise
     except Exception as error:  # the form parser raises whatever its parts raise

@@ -35,8 +35,6 @@ from server.protocol import (
 )
 from server.sessions.manager import SessionManager
 
-__all__ = ["WebSocketEndpoint"]
-
 log = logging.getLogger(__name__)
 
 _SUBPROTOCOL = "gohd"

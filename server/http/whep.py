@@ -26,8 +26,6 @@ from server.webrtc.ice import ice_links
 from server.webrtc.sdp_validation import check_candidates, check_offer
 from server.webrtc.viewer import Viewer
 
-__all__ = ["WhepEndpoint"]
-
 _SDP = "application/sdp"
 _FRAGMENT = "application/trickle-ice-sdpfrag"
 _MAX_FRAGMENT_BYTES = 16 * 2**10
@@ -87,9 +85,7 @@ class WhepEndpoint:
         check_content_type(request.headers.get("Content-Type"), (_FRAGMENT,))
         wanted = request.headers.get("If-Match")
         if wanted is None:
-            raise Refusal(
-                "precondition_required", "Say in If-Match which ICE session the candidates are for."
-            )
+            raise Refusal("precondition_required", "Say in If-Match which ICE session the candidates are for.")
         body = await read_limited(request, _MAX_FRAGMENT_BYTES)
         fragment = check_candidates(body.decode("utf-8", "replace"))
         if wanted.strip() == "*" or not viewer.peer.is_remote_ufrag(fragment.ufrag):

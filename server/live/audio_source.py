@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from server.live.jitter_buffer import MEDIA_RATE_HZ, JitterBuffer
 
-__all__ = ["AudioSource"]
-
 _LIVE_BACKLOG_BLOCKS = 500
 _PACED_BACKLOG_BLOCKS = 6_000
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from server.protocol import Gaze, Look
 
-__all__ = ["AvatarState"]
-
 _SPEAKING_HOLD_BLOCKS = 15
 _CAMERA = (0.0, 0.0)
 _ASIDE_PITCH_RAD, _ASIDE_YAW_RAD = 0.12, 0.45

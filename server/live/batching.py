@@ -20,8 +20,6 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-__all__ = ["BatchTimes", "Batcher", "Slot", "sessions_that_fit"]
-
 FRAME_S = 0.040
 _MAX_HIDDEN_IN_A_ROW = 3
 _SMOOTHING = 0.1
@@ -198,9 +196,7 @@ class Batcher(Generic[Work]):
         for index, slot in enumerate(first):
             if ready_s + self.times.of(index + 1) <= slot.due_s:
                 return max(
-                    rows
-                    for rows in range(index + 1, len(first) + 1)
-                    if ready_s + self.times.of(rows) <= slot.due_s
+                    rows for rows in range(index + 1, len(first) + 1) if ready_s + self.times.of(rows) <= slot.due_s
                 )
         return len(first)
 
@@ -212,6 +208,4 @@ class Batcher(Generic[Work]):
             queue.hidden_in_a_row = 0
             return slot
         queue.hidden_in_a_row += 1
-        return Slot(
-            slot.session, slot.generation, slot.work, slot.due_s, slot.came_s, slot.number, shown=False
-        )
+        return Slot(slot.session, slot.generation, slot.work, slot.due_s, slot.came_s, slot.number, shown=False)

@@ -31,8 +31,6 @@ from engine.batch.renderer import BUCKETS
 from server.live.batching import BatchTimes, sessions_that_fit
 from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 
-__all__ = ["CpuPerFrame", "FrameCost", "capacity", "cores", "measure_batches", "measure_encoder_ms"]
-
 FRAME_MS = 40.0
 
 # Threads of one process wait for the interpreter and share what is below them: with two live sessions on two hardware
@@ -101,9 +99,7 @@ def capacity(cost: FrameCost, core_count: int, limit: int | None = None) -> int:
     return max(1, fits if limit is None else min(fits, limit))
 
 
-def measure_encoder_ms(
-    frames: list[npt.NDArray[np.uint8]], now_s: Callable[[], float] = time.perf_counter
-) -> float:
+def measure_encoder_ms(frames: list[npt.NDArray[np.uint8]], now_s: Callable[[], float] = time.perf_counter) -> float:
     """Median time to encode one of ``frames`` (uint8 (H, W, 3)) as they are sent."""
     encoder = H264Encoder()
     times_ms = []

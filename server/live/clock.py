@@ -6,8 +6,6 @@ import asyncio
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "MonotonicClock"]
-
 
 class Clock(Protocol):
     """A clock that never goes backwards. Safe to read from any thread."""

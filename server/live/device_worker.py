@@ -18,8 +18,6 @@ from typing import Any, Protocol
 from server.live.batching import Batcher, BatchTimes, Slot
 from server.live.clock import Clock
 
-__all__ = ["Answer", "DeviceWorker", "FrameMakerLike"]
-
 log = logging.getLogger(__name__)
 
 Answer = Callable[[Any, float], None]

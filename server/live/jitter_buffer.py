@@ -17,8 +17,6 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOCK_SAMPLES", "MEDIA_RATE_HZ", "JitterBuffer", "is_quiet"]
-
 MEDIA_RATE_HZ = 48_000
 BLOCK_SAMPLES = 960
 

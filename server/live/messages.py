@@ -10,30 +10,6 @@ from typing import ClassVar
 
 from engine.errors import GohdError
 
-__all__ = [
-    "HTTP_STATUS",
-    "Answer",
-    "Audio",
-    "Control",
-    "ErrorEvent",
-    "Event",
-    "Gaze",
-    "Intensity",
-    "Interrupt",
-    "Interrupted",
-    "Look",
-    "Offer",
-    "Ping",
-    "Pong",
-    "Pose",
-    "Refusal",
-    "Start",
-    "Started",
-    "StateEvent",
-    "StatsEvent",
-    "TellState",
-]
-
 HTTP_STATUS: dict[str, int] = {
     "bad_json": 400,
     "bad_message": 400,

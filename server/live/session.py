@@ -47,8 +47,6 @@ from server.protocol import (
 )
 from server.webrtc.tracks import Image, ViewerTracks
 
-__all__ = ["LiveSession"]
-
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
@@ -183,9 +181,7 @@ class LiveSession:
         refill = self.timeline.interrupt(began_s)
         self.worker.interrupt(self.timeline.generation, refill)
         for outlet in self.outlets:
-            outlet.video.on_first_of_generation = lambda _: self._metrics.interrupted(
-                self._clock.now_s() - began_s
-            )
+            outlet.video.on_first_of_generation = lambda _: self._metrics.interrupted(self._clock.now_s() - began_s)
             outlet.video.drop_stale()
         self._send(Interrupted(generation=self.timeline.generation))
 

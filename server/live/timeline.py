@@ -25,8 +25,6 @@ import numpy as np
 
 from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ, JitterBuffer, Samples, is_quiet
 
-__all__ = ["BLOCK_S", "Block", "MediaTimeline"]
-
 BLOCK_S = BLOCK_SAMPLES / MEDIA_RATE_HZ
 
 _MIN_SLACK_S = 0.004

@@ -28,8 +28,6 @@ from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.timeline import Block
 from server.webrtc.tracks import Image
 
-__all__ = ["EngineSession", "EngineWorker", "SharedSession"]
-
 log = logging.getLogger(__name__)
 
 _MAX_WAITING_BLOCKS = 15
@@ -182,9 +180,7 @@ class EngineWorker:
                     self._begin_generation(item)
                 else:
                     item(self._session)
-        except (
-            BaseException
-        ) as caught:  # the session's boundary: report, end this session, leave others alone
+        except BaseException as caught:  # the session's boundary: report, end this session, leave others alone
             log.exception("%s: the engine failed", self._thread.name)
             error = caught
         finally:

@@ -24,8 +24,6 @@ from server.live.device_worker import DeviceWorker
 from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.worker import EngineSession
 
-__all__ = ["EngineLike", "EngineThread"]
-
 log = logging.getLogger(__name__)
 
 _MAX_SESSIONS = 256
@@ -105,9 +103,7 @@ class EngineThread:
             self.device = DeviceWorker(self._maker, self.cost.device, self._clock)
             self.device.start()
         else:
-            self.cost = min(
-                (_warm_up(engine, avatar) for _ in range(_WARM_UP_PASSES)), key=lambda c: c.total_ms
-            )
+            self.cost = min((_warm_up(engine, avatar) for _ in range(_WARM_UP_PASSES)), key=lambda c: c.total_ms)
         log.info("a frame takes %.1f ms, its encoding %.1f ms", self.cost.render_ms, self.cost.encode_ms)
         if self.cost.device is None and self.cost.render_ms > FRAME_MS:
             log.warning(
@@ -176,6 +172,4 @@ def _warm_up(engine: EngineLike, avatar: Any) -> FrameCost:
         frames += [frame.rgb for frame in session.push_pcm(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ)]
     elapsed_ms = 1e3 * (time.perf_counter() - began_s)
     session.close()
-    return FrameCost(
-        render_ms=elapsed_ms / max(1, len(frames) - counted_from), encode_ms=measure_encoder_ms(frames)
-    )
+    return FrameCost(render_ms=elapsed_ms / max(1, len(frames) - counted_from), encode_ms=measure_encoder_ms(frames))

@@ -21,8 +21,6 @@ from server.sessions.engine_thread import EngineLike, EngineThread
 from server.sessions.registry import SessionRegistry
 from server.webrtc.viewer import Viewer
 
-__all__ = ["SessionManager"]
-
 log = logging.getLogger(__name__)
 
 
@@ -34,9 +32,7 @@ class SessionManager:
     session = await lobby.open()                            # waits for that
     """
 
-    def __init__(
-        self, config: ServerConfig, clock: Clock | None = None, metrics: Metrics | None = None
-    ) -> None:
+    def __init__(self, config: ServerConfig, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
         self.config = config
         self.clock = clock or MonotonicClock()
         self.metrics = metrics or Metrics()

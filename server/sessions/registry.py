@@ -11,8 +11,6 @@ from server.live.capacity import CpuPerFrame, FrameCost, capacity, cores
 from server.live.session import LiveSession
 from server.protocol import Refusal
 
-__all__ = ["SessionRegistry"]
-
 _RETRY_S = 5
 _REMEMBERED = 256
 _SURE_FRAMES = 50

@@ -27,8 +27,6 @@ from engine.timebase import FRAME_RATE_HZ
 from server.webrtc.congestion import MAX_BPS, MIN_BPS, START_BPS
 from server.webrtc.voice_packets import VoicePackets
 
-__all__ = ["asked_bitrate", "configure_codecs", "prefer_video_codecs", "shorten_jitter_buffer"]
-
 log = logging.getLogger(__name__)
 
 _JITTER_BUFFER_ATTRIBUTE = "_RTCRtpReceiver__jitter_buffer"

@@ -27,8 +27,6 @@ from dataclasses import dataclass
 
 from server.webrtc.loss import LossTrial
 
-__all__ = ["MAX_BPS", "MIN_BPS", "START_BPS", "CongestionController", "LinkReport", "Quality"]
-
 START_BPS, MIN_BPS, MAX_BPS = 300_000, 60_000, 900_000
 
 _HALF_RATE_BPS, _HALF_SIZE_BPS = 110_000, 70_000

@@ -20,14 +20,6 @@ from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from server.config import ServerConfig
 
-__all__ = [
-    "describe_ice_servers",
-    "ice_configuration",
-    "ice_links",
-    "limit_gathering",
-    "turn_credential",
-]
-
 log = logging.getLogger(__name__)
 
 

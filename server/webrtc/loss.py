@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LossCounter", "LossTrial"]
-
 _WINDOW_S, _WINDOW_PACKETS = 0.8, 20
 _MUCH, _LITTLE = 0.06, 0.02
 _LEAST_CUT, _MOST_CUT = 0.7, 0.4

@@ -36,8 +36,6 @@ from server.webrtc.ice import ice_configuration
 from server.webrtc.rtcp_feedback import RtcpFeedback
 from server.webrtc.tracks import ViewerTracks
 
-__all__ = ["Peer"]
-
 log = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT_S = 1.5
@@ -107,9 +105,7 @@ class Peer:
         except Exception as error:  # aiortc raises whatever its parts raise
             log.info("session %s: offer refused: %s", self._id, type(error).__name__)
             await self.close()
-            raise Refusal(
-                "bad_sdp", "The session description cannot be used: no connection fits it."
-            ) from error
+            raise Refusal("bad_sdp", "The session description cannot be used: no connection fits it.") from error
         audio_pair = None if audio is None else (audio.sender, self._outlet.audio)
         self.link = RtcpFeedback(video.sender, self._outlet.video, self._clock, audio=audio_pair)
         self._start(self._watch())

@@ -25,8 +25,6 @@ from server.webrtc.congestion import CongestionController, LinkReport, Quality
 from server.webrtc.loss import LossCounter
 from server.webrtc.tracks import AvatarAudioTrack, AvatarVideoTrack
 
-__all__ = ["RtcpFeedback", "round_trip_s"]
-
 log = logging.getLogger(__name__)
 
 _HANDLER = "_handle_rtcp_packet"

@@ -16,8 +16,6 @@ from aiortc.sdp import MediaDescription, SessionDescription
 
 from server.protocol import Refusal
 
-__all__ = ["Fragment", "check_candidates", "check_offer"]
-
 _MAX_LINES = 1000
 _MAX_FORMATS = 250
 _MAX_SECTIONS = 6

@@ -25,8 +25,6 @@ from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.timeline import MediaTimeline
 from server.webrtc.congestion import Quality
 
-__all__ = ["AvatarAudioTrack", "AvatarVideoTrack", "Image", "ViewerTracks"]
-
 VIDEO_CLOCK_HZ = 90_000
 SAMPLES_PER_IMAGE = 1920
 

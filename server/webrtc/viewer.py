@@ -18,8 +18,6 @@ from server.live.session import LiveSession
 from server.protocol import Control
 from server.webrtc.peers import Peer
 
-__all__ = ["Viewer"]
-
 log = logging.getLogger(__name__)
 
 

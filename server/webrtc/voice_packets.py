@@ -10,8 +10,6 @@ from typing import Any
 
 from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
 
-__all__ = ["VoicePackets"]
-
 _HALF = 1 << 15
 
 

@@ -99,8 +99,6 @@ def test_commanded_gaze_moves_the_irises_monotonically(
     for yaw in _GAZES:
         descriptor = avatar.coefficients.descriptor
         descriptor[70:] = 0.0, yaw
-        shifts.append(
-            _iris_shift(landmarker.detect(engine.animator.render(avatar.prepared, descriptor[None])))
-        )
+        shifts.append(_iris_shift(landmarker.detect(engine.animator.render(avatar.prepared, descriptor[None]))))
     print(f"{portrait}: iris shift {[round(shift, 3) for shift in shifts]}")
     assert all(np.diff(shifts) > 0)

@@ -11,8 +11,6 @@ from torch.nn import functional as F
 from engine.animator import FaceAnimatorConfig
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 
-__all__ = ["CASES", "GUIDED", "SMALL", "guides", "inputs"]
-
 SMALL = dataclasses.replace(
     FaceAnimatorConfig.lite(),
     widths=(24, 20, 16, 12, 8),

@@ -66,15 +66,11 @@ def stage(portrait_path: Path) -> Stage:
         prepared=animator.prepare(crop, coefficients),
         rest=rest,
         blink=_moved(model, rest, {**dict.fromkeys(_UPPER_LIDS, 0.095), **dict.fromkeys(_LOWER_LIDS, 0.0)}),
-        open_mouth=_moved(
-            model, rest, {**dict.fromkeys(_UPPER_LIPS, -0.03), **dict.fromkeys(_LOWER_LIPS, 0.16)}
-        ),
+        open_mouth=_moved(model, rest, {**dict.fromkeys(_UPPER_LIPS, -0.03), **dict.fromkeys(_LOWER_LIPS, 0.16)}),
     )
 
 
-def _moved(
-    model: LandmarkModel, rest: npt.NDArray[np.float32], drop: dict[int, float]
-) -> npt.NDArray[np.float32]:
+def _moved(model: LandmarkModel, rest: npt.NDArray[np.float32], drop: dict[int, float]) -> npt.NDArray[np.float32]:
     """Descriptor whose expression lowers landmarks by so many face units more than ``rest`` does."""
     basis = model.expression_basis.numpy()[:, list(drop), 1].T
     wanted = np.array(list(drop.values()))
@@ -264,8 +260,6 @@ def test_a_portrait_with_shut_eyes_can_open_them(stage: Stage) -> None:
 
 
 def test_a_steady_motion_makes_no_frame_jump(stage: Stage) -> None:
-    sway = [
-        stage.picture(stage.with_turn(0.0, 0.25 * k / 24, 0.05 * k / 24)).astype(np.int16) for k in range(25)
-    ]
+    sway = [stage.picture(stage.with_turn(0.0, 0.25 * k / 24, 0.05 * k / 24)).astype(np.int16) for k in range(25)]
     steps = np.array([np.abs(b - a).mean() for a, b in itertools.pairwise(sway)])
     assert steps.max() < 2.0 * np.median(steps)

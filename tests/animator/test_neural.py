@@ -139,16 +139,12 @@ def test_bad_windows_intensities_and_images_are_refused(small: NeuralAnimator, w
     for intensity in (-0.1, 1.1, float("nan")):
         with pytest.raises(CommandInvalid, match="intensity"):
             small.render(portrait, windows[0], intensity=intensity)
-    crop = FaceCrop(
-        np.zeros((32, 32, 3), np.uint8), np.zeros((478, 3), np.float32), np.eye(2, 3, dtype=np.float32)
-    )
+    crop = FaceCrop(np.zeros((32, 32, 3), np.uint8), np.zeros((478, 3), np.float32), np.eye(2, 3, dtype=np.float32))
     with pytest.raises(ValueError, match=r"\(64, 64, 3\)"):
         small.prepare(crop, _NO_COEFFICIENTS)
 
 
-def test_a_weights_folder_holds_layout_and_weights(
-    small: NeuralAnimator, windows: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_weights_folder_holds_layout_and_weights(small: NeuralAnimator, windows: np.ndarray, tmp_path: Path) -> None:
     layout = dataclasses.asdict(SMALL)
     config = {"format_version": 1, "animator": "neural", "neural_animator": layout}
     (tmp_path / "config.json").write_text(json.dumps(config))

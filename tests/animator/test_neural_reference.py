@@ -65,9 +65,7 @@ BARS = {"identity_code": 1e-5, "motion_feature": 1e-5, "magnitudes": 1e-5, "imag
 @pytest.mark.slow
 def test_every_output_matches_the_release(network: FaceAnimatorNetwork, expected: Outputs) -> None:
     actual = _outputs(network.freeze(), expected)
-    errors = {
-        name: float((actual[name] - expected[name]).abs().max() / expected[name].abs().max()) for name in BARS
-    }
+    errors = {name: float((actual[name] - expected[name]).abs().max() / expected[name].abs().max()) for name in BARS}
     print(errors)
     assert all(errors[name] <= bar for name, bar in BARS.items()), errors
 

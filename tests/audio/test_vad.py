@@ -21,9 +21,7 @@ def _buzz(seconds: float) -> Float32:
     """Sounds enough like a vowel for the detector: harmonics of 120 Hz under two formants, in syllables."""
     time = np.arange(int(seconds * 16000)) / 16000
     harmonics = np.arange(1, 40)
-    weights = 1 / (1 + ((harmonics * 120 - 600) / 200) ** 2) + 0.5 / (
-        1 + ((harmonics * 120 - 1700) / 200) ** 2
-    )
+    weights = 1 / (1 + ((harmonics * 120 - 600) / 200) ** 2) + 0.5 / (1 + ((harmonics * 120 - 1700) / 200) ** 2)
     wave = (weights[:, None] * np.sin(2 * np.pi * 120 * harmonics[:, None] * time)).sum(axis=0)
     return (0.1 * wave * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))).astype(np.float32)
 

@@ -106,9 +106,7 @@ class Bench:
         )
         self.longest_queue = 0
         self.held_ms: list[tuple[float, float]] = []
-        self._voice = (
-            beeping_voice(self.seconds * self.microphone_speed + 2) if self.voice is None else self.voice
-        )
+        self._voice = beeping_voice(self.seconds * self.microphone_speed + 2) if self.voice is None else self.voice
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._random = np.random.default_rng(5)
@@ -168,9 +166,7 @@ class Bench:
         if not self.speaks:
             return
         # The card knows when a block is heard, however late its thread asks for it.
-        heard_s = (
-            self._start_s + self.speaker_latency_s + self._callbacks * BLOCK / RATE_HZ / self.speaker_speed
-        )
+        heard_s = self._start_s + self.speaker_latency_s + self._callbacks * BLOCK / RATE_HZ / self.speaker_speed
         samples = self.live.speak(BLOCK, heard_s - self.clock.time_s)
         self.played.append((heard_s, samples))
         self.held_ms.append((self.passed_s, self.live.playout.held_ms))
@@ -191,9 +187,7 @@ class FakeAudio:
 
     name = "fake"
 
-    def __init__(
-        self, devices: list[AudioDevice], *, rates_hz: tuple[int, ...] = (48_000,), fault: Any = None
-    ) -> None:
+    def __init__(self, devices: list[AudioDevice], *, rates_hz: tuple[int, ...] = (48_000,), fault: Any = None) -> None:
         self._devices = devices
         self._rates_hz = rates_hz
         self._fault = fault
@@ -209,9 +203,7 @@ class FakeAudio:
     def supports(self, device: AudioDevice, direction: str, rate_hz: int) -> bool:
         return rate_hz in self._rates_hz
 
-    def open_microphone(
-        self, device: AudioDevice, rate_hz: int, block_samples: int, hear: Hear
-    ) -> FakeStream:
+    def open_microphone(self, device: AudioDevice, rate_hz: int, block_samples: int, hear: Hear) -> FakeStream:
         if self._fault is not None:
             raise self._fault
         self.opened.append(("input", device.name, rate_hz))
@@ -252,9 +244,7 @@ class FakeStream:
 
 
 def device(index: int, name: str, inputs: int = 0, outputs: int = 0, **more: Any) -> AudioDevice:
-    return AudioDevice(
-        index=index, name=name, input_channels=inputs, output_channels=outputs, rate_hz=48_000, **more
-    )
+    return AudioDevice(index=index, name=name, input_channels=inputs, output_channels=outputs, rate_hz=48_000, **more)
 
 
 def stopped_stream() -> Any:

@@ -27,9 +27,7 @@ from tests.serving_helper import start_server
 PCM = npt.NDArray[np.int16]
 
 
-def _delta(
-    audio: PCM | bytes, item: str = "item", response: str = "answer", kind: str = "output_audio"
-) -> str:
+def _delta(audio: PCM | bytes, item: str = "item", response: str = "answer", kind: str = "output_audio") -> str:
     pcm = audio if isinstance(audio, bytes) else audio.astype("<i2").tobytes()
     return json.dumps(
         {
@@ -56,9 +54,9 @@ def test_both_names_of_audio_are_known(kind: str) -> None:
     (say,) = conversation.receive(_delta(np.arange(100, dtype=np.int16), kind=kind), 0.0)
     assert isinstance(say, Say)
     assert say.samples.tolist() == list(range(100))
-    assert conversation.receive(
-        _message(f"response.{kind}.done", item_id="item", response_id="answer"), 0.0
-    ) == [EndOfSpeech()]
+    assert conversation.receive(_message(f"response.{kind}.done", item_id="item", response_id="answer"), 0.0) == [
+        EndOfSpeech()
+    ]
 
 
 def test_when_the_user_speaks_the_service_learns_what_was_heard() -> None:
@@ -207,9 +205,7 @@ async def test_a_speaker_says_what_the_service_sends_and_stops_for_the_user(serv
         yield b"\x01\x00" * 480
 
     speaker, session, _ = fake_speaker()
-    bridge = RealtimeBridge(
-        service.url, "secret", SpeakerMouth(speaker), microphone=voice(), session={"voice": "x"}
-    )
+    bridge = RealtimeBridge(service.url, "secret", SpeakerMouth(speaker), microphone=voice(), session={"voice": "x"})
     running = asyncio.create_task(bridge.run())
     await service.send(*(_delta(part) for part in np.array_split(tone(3.0, 24_000), 7)))
     await _true(lambda: speaker.pushed_ms > 2990)

@@ -43,10 +43,7 @@ async def test_audio_that_comes_at_once_is_said_in_real_time() -> None:
     spoken_s = clock.now_s() - began_s
     assert spoken_s == pytest.approx(2.0 - 0.04 + speaker.delay_ms / 1e3, abs=1e-6)
     assert session.loud_samples <= 16_000 * 2.0
-    assert (
-        np.concatenate([moment.audio for moment in heard if moment.audio is not None]).tolist()
-        == tone(2.0).tolist()
-    )
+    assert np.concatenate([moment.audio for moment in heard if moment.audio is not None]).tolist() == tone(2.0).tolist()
     await speaker.close()
 
 
@@ -169,9 +166,7 @@ async def test_audio_that_cannot_be_used_is_refused() -> None:
     pieces=st.lists(st.integers(0, 5_000) | st.just("end") | st.just("note"), max_size=30),
     takes_between=st.integers(0, 2),
 )
-def test_whatever_the_pieces_audio_and_marks_keep_their_order(
-    pieces: list[int | str], takes_between: int
-) -> None:
+def test_whatever_the_pieces_audio_and_marks_keep_their_order(pieces: list[int | str], takes_between: int) -> None:
     line = SpeechQueue()
     sent: list[int] = []
     said: list[int] = []
@@ -239,9 +234,7 @@ async def test_the_real_engine_speaks_and_rests(portrait_path: Path, voice_path:
     avatar = await asyncio.to_thread(engine.enroll, portrait_path)
     speaker, _, _ = fake_speaker(engine.open_session(avatar, seed=1))
     _, rate_hz = next(read_audio(voice_path))
-    wave = np.concatenate(
-        [np.atleast_2d(piece.T)[0] for piece, _ in itertools.islice(read_audio(voice_path), 40)]
-    )
+    wave = np.concatenate([np.atleast_2d(piece.T)[0] for piece, _ in itertools.islice(read_audio(voice_path), 40)])
     speaker.push((wave[:rate_hz] * 32_767).astype(np.int16), rate_hz)
     heard = (await moments(speaker, 21))[1:]
     assert all(moment.rgb is not None and moment.rgb.shape == (*speaker.frame_size, 3) for moment in heard)

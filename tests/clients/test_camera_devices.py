@@ -44,16 +44,12 @@ def test_a_microphone_is_found_by_number_name_or_part_of_it(wanted: str | None, 
 
 
 def test_a_device_without_that_direction_is_not_there() -> None:
-    with pytest.raises(
-        DeviceNotFound, match=r"no microphone 'Speakers'; name one of: 0 'HDA.*1 'USB Headset'"
-    ):
+    with pytest.raises(DeviceNotFound, match=r"no microphone 'Speakers'; name one of: 0 'HDA.*1 'USB Headset'"):
         choose_device(DEVICES, "input", "Speakers")
 
 
 def test_a_name_that_fits_two_devices_asks_which() -> None:
-    with pytest.raises(
-        DeviceNotFound, match=r"more than one audio output.*1 'USB Headset', 2 'USB Speakers'"
-    ):
+    with pytest.raises(DeviceNotFound, match=r"more than one audio output.*1 'USB Headset', 2 'USB Speakers'"):
         choose_device(DEVICES, "output", "usb")
 
 
@@ -62,9 +58,7 @@ def test_a_machine_without_devices_is_told_to_the_doctor() -> None:
         choose_device([], "input", None)
 
 
-@pytest.mark.parametrize(
-    ("rates", "chosen"), [((16_000, 44_100, 48_000), 48_000), ((44_100, 16_000), 44_100)]
-)
+@pytest.mark.parametrize(("rates", "chosen"), [((16_000, 44_100, 48_000), 48_000), ((44_100, 16_000), 44_100)])
 def test_the_rate_is_one_that_both_ends_do(rates: tuple[int, ...], chosen: int) -> None:
     sound = FakeAudio(DEVICES, rates_hz=rates)
     assert choose_rate(sound, DEVICES[0], DEVICES[2]) == chosen
@@ -246,14 +240,10 @@ for name in ("sounddevice", "pyaudio"):
 """
 
 
-@pytest.mark.skipif(
-    not Path("/usr/share/alsa/alsa.conf").exists(), reason="ALSA is not installed: libasound2-data"
-)
+@pytest.mark.skipif(not Path("/usr/share/alsa/alsa.conf").exists(), reason="ALSA is not installed: libasound2-data")
 def test_both_libraries_really_open_call_back_and_close(tmp_path: Path) -> None:
     """ALSA has a device that takes everything and gives silence, at any pace; no sound card is needed for it."""
-    (tmp_path / ".asoundrc").write_text(
-        'pcm.gohd_cable {\n type null\n hint { show on description "cable" }\n}\n'
-    )
+    (tmp_path / ".asoundrc").write_text('pcm.gohd_cable {\n type null\n hint { show on description "cable" }\n}\n')
     done = subprocess.run(
         [sys.executable, "-c", _THROUGH_ALSA],
         capture_output=True,
@@ -328,9 +318,7 @@ def test_a_camera_that_vanishes_is_lost(monkeypatch: pytest.MonkeyPatch) -> None
     def fail(_: Any) -> None:
         raise RuntimeError("No such device")
 
-    _pyvirtualcam(
-        monkeypatch, lambda *_, **__: SimpleNamespace(device="/dev/video9", send=fail, close=lambda: None)
-    )
+    _pyvirtualcam(monkeypatch, lambda *_, **__: SimpleNamespace(device="/dev/video9", send=fail, close=lambda: None))
     camera = open_camera(None, 320, 240)
     with pytest.raises(DeviceLost, match="/dev/video9 takes no more pictures"):
         camera.send(np.zeros((240, 320, 3), np.uint8))

@@ -22,9 +22,7 @@ def _voice(path: Path, seconds: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("frame", ["crop", "full"])
-def test_every_frame_of_the_real_engine_is_sent_in_time(
-    portrait_path: Path, voice_path: Path, frame: str
-) -> None:
+def test_every_frame_of_the_real_engine_is_sent_in_time(portrait_path: Path, voice_path: Path, frame: str) -> None:
     engine = load_engine()
     session = engine.open_session(engine.enroll(portrait_path), seed=1, frame=frame)
     bench = Bench(seconds=2.5, session=session, voice=_voice(voice_path, 4.0), render_s=lambda _: 0.012).run()

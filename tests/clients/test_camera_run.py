@@ -215,9 +215,7 @@ def test_a_size_and_a_colour_are_read() -> None:
 @given(height=st.integers(2, 700), width=st.integers(2, 700))
 def test_any_frame_fits_the_camera_in_its_own_proportions(height: int, width: int) -> None:
     ground = (10, 20, 30)
-    image = Compositor(320, 240, WatermarkConfig(), ground).compose(
-        np.full((height, width, 3), 200, np.uint8)
-    )
+    image = Compositor(320, 240, WatermarkConfig(), ground).compose(np.full((height, width, 3), 200, np.uint8))
     assert image.shape == (240, 320, 3)
     inside = image.astype(int).mean(axis=2) > 110
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
@@ -271,17 +269,13 @@ def test_any_other_line_is_refused_with_the_commands_that_there_are(line: str) -
         parse_command(line)
 
 
-@pytest.mark.parametrize(
-    "line", ["gaze", "gaze 1", "gaze a,b", "gaze 1,2,3", "intensity x", "head up", "gaze 1 2"]
-)
+@pytest.mark.parametrize("line", ["gaze", "gaze 1", "gaze a,b", "gaze 1,2,3", "intensity x", "head up", "gaze 1 2"])
 def test_a_command_with_other_values_is_refused(line: str) -> None:
     with pytest.raises(CommandInvalid, match="gaze PITCH,YAW"):
         parse_command(line)
 
 
-def test_commands_come_in_by_standard_input(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_commands_come_in_by_standard_input(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     steered = _Steered()
     readable, writable = os.pipe()
     with os.fdopen(readable) as source:

@@ -69,9 +69,7 @@ def _add_camera(root: Path, node: bool = True) -> None:
 
 def test_doctor_names_what_is_here_and_how_to_install_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "pillow_heif" else find(name)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pillow_heif" else find(name))
     report = _run()
     assert re.search(r"python +3\.\d+", report)
     assert re.search(r"torch +2\.\d+", report)
@@ -151,9 +149,7 @@ def test_a_module_without_devices_or_nodes_is_told(tmp_path: Path) -> None:
     assert _by_subject(camera_findings(_machine(tmp_path)))["/dev/video10"].command is not None
 
 
-def test_a_node_that_may_not_be_written_asks_for_the_group(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_node_that_may_not_be_written_asks_for_the_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _load_module(tmp_path)
     _add_camera(tmp_path)
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
@@ -186,9 +182,7 @@ def test_other_systems_are_sent_to_obs_and_a_cable(tmp_path: Path) -> None:
 
 def test_audio_cards_microphone_and_cable_are_named(tmp_path: Path) -> None:
     _file(tmp_path, "usr/lib/x86_64-linux-gnu/libportaudio.so.2")
-    _file(
-        tmp_path, "proc/asound/cards", " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n   at 0xf7 irq 31\n"
-    )
+    _file(tmp_path, "proc/asound/cards", " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n   at 0xf7 irq 31\n")
     devices = [device(3, "pipewire", inputs=2, outputs=2, default_for=("input", "output"))]
     found = _by_subject(audio_findings(_machine(tmp_path), lambda: devices))
     assert found["portaudio"].command is None

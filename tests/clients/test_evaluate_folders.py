@@ -44,9 +44,7 @@ def _write(path: Path, images: list[np.ndarray], hertz: int = 25) -> None:  # ty
 
 
 @pytest.fixture(scope="module")
-def folders(
-    tmp_path_factory: pytest.TempPathFactory, portrait_path: Path, voice_path: Path
-) -> tuple[Path, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory, portrait_path: Path, voice_path: Path) -> tuple[Path, Path]:
     """Two folders: 'talk' by two seeds, 'wide' (real one with a border, 30 fps), a damaged video, and lone ones."""
     root = tmp_path_factory.mktemp("films")
     generated, real = root / "generated", root / "real"
@@ -113,9 +111,7 @@ def test_a_video_against_itself_is_perfect_and_a_rerun_looks_at_nothing_again(
     same = tmp_path / "same"
     same.mkdir()
     shutil.copy(folders[1] / "talk.mp4", same / "talk.mp4")
-    config = EvaluateConfig(
-        generated=same, real=folders[1], metrics=parse_metrics(_OURS), out=tmp_path / "out"
-    )
+    config = EvaluateConfig(generated=same, real=folders[1], metrics=parse_metrics(_OURS), out=tmp_path / "out")
     first = evaluate(config).summaries
     assert first["ssim_p"].generated == pytest.approx(1)
     assert first["ssim_e"].generated == pytest.approx(1)
@@ -175,8 +171,6 @@ def test_unknown_metric_lists_those_there_are(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_made_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    config = EvaluateConfig(
-        generated=folders[0], real=folders[1], out=tmp_path / "file" / "out", metrics=("mld",)
-    )
+    config = EvaluateConfig(generated=folders[0], real=folders[1], out=tmp_path / "file" / "out", metrics=("mld",))
     with pytest.raises(OutputUnwritable, match="file"):
         evaluate(config)

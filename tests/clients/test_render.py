@@ -47,12 +47,8 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write_wav(tmp_path_factory.mktemp("tone") / "tone.wav", 0.3 * np.sin(2 * np.pi * 200 * t), 8000)
 
 
-def test_video_has_image_and_audio_of_the_same_length(
-    portrait_path: Path, tone: Path, tmp_path: Path
-) -> None:
-    done = _run(
-        "render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--gaze", "0.1,-0.3", "--seed", "5"
-    )
+def test_video_has_image_and_audio_of_the_same_length(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
+    done = _run("render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--gaze", "0.1,-0.3", "--seed", "5")
     assert done.returncode == 0, done.stderr
     frames, seconds = _video(tmp_path / "out.mp4")
     assert len(frames) == 25
@@ -72,12 +68,7 @@ def test_intensity_0_is_a_still_face(portrait_path: Path, tone: Path, tmp_path: 
 def test_same_seed_same_video(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
     videos = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        assert (
-            _run(
-                "render", portrait_path, tone, "-o", tmp_path / f"{name}.mp4", "--seed", str(seed)
-            ).returncode
-            == 0
-        )
+        assert _run("render", portrait_path, tone, "-o", tmp_path / f"{name}.mp4", "--seed", str(seed)).returncode == 0
         videos.append(np.stack(_video(tmp_path / f"{name}.mp4")[0]))
     assert np.array_equal(videos[0], videos[1])
     assert not np.array_equal(videos[0], videos[2])
@@ -181,7 +172,5 @@ def test_an_hour_of_audio_needs_bounded_memory() -> None:
         "first = hear(10)\n"
         "print((hear(3600) - first) / 1024)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert float(done.stdout) < 60

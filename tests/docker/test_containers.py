@@ -21,9 +21,7 @@ DOCKERFILES = sorted(_DOCKER.glob("*.Dockerfile"))
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra 'test')")
-    parsed: dict[str, Any] = yaml.safe_load((_DOCKER / "compose.yaml").read_text(encoding="utf-8"))[
-        "services"
-    ]
+    parsed: dict[str, Any] = yaml.safe_load((_DOCKER / "compose.yaml").read_text(encoding="utf-8"))["services"]
     return parsed
 
 
@@ -69,9 +67,7 @@ def test_an_image_copies_only_what_the_context_holds_and_no_secret(path: Path) -
     }
     assert copied == allowed
     assert all((root / source).exists() for source in copied)
-    assert not re.search(
-        r"(?i)(token|secret|password)\s*=\s*\S", "\n".join(a for _, a in _instructions(path))
-    )
+    assert not re.search(r"(?i)(token|secret|password)\s*=\s*\S", "\n".join(a for _, a in _instructions(path)))
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)

@@ -94,9 +94,7 @@ def _check_alike(one: list[Frame], other: list[Frame], levels: int = 1) -> None:
         assert np.abs(a.rgb.astype(int) - b.rgb.astype(int)).max() <= levels
 
 
-def test_frames_made_together_are_those_of_sessions_alone(
-    neural: Engine, avatars: list[Avatar], voice: Wave
-) -> None:
+def test_frames_made_together_are_those_of_sessions_alone(neural: Engine, avatars: list[Avatar], voice: Wave) -> None:
     voices = _Voices(neural, neural.open_maker(3), voice)
     for number, avatar in enumerate((avatars[0], avatars[1], avatars[0])):
         voices.join(number, avatar)
@@ -118,9 +116,7 @@ def test_the_geometric_animator_is_shared_alike(engine: Engine, avatar: Avatar, 
         _check_alike(voices.frames[number], _alone(engine, avatar, number, voice, 4))
 
 
-def _check_storm(
-    engine: Engine, avatars: list[Avatar], voice: Wave, capture: Any, renew: Callable[[], None]
-) -> None:
+def _check_storm(engine: Engine, avatars: list[Avatar], voice: Wave, capture: Any, renew: Callable[[], None]) -> None:
     """Joins and leaves in captured steps; then the same sessions in fresh ones make the same bytes."""
 
     def voices() -> _Voices:

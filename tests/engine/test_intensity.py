@@ -38,9 +38,7 @@ def test_intensity_grows_to_the_whole_motion(engine: Engine, avatar: Avatar, voi
     assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(whole, default, strict=True))
 
     def distance(one: list[Frame], other: list[Frame]) -> float:
-        differences = [
-            np.abs(a.rgb.astype(np.float32) - b.rgb).mean() for a, b in zip(one, other, strict=True)
-        ]
+        differences = [np.abs(a.rgb.astype(np.float32) - b.rgb).mean() for a, b in zip(one, other, strict=True)]
         return float(np.mean(differences))
 
     assert 0 < distance(half, neutral) < distance(whole, neutral)

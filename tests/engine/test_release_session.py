@@ -23,9 +23,7 @@ from tests.release_helper import small_release, write_release
 Wave = npt.NDArray[np.float32]
 
 CONFIG = small_release(widths=(16, 16, 12, 8, 8, 8, 8))
-COEFFICIENTS = Coefficients.from_descriptor(
-    np.random.default_rng(5).normal(scale=0.2, size=72).astype(np.float32)
-)
+COEFFICIENTS = Coefficients.from_descriptor(np.random.default_rng(5).normal(scale=0.2, size=72).astype(np.float32))
 _SHORT = 24 * SAMPLES_PER_FRAME + 77
 
 
@@ -48,9 +46,7 @@ def _play(session: Session, wave: Wave, cuts: list[int] | None = None) -> list[F
 
 def _equal(one: list[Frame], other: list[Frame]) -> bool:
     return len(one) == len(other) and all(
-        np.array_equal(a.descriptor, b.descriptor)
-        and np.array_equal(a.rgb, b.rgb)
-        and a.speaking == b.speaking
+        np.array_equal(a.descriptor, b.descriptor) and np.array_equal(a.rgb, b.rgb) and a.speaking == b.speaking
         for a, b in zip(one, other, strict=True)
     )
 
@@ -62,9 +58,7 @@ def _stage(folder: Path, config: ReleaseConfig, portrait: Path, *, two_stage: bo
 
 
 @pytest.fixture(scope="module", params=["one-stage", "two-stage"])
-def stage(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, portrait_path: Path
-) -> Stage:
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, portrait_path: Path) -> Stage:
     folder = tmp_path_factory.mktemp("release")
     return _stage(folder, CONFIG, portrait_path, two_stage=request.param == "two-stage")
 
@@ -109,9 +103,7 @@ def test_gaze_is_fixed_commanded_or_generated(stage: Stage, voice: Wave, whole: 
     fixed = stage.play(voice[:_SHORT])
     assert all(np.allclose(frame.descriptor[70:], COEFFICIENTS.gaze, atol=1e-6) for frame in fixed)
     assert np.stack([frame.descriptor[70:] for frame in whole]).std(axis=0).max() > 1e-3
-    assert all(
-        np.array_equal(a.descriptor[:70], b.descriptor[:70]) for a, b in zip(fixed, whole, strict=True)
-    )
+    assert all(np.array_equal(a.descriptor[:70], b.descriptor[:70]) for a, b in zip(fixed, whole, strict=True))
     session = stage.engine.open_session(stage.avatar, seed=3, generate_gaze=True)
     session.set_gaze(0.1, -0.4)
     assert _play(session, voice[:_SHORT])[-1].descriptor[70:] == pytest.approx([0.1, -0.4], abs=1e-3)

@@ -22,9 +22,7 @@ Wave = npt.NDArray[np.float32]
 _SHORT = 30 * SAMPLES_PER_FRAME + 123
 
 
-def _play(
-    session: Session, wave: Wave, cuts: list[int] | None = None, rate_hz: int = SAMPLE_RATE_HZ
-) -> list[Frame]:
+def _play(session: Session, wave: Wave, cuts: list[int] | None = None, rate_hz: int = SAMPLE_RATE_HZ) -> list[Frame]:
     frames: list[Frame] = []
     edges = [0, *sorted(cuts or []), len(wave)]
     for start, stop in pairwise(edges):
@@ -98,16 +96,12 @@ def test_frames_come_as_soon_as_the_look_ahead_is_heard(engine: Engine, avatar: 
     assert [frame.index for frame in session.push_pcm(voice[needed - 1 : needed], SAMPLE_RATE_HZ)] == [0]
 
 
-def test_seed_decides_the_spontaneous_motion(
-    engine: Engine, avatar: Avatar, voice: Wave, whole: list[Frame]
-) -> None:
+def test_seed_decides_the_spontaneous_motion(engine: Engine, avatar: Avatar, voice: Wave, whole: list[Frame]) -> None:
     other = _play(engine.open_session(avatar, seed=4), voice[:_SHORT])
     assert not np.array_equal(other[-1].descriptor[64:70], whole[-1].descriptor[64:70])
 
 
-def test_sessions_do_not_touch_each_other(
-    engine: Engine, avatar: Avatar, voice: Wave, whole: list[Frame]
-) -> None:
+def test_sessions_do_not_touch_each_other(engine: Engine, avatar: Avatar, voice: Wave, whole: list[Frame]) -> None:
     mine, theirs = engine.open_session(avatar, seed=3), engine.open_session(avatar, seed=9)
     frames: list[Frame] = []
     for start in range(0, _SHORT, 2000):
@@ -124,9 +118,7 @@ def test_silence_keeps_the_mouth_closed_and_the_head_alive(engine: Engine, avata
     assert motion.std(axis=0).max() > 1e-3
 
 
-def test_mouth_opens_with_speech_and_closes_within_150_ms(
-    engine: Engine, avatar: Avatar, voice: Wave
-) -> None:
+def test_mouth_opens_with_speech_and_closes_within_150_ms(engine: Engine, avatar: Avatar, voice: Wave) -> None:
     silence = np.zeros(SAMPLE_RATE_HZ, np.float32)
     speech = voice[SAMPLES_PER_FRAME * 10 : SAMPLES_PER_FRAME * 60]
     frames = _play(engine.open_session(avatar, seed=1), np.concatenate([silence, speech, silence]))
@@ -153,9 +145,7 @@ def test_gaze_command_moves_the_gaze_and_not_the_head(engine: Engine, avatar: Av
             engine.open_session(avatar).set_gaze(*bad)
 
 
-def test_interrupt_drops_unshown_audio_and_closes_the_mouth(
-    engine: Engine, avatar: Avatar, voice: Wave
-) -> None:
+def test_interrupt_drops_unshown_audio_and_closes_the_mouth(engine: Engine, avatar: Avatar, voice: Wave) -> None:
     session = engine.open_session(avatar, seed=1)
     shown = session.push_pcm(voice[: 40 * SAMPLES_PER_FRAME], SAMPLE_RATE_HZ)
     assert session.interrupt() == 1

@@ -55,9 +55,7 @@ class Definition:
         for index in range(len(self.config.widths) - 1):
             block = f"encoder.blocks.{index}"
             features.append(x)
-            y = _activate(
-                self.equalised(x, f"{block}.conv_1.conv", padding=1), self.state[f"{block}.conv_1.bias"]
-            )
+            y = _activate(self.equalised(x, f"{block}.conv_1.conv", padding=1), self.state[f"{block}.conv_1.bias"])
             y = self.equalised(_fir(y, 1, 2, 2), f"{block}.conv_2.conv", stride=2)
             y = _activate(y, self.state[f"{block}.conv_2.bias"])
             x = (y + self.equalised(_fir(x, 1, 1, 1), f"{block}.skip_conv", stride=2)) / 2**0.5
@@ -129,9 +127,7 @@ class Definition:
         return x @ weight.T / weight.shape[1] ** 0.5 + self.state[f"{name}.bias"]
 
     def styled(self, x: Tensor, latent: Tensor, name: str, *, upsample: bool = False) -> Tensor:
-        return _activate(
-            self.modulated(x, latent, f"{name}.conv", upsample=upsample), self.state[f"{name}.bias"]
-        )
+        return _activate(self.modulated(x, latent, f"{name}.conv", upsample=upsample), self.state[f"{name}.bias"])
 
     def modulated(
         self, x: Tensor, latent: Tensor, name: str, *, demodulate: bool = True, upsample: bool = False

@@ -22,8 +22,6 @@ from kernels.fir_resample import fir_resample
 from kernels.warp_blend import warp_blend
 from kernels.yuv420 import LabelPatch, yuv420
 
-__all__ = ["FAST", "KernelCase", "backward_inputs", "kernel_cases", "worst_difference", "yuv_inputs"]
-
 FAST = {"yuv420": ("triton", "cupy")}
 """Implementations of an operation beside its reference; the others have Triton's alone."""
 
@@ -85,9 +83,7 @@ def yuv_inputs(
     picture = (picture * 256).to(torch.uint8) if dtype == torch.uint8 else (picture * 2.2 - 1.1).to(dtype)
     keep = torch.rand((2, 5), generator=draw)
     add = torch.rand((3, 2, 5), generator=draw) * 255 * (1 - keep) + 0.5
-    label = LabelPatch(
-        keep_HW=keep.to(device), add_3HW=add.to(device), top_px=height - 2, left_px=min(3, width - 5)
-    )
+    label = LabelPatch(keep_HW=keep.to(device), add_3HW=add.to(device), top_px=height - 2, left_px=min(3, width - 5))
     return picture.to(device), label, (torch.randn((batch, height, width), generator=draw) * 3).to(device)
 
 
@@ -189,9 +185,7 @@ def _epilogue_cases(device: str) -> Iterator[KernelCase]:
                     demodulation(scale, squared, impl=impl),
                 )
 
-            yield KernelCase(
-                "conv_epilogue", f"{channels} channels, {dtype} {layout}", run, _TOLERANCE[dtype]
-            )
+            yield KernelCase("conv_epilogue", f"{channels} channels, {dtype} {layout}", run, _TOLERANCE[dtype])
 
 
 def _yuv_cases(device: str) -> Iterator[KernelCase]:

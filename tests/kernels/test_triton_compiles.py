@@ -50,9 +50,7 @@ def _launches(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, dict[str, 
 
 
 def _source(kernel: Any, arguments: dict[str, Any]) -> ASTSource:
-    fixed = {
-        parameter.name: arguments[parameter.name] for parameter in kernel.params if parameter.is_constexpr
-    }
+    fixed = {parameter.name: arguments[parameter.name] for parameter in kernel.params if parameter.is_constexpr}
     # As at a launch: an integer that is one is known to the compiler, which is what lets it join reads.
     fixed |= {name: 1 for name, value in arguments.items() if type(value) is int and value == 1}
     signature = {name: "constexpr" if name in fixed else _kind(value) for name, value in arguments.items()}

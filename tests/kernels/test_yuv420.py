@@ -70,9 +70,7 @@ def test_planes_are_within_a_level_of_what_ffmpeg_makes(matrix: str, portrait_pa
         "dst_color_range": ColorRange.MPEG,
         "dst_colorspace": Colorspace.ITU709 if matrix == "bt709" else Colorspace.ITU601,
     }
-    expected = (
-        av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv420p", **options).to_ndarray()
-    )
+    expected = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv420p", **options).to_ndarray()
     found = yuv420(image, matrix=matrix, impl="reference")[0].numpy()
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1

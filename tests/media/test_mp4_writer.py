@@ -70,9 +70,7 @@ def test_video_says_what_it_is_and_plays_everywhere(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    "colour", [(200, 60, 40), (30, 160, 220), (128, 128, 128), (255, 255, 255), (0, 0, 0)]
-)
+@pytest.mark.parametrize("colour", [(200, 60, 40), (30, 160, 220), (128, 128, 128), (255, 255, 255), (0, 0, 0)])
 def test_colours_come_back(tmp_path: Path, colour: tuple[int, int, int]) -> None:
     with Mp4Writer(tmp_path / "film.mp4", (64, 48), audio_rate_hz=None) as film:
         film.write(np.broadcast_to(np.array(colour, np.uint8), (48, 64, 3)), 0)

@@ -60,9 +60,7 @@ def test_without_the_initial_pose_it_does_not_matter_what_it_is() -> None:
     assert torch.equal(one[1], two[1])
     absent_zero = network(x, prosody, torch.zeros_like(initial), step, absent)
     present_zero = network(x, prosody, torch.zeros_like(initial), step)
-    assert not torch.allclose(absent_zero[1], present_zero[1]), (
-        "a missing pose must differ from a pose of zero"
-    )
+    assert not torch.allclose(absent_zero[1], present_zero[1]), "a missing pose must differ from a pose of zero"
 
 
 def test_the_released_layout_has_no_flag() -> None:
@@ -91,9 +89,7 @@ def test_position_scores_are_those_of_the_formula_and_depend_on_the_offset_alone
     assert torch.equal(score[:, 1:, 1:], score[:, :-1, :-1])
     assert not torch.allclose(score, score.transpose(1, 2))
 
-    tensors = {
-        name.rsplit(".", 1)[1]: value for name, value in network.state_dict().items() if "scorer" in name
-    }
+    tensors = {name.rsplit(".", 1)[1]: value for name, value in network.state_dict().items() if "scorer" in name}
     head, query, key = 1, 5, 2
     total = torch.zeros(())
     for kernel in range(LITE.kernels):
@@ -157,7 +153,5 @@ def test_without_attention_a_frame_sees_as_far_as_the_convolutions_reach() -> No
     assert torch.all(change[:14] == 0)
     assert torch.all(change[27:] == 0)
     attending = _network(dataclasses.replace(config, attention=True))
-    change = (
-        (attending(moved, prosody, initial, step) - attending(x, prosody, initial, step)).abs().sum((0, 2))
-    )
+    change = (attending(moved, prosody, initial, step) - attending(x, prosody, initial, step)).abs().sum((0, 2))
     assert torch.all(change > 0)

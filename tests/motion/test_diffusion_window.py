@@ -76,9 +76,7 @@ def _listen(window: PoseWindow, mel: np.ndarray, sizes: list[int]) -> Tensor:
     for heard in itertools.accumulate(sizes):
         while prosody_columns(HOP * (len(made) + 1) - 1)[1] <= heard:
             frames = range(HOP * len(made), HOP * (len(made) + 1))
-            hop = [
-                prosody_condition(gather_columns(mel[:, :heard], *prosody_columns(frame))) for frame in frames
-            ]
+            hop = [prosody_condition(gather_columns(mel[:, :heard], *prosody_columns(frame))) for frame in frames]
             made.append(window.step(torch.from_numpy(np.stack(hop))[None], state))
     return torch.cat(made, dim=1)
 
@@ -123,8 +121,7 @@ def test_output_is_in_pose_units() -> None:
     """A scale of the units scales the poses; the unseen past is the portrait's own pose, residual zero."""
     small, large = (dataclasses.replace(CONFIG, std=(std,) * 6, mean=(0.0,) * 6) for std in (0.1, 0.2))
     poses = [
-        _run(window, _prosody(3), window.init_state(_initial(), SEEDS))
-        for window in (_window(small), _window(large))
+        _run(window, _prosody(3), window.init_state(_initial(), SEEDS)) for window in (_window(small), _window(large))
     ]
     torch.testing.assert_close(poses[1], 2 * poses[0])
 
@@ -240,8 +237,7 @@ def test_voice_gain_makes_new_frames_livelier_in_loud_audio_and_calmer_in_silenc
     config = dataclasses.replace(CONFIG, voice_gain=0.25, voice_level=0.0)
     network = dataclasses.replace(TINY, prior_window=12)
     steady, following = (
-        _window(dataclasses.replace(config, temperature=t, voice_gain=g), network)
-        for t, g in ((1.5, 0.0), (1.0, 0.25))
+        _window(dataclasses.replace(config, temperature=t, voice_gain=g), network) for t, g in ((1.5, 0.0), (1.0, 0.25))
     )
     loud = torch.full((ROWS, 2 * HOP, 320), 2.0)
     expected = _run(steady, loud, steady.init_state(_initial(), SEEDS))

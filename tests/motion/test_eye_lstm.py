@@ -68,9 +68,7 @@ def test_noise_gives_other_eyes_for_the_same_words_but_not_in_frame_zero() -> No
     network = _network()
     expression0, feature0 = _portrait()
     audio = torch.randn(ROWS, 6, CONFIG.audio_size)
-    one, two = (
-        network(audio, expression0, feature0, torch.randn(ROWS, 6, CONFIG.noise_size)) for _ in range(2)
-    )
+    one, two = (network(audio, expression0, feature0, torch.randn(ROWS, 6, CONFIG.noise_size)) for _ in range(2))
     assert torch.equal(one[:, 0], two[:, 0])
     assert not torch.allclose(one[:, 1:], two[:, 1:])
 

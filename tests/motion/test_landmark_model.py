@@ -73,9 +73,7 @@ def test_own_descriptor_gives_the_image(landmark_model: LandmarkModel) -> None:
 
 def test_coefficients_have_the_promised_shapes(landmark_model: LandmarkModel) -> None:
     found = landmark_model.fit(_person(landmark_model, 3))
-    sizes = {
-        name: getattr(found, name).shape for name in ("identity", "expression", "pose", "gaze", "residual")
-    }
+    sizes = {name: getattr(found, name).shape for name in ("identity", "expression", "pose", "gaze", "residual")}
     assert sizes == {
         "identity": (80,), "expression": (64,), "pose": (6,), "gaze": (2,), "residual": (478, 3),
     }  # fmt: skip
@@ -102,9 +100,7 @@ def test_pose_comes_back(landmark_model: LandmarkModel) -> None:
 def test_pose_signs(landmark_model: LandmarkModel) -> None:
     nose, forehead = 4, 10
     rest = _neutral(landmark_model, torch.zeros(64), torch.zeros(6))
-    down, left, clockwise = (
-        _neutral(landmark_model, torch.zeros(64), torch.eye(6)[axis] * 0.3) for axis in range(3)
-    )
+    down, left, clockwise = (_neutral(landmark_model, torch.zeros(64), torch.eye(6)[axis] * 0.3) for axis in range(3))
     assert down[nose, 1] > rest[nose, 1]
     assert left[nose, 0] < rest[nose, 0]
     assert clockwise[forehead, 0] > rest[forehead, 0]
@@ -165,9 +161,7 @@ def test_mirrored_expression_is_the_mirrored_shape(landmark_model: LandmarkModel
     shape = landmark_model.shape(torch.zeros(80), expression)
     mirrored = landmark_model.shape(torch.zeros(80), landmark_model.mirror_expression(expression))
     np.testing.assert_allclose(mirrored.numpy(), mirror_landmarks(shape.numpy(), 0), atol=2e-6)
-    np.testing.assert_allclose(
-        landmark_model.mean.numpy()[MIRROR] * [-1, 1, 1], landmark_model.mean.numpy(), atol=1e-6
-    )
+    np.testing.assert_allclose(landmark_model.mean.numpy()[MIRROR] * [-1, 1, 1], landmark_model.mean.numpy(), atol=1e-6)
 
 
 def test_mean_face_is_one_unit_wide_and_centred(landmark_model: LandmarkModel) -> None:
@@ -186,9 +180,7 @@ def test_a_clip_gives_its_motion_back(landmark_model: LandmarkModel) -> None:
     pose = torch.zeros(60, 6)
     pose[:, 1], pose[:, 3] = 0.2 * torch.sin(time), 0.1 * torch.cos(time)
     identity = 0.5 * torch.randn(80, generator=torch.Generator().manual_seed(3))
-    landmarks = landmark_model.project(
-        landmark_model.shape(identity.expand(60, 80), expression), pose
-    ).numpy()
+    landmarks = landmark_model.project(landmark_model.shape(identity.expand(60, 80), expression), pose).numpy()
     found = landmark_model.fit_sequence(landmarks)
     assert found.descriptors.shape == (60, 72)
     np.testing.assert_allclose(found.pose[:, :3], pose[:, :3], atol=0.02)

@@ -20,9 +20,7 @@ MEL = np.random.default_rng(0).standard_normal((80, 40)).astype(np.float32)
 
 
 @given(st.integers(0, 90_000), st.integers(0, 200), st.integers(1, 24))
-def test_lip_window_ends_at_the_newest_column_within_the_lookahead(
-    frame: int, lookahead: int, width: int
-) -> None:
+def test_lip_window_ends_at_the_newest_column_within_the_lookahead(frame: int, lookahead: int, width: int) -> None:
     start, stop = lip_window(frame, lookahead, width)
     assert stop - start == width
     last = stop - 1

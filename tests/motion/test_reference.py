@@ -86,8 +86,7 @@ def test_two_stage_network_matches_the_release_whole_and_stepped(reference_dir: 
     assert _error(whole, expected["eye_features"]) <= BAR
     state = eye.init_state(1)
     stepped = [
-        eye.step(audio[frame, None], expression0, feature0, noise[frame, None], state)
-        for frame in range(len(audio))
+        eye.step(audio[frame, None], expression0, feature0, noise[frame, None], state) for frame in range(len(audio))
     ]
     assert _error(torch.stack(stepped, dim=1), expected["eye_features"]) <= BAR
     expression = lip(audio, expression0.expand(len(audio), -1), whole[0])

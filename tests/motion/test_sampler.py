@@ -94,9 +94,7 @@ def test_known_frames_are_clamped_at_every_step_and_come_out_exactly(clean: bool
         return _gaussian()(x_BTC, step)
 
     steps = SCHEDULE.subsample(4)
-    sampled = ddim(
-        denoise, x, SCHEDULE, steps, known_BTC=known, known_mask_BT=mask, known_clean=clean, order=2
-    )
+    sampled = ddim(denoise, x, SCHEDULE, steps, known_BTC=known, known_mask_BT=mask, known_clean=clean, order=2)
     assert torch.equal(sampled[:, mask], known[:, mask])
     assert not torch.equal(sampled[:, ~mask], known[:, ~mask])
     for step, shown in seen:

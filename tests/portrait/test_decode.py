@@ -203,9 +203,7 @@ def test_a_truncated_file_is_unreadable(face: _Rgb, file_format: str, share: flo
         load_image(data[: int(len(data) * share)])
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\0", b"GIF89a", b"<svg></svg>", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"x" * 1000]
-)
+@pytest.mark.parametrize("data", [b"", b"\0", b"GIF89a", b"<svg></svg>", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"x" * 1000])
 def test_garbage_is_unreadable(data: bytes) -> None:
     with pytest.raises(ImageUnreadable):
         load_image(data)

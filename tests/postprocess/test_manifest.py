@@ -48,9 +48,7 @@ def test_another_signer_has_another_name(video: Path) -> None:
     assert read_manifest(video).signer != first
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": "gohd-live manifest 1"}', "\x00\xff", "[" * 100_000]
-)
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "gohd-live manifest 1"}', "\x00\xff", "[" * 100_000])
 def test_damaged_manifest_is_named(video: Path, text: str) -> None:
     manifest_path(video).write_text(text)
     with pytest.raises(ManifestUnreadable):

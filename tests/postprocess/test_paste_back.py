@@ -28,9 +28,7 @@ def crop_at(left: float, top: float, side: float, image: np.ndarray, size: int =
     ("image", "place"),
     [((600, 900), (250, 100, 300)), ((500, 500), (-20, -30, 540)), ((300, 240), (10, 0, 220))],
 )
-def test_a_head_that_did_not_move_gives_the_portrait(
-    image: tuple[int, int], place: tuple[int, int, int]
-) -> None:
+def test_a_head_that_did_not_move_gives_the_portrait(image: tuple[int, int], place: tuple[int, int, int]) -> None:
     portrait = scene(*image)
     crop = crop_at(*place, portrait)
     paste = PasteBack(portrait, crop)

@@ -24,9 +24,7 @@ def moving_portrait(frames: int, seed: int = 0, size: int = 256) -> list[np.ndar
     for t in range(frames):
         x, y = 12 * np.sin(0.09 * sway[0] * t), 9 * np.sin(0.13 * sway[1] * t)
         zoom = size / portrait.shape[0] * (1.06 + 0.03 * np.sin(0.07 * sway[2] * t))
-        turn = cv2.getRotationMatrix2D(
-            (portrait.shape[1] / 2, portrait.shape[0] / 2), 2 * np.sin(0.05 * t), zoom
-        )
+        turn = cv2.getRotationMatrix2D((portrait.shape[1] / 2, portrait.shape[0] / 2), 2 * np.sin(0.05 * t), zoom)
         turn[:, 2] += [size / 2 - portrait.shape[1] / 2 + x, size / 2 - portrait.shape[0] / 2 + y]
         images.append(cv2.warpAffine(portrait, turn, (size, size), borderMode=cv2.BORDER_REFLECT))
     return images
@@ -98,9 +96,7 @@ def test_one_frame_is_enough_where_nothing_was_encoded(marked: list[np.ndarray])
         ("libvpx", 1_000_000, 0.5),
     ],
 )
-def test_mark_survives_codecs_and_half_size(
-    marked: list[np.ndarray], codec: str, rate: int, scale: float
-) -> None:
+def test_mark_survives_codecs_and_half_size(marked: list[np.ndarray], codec: str, rate: int, scale: float) -> None:
     reading = read(through(codec, marked, rate, scale))
     assert reading.found
     assert reading.tag == TAG

@@ -40,9 +40,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def two_stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two-stage")
-    report = import_release(
-        write_release(folder, CONFIG, "expression", two_stage=True), folder / "small", CONFIG
-    )
+    report = import_release(write_release(folder, CONFIG, "expression", two_stage=True), folder / "small", CONFIG)
     assert [entry.form for entry in report] == ["two-stage expression"]
     return folder / "small"
 
@@ -200,9 +198,7 @@ def test_fetch_imports_a_folder_or_says_where_the_files_are(tmp_path: Path) -> N
         assert "github.com/Jia1018/GoHD" in str(result.exception)
     # A file of the right name and wrong content gets as far as the import.
     (tmp_path / "audio2gaze.pt").write_bytes(b"no")
-    result = CliRunner().invoke(
-        app, ["weights", "fetch", "--out", str(tmp_path / "out"), "--from", str(tmp_path)]
-    )
+    result = CliRunner().invoke(app, ["weights", "fetch", "--out", str(tmp_path / "out"), "--from", str(tmp_path)])
     assert isinstance(result.exception, CheckpointRefused)
     # Nothing listens on port 1.
     result = CliRunner().invoke(

@@ -18,8 +18,6 @@ from engine.runtime import EngineCache, FrameCompiler
 from tests.animator.neural_cases import GUIDED, SMALL, guides, inputs
 from tests.random_weights import randomise_weights
 
-__all__ = ["HEAD", "LAYOUTS", "MARKING", "Frames", "compiler", "drawn", "engine_twin", "frames"]
-
 MARKING = WatermarkConfig(tag=0x1234, key=b"an operator's own")
 HEAD = dataclasses.replace(SMALL, widths=(16, 12, 12, 8, 8, 8), transform_sizes=(32,))
 """128x128 pixels, which is large enough for a mark."""
@@ -104,9 +102,7 @@ def engine_twin(network: bytes) -> FrameStep:
     ) -> Tensor:
         assert finished_B is not None
         given = (identity_code_BS, window_BTD, intensity_B, finished_B, pattern_SP, *features)
-        named = {
-            tensor.name: value.numpy() for tensor, value in zip(session.get_inputs(), given, strict=True)
-        }
+        named = {tensor.name: value.numpy() for tensor, value in zip(session.get_inputs(), given, strict=True)}
         return torch.from_numpy(session.run(None, named)[0])
 
     return step

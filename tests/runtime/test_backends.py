@@ -126,9 +126,7 @@ def test_backends_of_a_gpu_make_the_images_that_eager_makes(
     code, window, intensity, features = case.given
     portrait = NeuralPortrait(code.cuda().half(), tuple(maps.cuda().half() for maps in features))
     for finished, expected in ((False, case.bare), (True, case.finished)):
-        found = animator.render_batch(
-            [portrait], window.numpy(), intensity=intensity.tolist(), finished=[finished]
-        )
+        found = animator.render_batch([portrait], window.numpy(), intensity=intensity.tolist(), finished=[finished])
         assert expected is not None
         _compare(found, expected, ON_A_CARD, f"{backend}, {layout}, finished {finished}")
 
@@ -193,9 +191,7 @@ def test_a_geometric_animator_has_no_network_to_run(tmp_path: Path) -> None:
         (None, "auto", NeuralAnimator),
     ],
 )
-def test_a_live_session_on_few_cores_does_without_the_network(
-    cores: int | None, backend: str, kind: type
-) -> None:
+def test_a_live_session_on_few_cores_does_without_the_network(cores: int | None, backend: str, kind: type) -> None:
     assert isinstance(load_engine(device="cpu", backend=backend, live_cores=cores).animator, kind)
 
 

@@ -135,9 +135,7 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
     assert count.value == 1
 
 
-def test_it_lies_in_the_users_cache_folder_and_can_be_cleared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_lies_in_the_users_cache_folder_and_can_be_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cache = EngineCache()
     assert cache.folder == tmp_path / "gohd-live" / "engines"

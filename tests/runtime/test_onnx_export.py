@@ -38,8 +38,7 @@ def _graphs() -> dict[str, Graph]:
 def _inputs(graph: Graph, rows: int) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(rows)
     inputs = {
-        name: 0.5 * torch.randn(rows, *tensor.shape[1:], generator=generator)
-        for name, tensor in graph.inputs.items()
+        name: 0.5 * torch.randn(rows, *tensor.shape[1:], generator=generator) for name, tensor in graph.inputs.items()
     }
     for name in inputs:
         if name.startswith("feature_"):  # smooth, as a portrait's are
@@ -88,13 +87,9 @@ def _check(graph: Graph, folder: Path, dynamic_batch: bool, tolerance: float = T
             assert error <= tolerance
 
 
-def test_a_missing_package_is_named_with_its_install_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_package_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find(name))
     network = EyeMotionNetwork(EyeConfig.lite())
     with pytest.raises(MissingDependency, match=r"onnxscript.*pip install 'gohd-live\[onnx\]'"):
         export_onnx(eye_graph(network), tmp_path / "eye.onnx")

@@ -129,9 +129,7 @@ def test_torch_tensorrt_is_asked_for_an_engine_of_tensorrt(monkeypatch: pytest.M
 
     _pretended(monkeypatch, "tensorrt", __version__="11.1.0.106")
     _pretended(monkeypatch, "torch_tensorrt")
-    _pretended(
-        monkeypatch, "torch_tensorrt.dynamo", convert_exported_program_to_serialized_trt_engine=convert
-    )
+    _pretended(monkeypatch, "torch_tensorrt.dynamo", convert_exported_program_to_serialized_trt_engine=convert)
     monkeypatch.setattr(tensorrt_package, "present_target", lambda: "sm90")
     package = choose_package("torch-tensorrt", "sm90")
     assert package.version.startswith("11.1.0.106")
@@ -155,9 +153,7 @@ def test_a_network_that_torch_tensorrt_cannot_convert_is_refused(monkeypatch: py
 
 
 @pytest.mark.parametrize("via", ["tensorrt", "torch-tensorrt", "tensorrt-rtx"])
-def test_a_package_that_is_missing_is_named_with_its_install_line(
-    via: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_that_is_missing_is_named_with_its_install_line(via: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match="pip install"):
         choose_package(via, "sm86")

@@ -195,9 +195,7 @@ async def test_a_fault_in_the_sessions_own_clockwork_ends_it_alone(served: Serve
 
 
 async def _upload(served: Served, picture: bytes) -> tuple[int, str]:
-    async with served.http.post(
-        f"{served.url}/portraits?consent=true", data=picture, headers=JPEG
-    ) as response:
+    async with served.http.post(f"{served.url}/portraits?consent=true", data=picture, headers=JPEG) as response:
         body = await response.json()
         return response.status, body.get("error", {}).get("code", "")
 

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from server import protocol
 from server.protocol import Refusal
 
-GOLDEN: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "golden" / "protocol.json").read_text("utf-8")
-)
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "protocol.json").read_text("utf-8"))
 CONTROLS = {
     c.TYPE: c
     for c in (
@@ -70,9 +68,7 @@ def test_answers_portraits_and_errors_are_written() -> None:
     for vector in GOLDEN["portraits"]:
         assert protocol.encode_portrait(vector["portrait_id"]) == json.loads(vector["wire"])
     for vector in GOLDEN["ice_servers"]:
-        assert protocol.encode_ice_servers(vector["servers"], vector["relay_only"]) == json.loads(
-            vector["wire"]
-        )
+        assert protocol.encode_ice_servers(vector["servers"], vector["relay_only"]) == json.loads(vector["wire"])
     for vector in GOLDEN["errors"]:
         refusal = Refusal(vector["code"], vector["message"])
         assert refusal.status == vector["status"]

@@ -18,9 +18,7 @@ FRAMES = 15
 
 def _stream(length: int, hold_first: bool) -> Streamed:
     window = SlidingWindow(length, 3, fill=-4.0, hold_first=hold_first)
-    return Streamed(
-        init_state=window.init_state, step=frame_step(window.step), forward=window.forward, atol=0.0
-    )
+    return Streamed(init_state=window.init_state, step=frame_step(window.step), forward=window.forward, atol=0.0)
 
 
 def _input() -> torch.Tensor:

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-__all__ = ["face_file"]
-
 
 def face_file(path: Path, *, slit: bool = True, **changes: object) -> Path:
     """A flat made-up face in the layout of BFM_model_front.mat: a grid with a slit for a mouth, y up."""

@@ -73,9 +73,7 @@ class CurveTask:
         target_B1 = torch.sin(x_BC.mean(1, keepdim=True))
         found_B1 = self.modules["net"](x_BC).float()
         judge = self.modules["judge"]
-        yield Update(
-            "judge", (judge(found_B1.detach()) - 1).square().mean() + judge(target_B1).square().mean()
-        )
+        yield Update("judge", (judge(found_B1.detach()) - 1).square().mean() + judge(target_B1).square().mean())
         error = (found_B1 - target_B1).square().mean()
         loss = error + 0.1 * judge(found_B1).square().mean()
         if self._correlation:
@@ -98,12 +96,7 @@ class CurveTask:
 
 def _disagreement(found_B1: Tensor, target_B1: Tensor) -> Tensor:
     """One minus the correlation over rows."""
-    return (
-        1
-        - nn.functional.cosine_similarity(
-            found_B1 - found_B1.mean(0), target_B1 - target_B1.mean(0), dim=0
-        ).mean()
-    )
+    return 1 - nn.functional.cosine_similarity(found_B1 - found_B1.mean(0), target_B1 - target_B1.mean(0), dim=0).mean()
 
 
 def trainer_config(out: Path, **changes: object) -> TrainerConfig:

@@ -39,9 +39,7 @@ def _torchrun(*arguments: str, cwd: Path = _ROOT) -> subprocess.CompletedProcess
         *arguments,
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +117,7 @@ def test_full_disk_of_the_leader_ends_all(out: Path) -> None:
 def test_recipe_under_torchrun_follows_the_same_recipe_alone(tmp_path: Path) -> None:
     """`torchrun -m train` as the README says it."""
     settings = ["trainer.steps=6", "trainer.log_every=1", "task.evaluation_frames=300"]
-    done = _torchrun(
-        "-m", "train", "toy_pose", *settings, "trainer.out=two", "weights=exported", cwd=tmp_path
-    )
+    done = _torchrun("-m", "train", "toy_pose", *settings, "trainer.out=two", "weights=exported", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("pose/loss") == 1
     with contextlib.chdir(tmp_path):

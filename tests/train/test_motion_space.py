@@ -89,9 +89,7 @@ def test_planted_directions_are_found(fitted: tuple[MotionSpace, FitReport]) -> 
     assert space.expression_std[_RANK] < 0.5 * space.expression_std[_RANK - 1], space.expression_std[:12]
 
 
-def test_mean_face_and_gaze_are_found(
-    planted: FaceData, fitted: tuple[MotionSpace, FitReport], mean: _Array
-) -> None:
+def test_mean_face_and_gaze_are_found(planted: FaceData, fitted: tuple[MotionSpace, FitReport], mean: _Array) -> None:
     space, _ = fitted
     skin = np.arange(468)
     assert np.abs(space.mean[skin] - mean[skin]).max() < 0.01

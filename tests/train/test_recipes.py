@@ -38,9 +38,7 @@ def test_first_sentence_goes_on_after_eq_and_app() -> None:
     assert first_sentence(animator) == "The losses of App. B.1, Eq. 11-17, e.g. L1"
 
 
-@pytest.mark.parametrize(
-    ("name", "near"), [("open_poze", "open_pose"), ("toy_pos", "toy_pose"), ("prepar", "prepare")]
-)
+@pytest.mark.parametrize(("name", "near"), [("open_poze", "open_pose"), ("toy_pos", "toy_pose"), ("prepar", "prepare")])
 def test_unknown_recipe_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(CommandInvalid, match=f"no recipe '{name}'; did you mean {near}"):
         train.run(name)
@@ -88,9 +86,7 @@ def test_recipe_is_a_frozen_config_that_runs(name: str) -> None:
 
 
 def test_settings_are_changed_by_dotted_name() -> None:
-    recipe = override(
-        RECIPES["toy_pose"](), ["trainer.steps=7", "weights=x", "trainer.precision=bf16", "task.rows=4"]
-    )
+    recipe = override(RECIPES["toy_pose"](), ["trainer.steps=7", "weights=x", "trainer.precision=bf16", "task.rows=4"])
     assert isinstance(recipe, TrainingRecipe)
     assert (recipe.trainer.steps, recipe.trainer.precision, recipe.weights) == (7, "bf16", Path("x"))
     assert override(recipe, ["weights=none"]).weights is None
@@ -119,11 +115,8 @@ def test_recipes_are_listed_without_optional_packages() -> None:
     """A newcomer who has not installed the extras sees what there is, and gets advice when an extra is needed."""
     blocked = ["soxr", "scipy", "tensorboard", "matplotlib", "onnx", "onnxruntime", "pillow_heif", "triton"]
     program = (
-        f"import sys; sys.modules.update(dict.fromkeys({blocked})); "
-        "from train.__main__ import main; sys.exit(main([]))"
+        f"import sys; sys.modules.update(dict.fromkeys({blocked})); from train.__main__ import main; sys.exit(main([]))"
     )
-    shown = subprocess.run(
-        [sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=False
-    )
+    shown = subprocess.run([sys.executable, "-c", program], cwd=_ROOT, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr[-2000:]
     assert "toy_pose" in shown.stdout

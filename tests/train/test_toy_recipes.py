@@ -87,9 +87,7 @@ def test_toy_recipe_from_end_to_end(name: str, workshop: dict[str, Mapping[str, 
 
 
 @pytest.mark.parametrize("name", _TOYS)
-def test_toy_recipe_that_was_stopped_goes_on_bit_for_bit(
-    name: str, workshop: dict[str, Mapping[str, Any]]
-) -> None:
+def test_toy_recipe_that_was_stopped_goes_on_bit_for_bit(name: str, workshop: dict[str, Mapping[str, Any]]) -> None:
     _finish(name, workshop)
     recipe = _recipe(name, f"trainer.out=parts/{name}")
     middle = recipe.trainer.steps // 2

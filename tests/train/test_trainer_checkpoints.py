@@ -107,9 +107,7 @@ def _halfway(out: Path) -> TrainingResult:
     return train(CurveTask(stop_at=5), trainer_config(out))
 
 
-def test_full_disk_is_named_and_the_last_checkpoint_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_named_and_the_last_checkpoint_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(CurveTask(), trainer_config(tmp_path / "whole"))
     _halfway(tmp_path / "parts")
 
@@ -119,9 +117,7 @@ def test_full_disk_is_named_and_the_last_checkpoint_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpointing, "save_file", full)
-        with pytest.raises(
-            OutputUnwritable, match=r"step 12 .*No space left.*of step 6, is intact at .*make room"
-        ):
+        with pytest.raises(OutputUnwritable, match=r"step 12 .*No space left.*of step 6, is intact at .*make room"):
             train(CurveTask(), trainer_config(tmp_path / "parts"))
     assert _step(tmp_path / "parts") == 6
     assert [path.name for path in (tmp_path / "parts").glob("*.partial")] == []

@@ -55,9 +55,7 @@ def test_networks_are_exported_one_beside_the_other_with_checksums(tmp_path: Pat
     assert tensors["bias"].dtype == torch.float32
 
 
-def test_full_disk_at_export_says_that_the_run_is_safe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_at_export_says_that_the_run_is_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

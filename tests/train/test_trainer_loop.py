@@ -62,9 +62,7 @@ def test_moving_average_follows_its_formula(tmp_path: Path) -> None:
     expected = task.modules["net"][0].weight.detach().clone()
     history: list[Tensor] = []
     optimiser = task.optimisers["net"]
-    optimiser.register_step_post_hook(
-        lambda *_: history.append(task.modules["net"][0].weight.detach().clone())
-    )
+    optimiser.register_step_post_hook(lambda *_: history.append(task.modules["net"][0].weight.detach().clone()))
     result = train(task, trainer_config(tmp_path, ema_decay=0.6))
     for step, value in enumerate(history, start=1):
         decay = min(0.6, (1 + step) / (10 + step))
@@ -83,9 +81,7 @@ def test_moving_average_follows_its_formula(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_learning_rate_moves_as_asked(
-    tmp_path: Path, changes: dict[str, object], expected: list[float]
-) -> None:
+def test_learning_rate_moves_as_asked(tmp_path: Path, changes: dict[str, object], expected: list[float]) -> None:
     train(CurveTask(), trainer_config(tmp_path, steps=8, **changes))
     assert _logged(tmp_path, "rate/net") == pytest.approx([3e-2 * factor for factor in expected])
 
@@ -116,9 +112,7 @@ def test_bf16_learns_with_weights_in_fp32(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_non_finite_loss_names_step_and_batch_and_keeps_the_checkpoint(
-    tmp_path: Path, accumulation: int
-) -> None:
+def test_non_finite_loss_names_step_and_batch_and_keeps_the_checkpoint(tmp_path: Path, accumulation: int) -> None:
     config = trainer_config(tmp_path, checkpoint_every=4, accumulation=accumulation)
     rows = "rows 0 to 11" if accumulation == 1 else "rows 6 to 11"
     with pytest.raises(NonFiniteLoss, match=rf"step 6: loss of 'judge' is nan.*{rows}.*is intact"):
@@ -131,12 +125,8 @@ def test_non_finite_gradient_of_a_finite_loss_is_reported(tmp_path: Path) -> Non
     class Root(CurveTask):
         def updates(self, draw: BatchRng, step: int):  # type: ignore[no-untyped-def]
             for update in super().updates(draw, step):
-                weight = (
-                    self.modules["net"][0].weight if update.optimiser == "net" else self.modules["judge"].bias
-                )
-                yield type(update)(
-                    update.optimiser, update.loss + (weight * 0).abs().sum().sqrt(), update.log
-                )
+                weight = self.modules["net"][0].weight if update.optimiser == "net" else self.modules["judge"].bias
+                yield type(update)(update.optimiser, update.loss + (weight * 0).abs().sum().sqrt(), update.log)
 
     with pytest.raises(NonFiniteLoss, match=r"step 0: gradient of 'judge' is nan.*no checkpoint yet"):
         train(Root(), trainer_config(tmp_path))

@@ -22,9 +22,7 @@ from tests.serving_helper import CHROMIUM_FLAGS, Served, start_server
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     named = os.environ.get("GOHD_CHROMIUM")
-    path = (
-        named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    )
+    path = named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium: install it (apt-get install chromium), or name one in GOHD_CHROMIUM")
     return path

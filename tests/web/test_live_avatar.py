@@ -130,9 +130,7 @@ def test_a_newcomer_speaks_and_the_face_speaks_in_time(page: Any, tmp_path: Path
     # The region's contrast: parting lips change it at once, a head that sways hardly does.
     change = np.abs(np.diff(mouth.std(axis=1)))
     speaking = np.array([row["state"] == "speaking" for row in rows])[1:]
-    print(
-        f"{fps:.1f} fps, mouth change {change[speaking].mean():.2f} speaking, {change[~speaking].mean():.2f} silent"
-    )
+    print(f"{fps:.1f} fps, mouth change {change[speaking].mean():.2f} speaking, {change[~speaking].mean():.2f} silent")
     assert fps >= 20
     assert 0.3 < speaking.mean() < 0.9
     assert change[speaking].mean() > 2 * change[~speaking].mean()

@@ -41,9 +41,7 @@ def test_the_page_speaks_through_a_relay_alone(
         page.click("#start")
         page.wait_for_selector("#connection[data-state=live]", timeout=30_000)
         end = time.monotonic() + 15
-        while (
-            page.evaluate("document.querySelector('#avatar').getVideoPlaybackQuality().totalVideoFrames") < 10
-        ):
+        while page.evaluate("document.querySelector('#avatar').getVideoPlaybackQuality().totalVideoFrames") < 10:
             assert time.monotonic() < end, "no image came through the relay"
             page.wait_for_timeout(200)
         kinds = page.evaluate(_PAIRS)

@@ -15,8 +15,6 @@ from torch import Tensor
 from engine.animator import FaceAnimatorNetwork
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE, EXPRESSION, GAZE, POSE
 
-__all__ = ["descriptor_scale", "fold_descriptor_scale", "unfold_descriptor_scale"]
-
 _EXPRESSION, _ROTATION_RAD, _SHIFT, _LOG_SIZE, _GAZE_RAD = 1.0, 0.1, 0.08, 0.06, 0.15
 
 

@@ -19,8 +19,6 @@ from train.metrics.blink import blink_statistics
 from train.motion_space.expression_model import ExpressionModel
 from train.tasks.protocol import BatchRng
 
-__all__ = ["EyeBatch", "EyeSequences", "EyeSequencesConfig", "EyeTrack"]
-
 _ENCODE_FRAMES = 2048
 
 

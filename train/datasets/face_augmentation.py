@@ -22,8 +22,6 @@ from engine.motion.space.landmark_table import MIRROR
 from engine.motion.space.pose import matrix_to_rotation_vector, rotation_vector_to_matrix
 from train.data.faces.mirror import mirror_gaze, mirror_pose
 
-__all__ = ["ColourChange", "FaceAugmentation", "FaceChange"]
-
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -136,9 +134,7 @@ class FaceChange:
         window_BTD = torch.where(self.mirror_B[:, None, None], mirrored_BTD, window_BTD)
         pose_BT6 = window_BTD[..., POSE].double()
         zero_B = torch.zeros_like(self.roll_B, dtype=torch.float64)
-        turn_B133 = rotation_vector_to_matrix(torch.stack([zero_B, zero_B, self.roll_B.double()], -1))[
-            :, None
-        ]
+        turn_B133 = rotation_vector_to_matrix(torch.stack([zero_B, zero_B, self.roll_B.double()], -1))[:, None]
         rotation_BT33 = turn_B133 @ rotation_vector_to_matrix(pose_BT6[..., :3])
         vector_BT3 = torch.from_numpy(matrix_to_rotation_vector(rotation_BT33.numpy()))
         place_BT2 = pose_BT6[..., 3:5] @ self._similarity_B22.double().mT + self.shift_B2.double()[:, None]
@@ -173,9 +169,7 @@ class ColourChange:
 
     def rows(self, own: slice) -> ColourChange:
         """The changes of some rows."""
-        return ColourChange(
-            self.brightness_B[own], self.contrast_B[own], self.saturation_B[own], self.tint_B3[own]
-        )
+        return ColourChange(self.brightness_B[own], self.contrast_B[own], self.saturation_B[own], self.tint_B3[own])
 
     def images(self, rgb_B3HW: Tensor) -> Tensor:
         """Changed images (B, 3, H, W) in [-1, 1]."""

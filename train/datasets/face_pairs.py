@@ -23,8 +23,6 @@ from train.data.faces.face_clips import FACE_SIZE, FaceClip
 from train.datasets.face_augmentation import ColourChange, FaceAugmentation, FaceChange
 from train.tasks.protocol import BatchRng
 
-__all__ = ["FaceBatch", "FacePairs", "descriptor_window", "shrunk_image"]
-
 
 @dataclass(frozen=True, slots=True)
 class FaceBatch:
@@ -42,9 +40,7 @@ class FaceBatch:
     names: tuple[str, ...]
 
 
-def descriptor_window(
-    clip: FaceClip, frame: int, past: int, future: int, *, hold: bool = False
-) -> NDArray[np.float32]:
+def descriptor_window(clip: FaceClip, frame: int, past: int, future: int, *, hold: bool = False) -> NDArray[np.float32]:
     """Descriptors (past + 1 + future, 72) around a frame; beyond the clip's ends the first or last is repeated.
 
     ``hold`` repeats the frame's own descriptor instead; a clip shorter than the window, whose frames are no video, is
@@ -127,14 +123,11 @@ class FacePairs:
             np.stack([self._clips[clip].descriptors[source] for clip, source, _ in picks])[:, None]
         )
         if self._mirror_sign_E is not None:
-            window_BTD, rest_B1D = (
-                change.descriptors(part, self._mirror_sign_E) for part in (window_BTD, rest_B1D)
-            )
+            window_BTD, rest_B1D = (change.descriptors(part, self._mirror_sign_E) for part in (window_BTD, rest_B1D))
         sources, targets = ([(pick[0], pick[side]) for pick in picks] for side in (1, 2))
         images = self._cache.images([*sources, *targets]).to(draw.device, non_blocking=True)
         source_B3HW, target_B3HW = (
-            colour.images(change.images(part.permute(0, 3, 1, 2).float() / 127.5 - 1))
-            for part in images.chunk(2)
+            colour.images(change.images(part.permute(0, 3, 1, 2).float() / 127.5 - 1)) for part in images.chunk(2)
         )
         return FaceBatch(
             source_B3HW,

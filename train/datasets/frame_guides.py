@@ -14,8 +14,6 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import FaceCrop
 from train.data.faces.measures import neutral_shapes
 
-__all__ = ["FrameGuides"]
-
 _NO_MATRIX = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
 
@@ -26,9 +24,7 @@ class FrameGuides:
         self._model = model
         self._animator = GeometricAnimator(model)
 
-    def batch(
-        self, source_B3HW: Tensor, landmarks_BN3: Tensor, descriptor_BD: Tensor, shown_BD: Tensor
-    ) -> Tensor:
+    def batch(self, source_B3HW: Tensor, landmarks_BN3: Tensor, descriptor_BD: Tensor, shown_BD: Tensor) -> Tensor:
         """Guides (B, 5, S, S), float32 on the device of the sources.
 
         Args:

@@ -17,8 +17,6 @@ from train.datasets.regions import mouth_closing_operator, mouth_opening_directi
 from train.metrics.mouth import mouth_opening
 from train.motion_space.expression_model import ExpressionModel
 
-__all__ = ["even_mouths"]
-
 
 def even_mouths(clips: Sequence[ClipFeatures], model: ExpressionModel, amount: float) -> list[ClipFeatures]:
     """Training clips with audio on the way to the median mean and spread of all of them; others as they are.

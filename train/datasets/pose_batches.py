@@ -20,8 +20,6 @@ from train.data.pipeline.windows import SILENCE
 from train.datasets.pose_tracks import MotionPart, Track, mirrored
 from train.tasks.protocol import BatchRng
 
-__all__ = ["MotionBatch", "StreamAugmentation", "draw_sequences", "draw_windows"]
-
 _REST_FRAMES = 40.0
 _TRANSLATION_STD, _TURN_STD = 0.3, 0.07
 

@@ -16,8 +16,6 @@ from train.data.faces.mirror import mirror_gaze, mirror_pose
 from train.data.pipeline.shards import ClipFeatures, resample_motion
 from train.data.pipeline.windows import prosody_windows
 
-__all__ = ["MotionPart", "Track", "clip_tracks", "mirrored", "smoothed", "spread"]
-
 MotionPart = Literal["pose", "gaze"]
 
 _SILENT_SPEEDS = (1.0, 0.88, 1.14)

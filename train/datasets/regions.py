@@ -11,8 +11,6 @@ from torch import Tensor
 
 from train.motion_space.expression_model import ExpressionModel
 
-__all__ = ["eye_swap_operator", "mouth_closing_operator", "mouth_opening_direction"]
-
 _MOUTH = [*range(3, 14), *range(48, 68)]
 _EYES = [*range(17, 27), *range(36, 48)]
 _INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))

@@ -18,16 +18,6 @@ from engine.motion.networks.lip import LipNetwork
 from train.datasets.regions import mouth_closing_operator, mouth_opening_direction
 from train.motion_space.expression_model import ExpressionModel
 
-__all__ = [
-    "EYE_FEATURE_MEAN",
-    "EYE_FEATURE_STD",
-    "fold_eye",
-    "fold_lip",
-    "gain_mouth",
-    "normalise",
-    "restore",
-]
-
 EYE_FEATURE_MEAN = torch.tensor([1.0] + [0.0] * 20)
 EYE_FEATURE_STD = torch.tensor([0.2] + [0.01] * 20)
 

@@ -27,8 +27,6 @@ from train.datasets.regions import eye_swap_operator, mouth_closing_operator
 from train.motion_space.expression_model import ExpressionModel
 from train.tasks.protocol import BatchRng
 
-__all__ = ["RunBatch", "SpeechRuns", "SpeechRunsConfig"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechRunsConfig:
@@ -150,9 +148,7 @@ class SpeechRuns:
         self._runs = torch.from_numpy(np.concatenate(starts))
         self._names = [clip.clip for clip in clips]
         if not len(self._runs):
-            raise ValueError(
-                f"no training clip has {length} frames with audio: set task.data.run_frames lower"
-            )
+            raise ValueError(f"no training clip has {length} frames with audio: set task.data.run_frames lower")
 
     @torch.no_grad()
     def draw(self, draw: BatchRng) -> RunBatch:
@@ -200,9 +196,7 @@ class SpeechRuns:
         """Mel windows (R,K,80,W) of the runs, changed block by block."""
         cfg, count = self.config, len(column)
         block_RFW = self._mel_MF[column[:, None] + torch.arange(self._block)].float().transpose(1, 2)
-        faint = torch.rand(count, 1, 1, generator=generator) * torch.rand(
-            block_RFW.shape, generator=generator
-        )
+        faint = torch.rand(count, 1, 1, generator=generator) * torch.rand(block_RFW.shape, generator=generator)
         block_RFW = torch.where(silent[:, None, None], SILENCE + 0.6 * faint, block_RFW)
         if cfg.stretch is not None:
             block_RFW = stretch_mel(block_RFW, generator, cfg.stretch)

@@ -8,8 +8,6 @@ from pathlib import Path
 from engine.errors import CommandInvalid
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 
-__all__ = ["METRICS", "EvaluateConfig", "Metric", "parse_metrics"]
-
 
 @dataclass(frozen=True, slots=True)
 class Metric:

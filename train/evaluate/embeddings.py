@@ -24,15 +24,6 @@ from train.metrics import (
 )
 from train.metrics.lip_sync import SYNC_FRAMES, window_count
 
-__all__ = [
-    "head_pose_features",
-    "identity_features",
-    "image_figures",
-    "inception_features",
-    "open_identity_features",
-    "sync_features",
-]
-
 _SYNC_PX = 224
 _HEAD_BOX_SCALE = 1.4
 _TRACK_MARGIN, _TRACK_MEDIAN = 0.4, 13

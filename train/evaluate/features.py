@@ -22,8 +22,6 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE, FaceLandmarker
 from train.evaluate.videos import Framing, VideoInfo, detect_landmarks, framing, moved, video_info
 
-__all__ = ["FeatureCache", "Motion", "Video", "batches", "open_video", "to_tensor"]
-
 _VERSION = "1"
 
 Arrays = dict[str, NDArray[Any]]
@@ -68,9 +66,7 @@ class FeatureCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputUnwritable(
-                f"{folder} cannot be made: {error.strerror}; choose another --out"
-            ) from error
+            raise OutputUnwritable(f"{folder} cannot be made: {error.strerror}; choose another --out") from error
 
     def get(self, name: str, kind: str, key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:
         """The arrays of this key, from the file, else made and written."""
@@ -90,9 +86,7 @@ class FeatureCache:
             partial.replace(path)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
-            raise OutputUnwritable(
-                f"{path} cannot be written: {error}; free some space or change --out"
-            ) from error
+            raise OutputUnwritable(f"{path} cannot be written: {error}; free some space or change --out") from error
         return made
 
 

@@ -30,8 +30,6 @@ from train.metrics import (
     structural_similarity,
 )
 
-__all__ = ["PairFigures", "Summary", "motion_figures", "network_figures", "summarise"]
-
 
 @dataclass(frozen=True, slots=True)
 class PairFigures:
@@ -130,9 +128,7 @@ def summarise(
             statistics = [feature_statistics(np.concatenate(list(side))) for side in inception]
             summaries[name] = Summary(frechet_distance(*statistics), None, len(pairs))
         elif ours:
-            summaries[name] = Summary(
-                float(np.mean(ours)), float(np.mean(theirs)) if theirs else None, len(ours)
-            )
+            summaries[name] = Summary(float(np.mean(ours)), float(np.mean(theirs)) if theirs else None, len(ours))
     return summaries
 
 

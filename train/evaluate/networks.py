@@ -17,8 +17,6 @@ from typing import Any, cast
 
 from engine.errors import GohdError, WeightsNotFound
 
-__all__ = ["Networks", "find_networks"]
-
 
 @dataclass(slots=True)
 class Networks:
@@ -45,9 +43,7 @@ def find_networks(names: Sequence[str], folder: Path | None) -> Networks:
         if name == "arcface" and name in networks.missing:
             _try(networks, "identity", _open_identity)
             if "identity" in networks.missing:
-                networks.missing[name] += (
-                    "; or, for the open identity network: " + networks.missing["identity"]
-                )
+                networks.missing[name] += "; or, for the open identity network: " + networks.missing["identity"]
             else:
                 networks.notes["arcface"] = (
                     "CSIM is that of the open identity network (dlib), not ArcFace's: one person's images are near "
@@ -67,9 +63,7 @@ def _try(networks: Networks, name: str, load: Callable[[], Any]) -> None:
 
 def _expert(networks: Networks, name: str, folder: Path | None) -> Any:
     if folder is None:
-        raise WeightsNotFound(
-            f"needs the frozen network '{name}': name the folder of its file with --experts"
-        )
+        raise WeightsNotFound(f"needs the frozen network '{name}': name the folder of its file with --experts")
     from train.pretrained import ExpertKind, expert, expert_path
 
     kind = cast(ExpertKind, name)

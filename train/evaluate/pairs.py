@@ -8,8 +8,6 @@ from pathlib import Path
 from engine.errors import InputError
 from train.data.readers.clips import CLIP_SUFFIXES
 
-__all__ = ["Matching", "VideoPair", "match_videos"]
-
 
 @dataclass(frozen=True, slots=True)
 class VideoPair:

@@ -13,8 +13,6 @@ from engine.timebase import FRAME_RATE_HZ
 from train.evaluate.config import METRICS
 from train.evaluate.run import Evaluation
 
-__all__ = ["write_plots"]
-
 _COLUMNS = 4
 _TRACES = 4
 _GENERATED, _REAL = "#0072B2", "#D55E00"
@@ -50,9 +48,7 @@ def _metric_dots(evaluation: Evaluation, figure_class: Any) -> Any:
             if np.isfinite(values).any():
                 axes.scatter(place, values, color=colour, marker=marker, s=18, label=label)
         axes.set_title(metric.label, fontsize=9)
-        axes.set_xticks(
-            place[:12], [pair.name[:14] for pair in evaluation.pairs[:12]], rotation=60, fontsize=5
-        )
+        axes.set_xticks(place[:12], [pair.name[:14] for pair in evaluation.pairs[:12]], rotation=60, fontsize=5)
         axes.tick_params(axis="y", labelsize=7)
         if index == 0:
             axes.legend(fontsize=7)

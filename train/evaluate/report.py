@@ -13,8 +13,6 @@ from engine.errors import OutputUnwritable
 from train.evaluate.config import METRICS
 from train.evaluate.run import Evaluation
 
-__all__ = ["tables", "write_csv"]
-
 _LAYOUT = (
     ("Lip synchronization and video quality (columns of Tables 1 and 4)", ("lse_c", "lse_d", "fid")),
     ("Spontaneous motions (columns of Tables 2 and 7)", ("var_p", "ssim_p", "var_e", "ssim_e")),
@@ -59,14 +57,10 @@ def write_csv(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
     lines: list[Sequence[object]] = [("metric", "generated", "real", "films", "not computed")]
     for name in names:
         figures = evaluation.summaries[name]
-        lines.append(
-            (name, figures.generated, "" if figures.real is None else figures.real, figures.videos, "")
-        )
+        lines.append((name, figures.generated, "" if figures.real is None else figures.real, figures.videos, ""))
     lines += [(name, "", "", 0, reason) for name, reason in evaluation.not_computed.items()]
     per_video = [name for name in names if name != "fid"]
-    rows: list[Sequence[object]] = [
-        ("film", "frames", *per_video, *(f"real_{name}" for name in per_video), "refused")
-    ]
+    rows: list[Sequence[object]] = [("film", "frames", *per_video, *(f"real_{name}" for name in per_video), "refused")]
     for pair in evaluation.pairs:
         values = [side.get(name, "") for side in (pair.generated, pair.real) for name in per_video]
         rows.append((pair.name, pair.frames, *values, ""))

@@ -23,8 +23,6 @@ from train.evaluate.networks import Networks, find_networks
 from train.evaluate.pairs import Matching, VideoPair, match_videos
 from train.metrics import mouth_opening
 
-__all__ = ["Evaluation", "Trace", "evaluate"]
-
 _log = logging.getLogger(__name__)
 _POSE_METRICS, _IMAGE_METRICS = frozenset({"ssim_p", "var_p"}), frozenset({"psnr", "ssim", "perceptual"})
 
@@ -125,9 +123,7 @@ class _Run:
         if "arcface" in found:
             identity = [self._see(pair, video, "arcface", embeddings.identity_features) for video in videos]
         elif "identity" in found:
-            identity = [
-                self._see(pair, video, "identity", embeddings.open_identity_features) for video in videos
-            ]
+            identity = [self._see(pair, video, "identity", embeddings.open_identity_features) for video in videos]
         sync = [self._sync(pair, video) for video in videos] if "syncnet" in found else []
         for figures, more in zip((ours, theirs), network_figures(identity, sync), strict=True):
             figures.update({name: value for name, value in more.items() if name in config.metrics})
@@ -143,21 +139,15 @@ class _Run:
             ours |= {name: float(np.mean(v)) for name, v in likeness.items() if name in config.metrics}
         if "inception" in found:
             for features, video in zip(self._inception, videos, strict=True):
-                features.append(
-                    self._see(pair, video, "inception", embeddings.inception_features)["features"]
-                )
+                features.append(self._see(pair, video, "inception", embeddings.inception_features)["features"])
         self._evaluation.traces.append(_trace(pair.name, generated, real, self._model))
         return PairFigures(pair.name, min(generated.frames, real.frames), ours, theirs)
 
-    def _see(
-        self, pair: VideoPair, video: Video, kind: str, look: Callable[[Video, Any, int], Arrays]
-    ) -> Arrays:
+    def _see(self, pair: VideoPair, video: Video, kind: str, look: Callable[[Video, Any, int], Arrays]) -> Arrays:
         side = "generated" if video.info.path == pair.generated else "real"
         key = f"{video.key} {self._networks.identities.get(kind, '')}"
         network = self._networks.found[kind]
-        return self._cache.get(
-            f"{pair.name}.{side}", kind, key, lambda: look(video, network, self._config.batch)
-        )
+        return self._cache.get(f"{pair.name}.{side}", kind, key, lambda: look(video, network, self._config.batch))
 
     def _sync(self, pair: VideoPair, video: Video) -> Arrays | None:
         try:
@@ -204,8 +194,6 @@ def _networks(config: EvaluateConfig) -> Networks:
 def _trace(name: str, generated: Video, real: Video, model: LandmarkModel) -> Trace:
     frames = min(generated.frames, real.frames)
     videos = (generated, real)
-    mouths = [
-        mouth_opening(model, torch.from_numpy(video.motion.expression[:frames])).numpy() for video in videos
-    ]
+    mouths = [mouth_opening(model, torch.from_numpy(video.motion.expression[:frames])).numpy() for video in videos]
     poses = [video.motion.pose[:frames] for video in videos]
     return Trace(name, (mouths[0], mouths[1]), (poses[0], poses[1]))

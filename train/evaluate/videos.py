@@ -20,8 +20,6 @@ from engine.errors import FaceTooSmall, NoFaceFound, VideoUnreadable
 from engine.media import read_video
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face
 
-__all__ = ["Framing", "VideoInfo", "detect_landmarks", "framed", "framing", "moved", "video_info"]
-
 Image = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]
 

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["adversarial_loss", "discriminator_loss", "r1_penalty"]
-
 
 def adversarial_loss(generated_score_B: Tensor) -> Tensor:
     """Eq. 16: mean of -log D(I^) = softplus(-score)."""

@@ -17,18 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = [
-    "AnimatorLossWeights",
-    "enlarged_mouths",
-    "feature_loss",
-    "flow_loss",
-    "landmark_loss",
-    "parsing_loss",
-    "perceptual_loss",
-    "reconstruction_loss",
-]
-
-
 _LIPS = (13, 14, 78, 308)
 """Inner lips: top, bottom, corners."""
 
@@ -119,9 +107,7 @@ def enlarged_mouths(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
     return F.grid_sample(rgb_B3HW, grid, padding_mode="border", align_corners=False)
 
 
-def flow_loss(
-    flow_B2HW: Tensor, source_BN2: Tensor, target_BN2: Tensor, weight_BN: Tensor | None = None
-) -> Tensor:
+def flow_loss(flow_B2HW: Tensor, source_BN2: Tensor, target_BN2: Tensor, weight_BN: Tensor | None = None) -> Tensor:
     """Ours: at each landmark of the target the decoder's flow should point to that landmark of the source.
 
     Args:

@@ -19,21 +19,6 @@ from torch import Tensor
 from train.datasets.scales import normalise
 from train.motion_space.expression_model import ExpressionModel
 
-__all__ = [
-    "PIXELS_PER_FACE_UNIT",
-    "LipReader",
-    "Stage1LossWeights",
-    "Stage1Losses",
-    "correlation_loss",
-    "expression_loss",
-    "eye_feature_loss",
-    "landmark_fidelity_loss",
-    "reading_loss",
-    "shut_loss",
-    "spread_penalty",
-    "stage1_losses",
-]
-
 LipReader = Callable[[Tensor], Tensor]
 """Expressions (R,K,64) to lip reading features (R,K,D) of their mouths (`train.rendering.MouthReader`)."""
 

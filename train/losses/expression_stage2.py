@@ -12,15 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = [
-    "Stage2LossWeights",
-    "gaussian_kl",
-    "lsgan_discriminator_loss",
-    "lsgan_generator_loss",
-    "sliced_wasserstein",
-    "ssim_loss",
-]
-
 _C1, _C2 = 1e-4, 9e-4
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["noise_prediction_loss"]
-
 
 def noise_prediction_loss(eps_BTC: Tensor, predicted_BTC: Tensor, unknown_BT: Tensor | None = None) -> Tensor:
     """Mean squared error of the predicted noise; ``unknown_BT`` (bool) leaves known frames out."""

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from engine.timebase import FRAME_RATE_HZ
 
-__all__ = ["BlinkStatistics", "blink_statistics"]
-
 
 @dataclass(frozen=True, slots=True)
 class BlinkStatistics:

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from engine.errors import MissingDependency
 
-__all__ = ["FeatureStatistics", "feature_statistics", "frechet_distance"]
-
 
 @dataclass(frozen=True, slots=True)
 class FeatureStatistics:

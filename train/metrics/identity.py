@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["identity_similarity"]
-
 
 def identity_similarity(source: NDArray[np.floating], frames: NDArray[np.floating]) -> float:
     """Mean cosine of the source picture's identity embedding (D,) and those of the frames (T, D), in [-1, 1].

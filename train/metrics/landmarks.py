@@ -14,15 +14,6 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.landmark_table import IBUG_68, OUTER_CORNERS
 from engine.motion.space.pose import REFERENCE_SCALE
 
-__all__ = [
-    "expression_landmarks",
-    "eye_brow_sequence",
-    "inter_ocular_px",
-    "landmark_error",
-    "landmark_jitter",
-    "mouth_landmark_distance",
-]
-
 _MOUTH_68 = slice(48, 68)
 _EYES_AND_BROWS_68 = (*range(17, 27), *range(36, 48))
 _CROP_PX = 256

@@ -16,16 +16,6 @@ from numpy.typing import NDArray
 
 from train.metrics.mfcc import MFCC_SIZE
 
-__all__ = [
-    "SYNC_COLUMNS",
-    "SYNC_FRAMES",
-    "SYNC_REACH",
-    "LipSync",
-    "lip_sync",
-    "voice_windows",
-    "window_count",
-]
-
 SYNC_FRAMES = 5
 SYNC_COLUMNS = 20
 SYNC_REACH = 15
@@ -56,9 +46,7 @@ def voice_windows(mfcc: NDArray[np.floating], count: int) -> NDArray[np.float32]
     return np.ascontiguousarray(gathered.transpose(1, 0, 2), dtype=np.float32)
 
 
-def lip_sync(
-    lips: NDArray[np.floating], voice: NDArray[np.floating], reach_frames: int = SYNC_REACH
-) -> LipSync:
+def lip_sync(lips: NDArray[np.floating], voice: NDArray[np.floating], reach_frames: int = SYNC_REACH) -> LipSync:
     """Compare embeddings (T, D) of lips and voice over lags -reach .. reach.
 
     As in the published evaluation, the voice is padded with zero embeddings beyond its ends, so every lag averages
@@ -68,15 +56,11 @@ def lip_sync(
         ValueError: shapes differ, or there is no frame.
     """
     if lips.shape != voice.shape or lips.ndim != 2 or not len(lips):
-        raise ValueError(
-            f"embeddings must be two arrays (T, D) of one shape, not {lips.shape}, {voice.shape}"
-        )
+        raise ValueError(f"embeddings must be two arrays (T, D) of one shape, not {lips.shape}, {voice.shape}")
     wide = lips.astype(np.float64)
     padded = np.pad(voice.astype(np.float64), ((reach_frames, reach_frames), (0, 0)))
     lags = 2 * reach_frames + 1
-    means = np.array(
-        [np.linalg.norm(wide - padded[k : k + len(wide)] + _EPSILON, axis=1).mean() for k in range(lags)]
-    )
+    means = np.array([np.linalg.norm(wide - padded[k : k + len(wide)] + _EPSILON, axis=1).mean() for k in range(lags)])
     best = int(means.argmin())
     return LipSync(
         confidence=float(np.median(means) - means[best]),

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from engine.timebase import SAMPLE_RATE_HZ
 
-__all__ = ["MFCC_COLUMNS_PER_SECOND", "MFCC_SIZE", "mfcc"]
-
 MFCC_SIZE = 13
 MFCC_COLUMNS_PER_SECOND = 100
 

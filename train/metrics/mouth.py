@@ -10,8 +10,6 @@ from torch import Tensor
 
 from train.motion_space.expression_model import ExpressionModel
 
-__all__ = ["MouthAgreement", "mouth_agreement", "mouth_opening"]
-
 FloatArray = NDArray[np.float32]
 _INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PoseStatistics", "motion_statistics", "pose_statistics", "rhythm"]
-
 _RHYTHM_FRAMES = 9
 
 

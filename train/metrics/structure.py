@@ -13,8 +13,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ROTATION_RANGE_RAD", "average_variance", "structural_similarity"]
-
 ROTATION_RANGE_RAD = 2 * math.pi
 _K1, _K2 = 0.01, 0.03
 
@@ -34,9 +32,7 @@ def structural_similarity(
         ValueError: shapes differ, or there are no two frames.
     """
     if generated.shape != real.shape or real.ndim != 2 or len(real) < 2:
-        raise ValueError(
-            f"sequences must be two arrays (T, C) of one shape, not {generated.shape}, {real.shape}"
-        )
+        raise ValueError(f"sequences must be two arrays (T, C) of one shape, not {generated.shape}, {real.shape}")
     a, b = generated.astype(np.float64), real.astype(np.float64)
     mean_a, mean_b = a.mean(0), b.mean(0)
     covariance = ((a - mean_a) * (b - mean_b)).mean(0)

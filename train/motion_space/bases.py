@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from engine.motion.space.landmark_table import MIRROR, OUTER_CORNERS, RIGID, mirror_landmarks
 from engine.motion.space.pose import align_similarity
 
-__all__ = ["Basis", "align_to", "generalised_procrustes", "symmetric_pca", "symmetrise"]
-
 _Array = NDArray[np.float64]
 
 
@@ -42,9 +40,7 @@ def symmetrise(shape: _Array) -> _Array:
     return np.asarray((shape + mirror_landmarks(shape, 0)) / 2)
 
 
-def generalised_procrustes(
-    shapes: NDArray[np.floating], weights: NDArray[np.floating], rounds: int = 12
-) -> _Array:
+def generalised_procrustes(shapes: NDArray[np.floating], weights: NDArray[np.floating], rounds: int = 12) -> _Array:
     """Mean face (478, 3) of shapes (n, 478, 3) weighted by (n,).
 
     Mirror-symmetric, in face units, with the centroid of the rigid points as origin. Facing the camera means
@@ -98,9 +94,7 @@ def symmetric_pca(
     moment = np.concatenate(moments)
     order = np.argsort(-moment, kind="stable")[:components]
     if len(order) < components:
-        raise ValueError(
-            f"{len(samples)} samples span {len(order)} directions, {components} components are needed"
-        )
+        raise ValueError(f"{len(samples)} samples span {len(order)} directions, {components} components are needed")
     chosen = np.concatenate(vectors)[order]
     # The sign of a component is arbitrary: make its largest coordinate positive, so that refits agree.
     flat = chosen.reshape(len(chosen), -1)

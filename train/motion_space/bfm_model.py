@@ -22,8 +22,6 @@ from engine.motion.space.coefficients import EXPRESSION_SIZE
 from engine.motion.space.landmark_model import eye_motion_feature
 from train.rendering.mesh import MOUTH_EXTENT, MouthMesh, surface_mouth_mesh
 
-__all__ = ["BfmModel"]
-
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -85,9 +83,7 @@ class BfmModel(nn.Module):
             albedo = _part(parts, "meantex").reshape(-1, 3).mean(1) / 255
             if basis.shape[1:] != mean.shape or len(albedo) != len(mean):
                 raise ValueError("its arrays do not fit each other")
-            if min(triangles.min(), keypoints.min()) < 0 or max(triangles.max(), keypoints.max()) >= len(
-                mean
-            ):
+            if min(triangles.min(), keypoints.min()) < 0 or max(triangles.max(), keypoints.max()) >= len(mean):
                 raise ValueError("it numbers vertices that it does not have")
         except (ValueError, KeyError, NotImplementedError, TypeError) as error:
             raise CheckpointRefused(f"{path} is not a BFM_model_front.mat: {error}") from error

@@ -15,8 +15,6 @@ from train.motion_space.landmarks import find_landmarks, read_landmarks
 from train.motion_space.measure import HeldOutReport, measure_held_out
 from train.motion_space.people import split_held_out
 
-__all__ = ["build_motion_space"]
-
 _log = logging.getLogger(__name__)
 
 

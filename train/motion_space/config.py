@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MotionSpaceConfig"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionSpaceConfig:
@@ -41,6 +39,4 @@ class MotionSpaceConfig:
 
     def __post_init__(self) -> None:
         if min(self.picture_noise, self.sequence_noise) <= 0:
-            raise ValueError(
-                "noise must be above 0, or the coefficients of a single image are not determined"
-            )
+            raise ValueError("noise must be above 0, or the coefficients of a single image are not determined")

@@ -6,8 +6,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["ExpressionModel"]
-
 
 class ExpressionModel(Protocol):
     """`engine.motion.space.landmark_model.LandmarkModel` or `train.motion_space.bfm_model.BfmModel`.

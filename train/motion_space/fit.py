@@ -47,9 +47,7 @@ class FitReport:
     frames: int
 
 
-def fit_motion_space(
-    data: FaceData, config: MotionSpaceConfig | None = None
-) -> tuple[MotionSpace, FitReport]:
+def fit_motion_space(data: FaceData, config: MotionSpaceConfig | None = None) -> tuple[MotionSpace, FitReport]:
     """The motion space of the people in ``data``; deterministic."""
     config = config or MotionSpaceConfig()
     neutral = [still for still in data.stills if still.kind == "neutral"]

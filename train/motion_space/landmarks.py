@@ -15,8 +15,6 @@ from engine.portrait import FaceLandmarker, load_image
 from train.data.readers.clips import CLIP_SUFFIXES, read_frames
 from train.motion_space.people import Clip, FaceData, Still, describe_clip, describe_still
 
-__all__ = ["find_landmarks", "read_landmarks"]
-
 _log = logging.getLogger(__name__)
 
 _STILL_FOLDERS = ("portraits", "portraits-small")

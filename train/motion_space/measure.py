@@ -13,8 +13,6 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import MotionSpace
 from train.motion_space.people import FaceData
 
-__all__ = ["HeldOutReport", "measure_held_out"]
-
 _PUPILS = (468, 473)
 
 
@@ -66,9 +64,7 @@ def measure_held_out(space: MotionSpace, data: FaceData) -> HeldOutReport:
     stills, gazes = [], []
     for still in data.stills:
         coefficients = model.fit(still.landmarks)
-        shape = model.shape(
-            torch.from_numpy(coefficients.identity), torch.from_numpy(coefficients.expression)
-        )
+        shape = model.shape(torch.from_numpy(coefficients.identity), torch.from_numpy(coefficients.expression))
         seen = model.project(shape, torch.from_numpy(coefficients.pose)).numpy()
         stills.append(_relative_error(seen[None, :468], still.landmarks[None]))
         if still.kind == "neutral":

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from train.data.readers.sources import HELD_OUT_CLIPS
 from train.data.readers.sources import describe_clip as clip_source
 
-__all__ = ["Clip", "FaceData", "Still", "describe_clip", "describe_still", "split_held_out"]
-
 _HELD_OUT_STILLS = (
     "composite-",
     "canada-003f",
@@ -74,15 +72,11 @@ def split_held_out(data: FaceData) -> tuple[FaceData, FaceData]:
     """(training, held out), split by person."""
 
     def still_out(still: Still) -> bool:
-        return (
-            still.name.startswith("B") if still.group == "small" else still.name.startswith(_HELD_OUT_STILLS)
-        )
+        return still.name.startswith("B") if still.group == "small" else still.name.startswith(_HELD_OUT_STILLS)
 
     def clip_out(clip: Clip) -> bool:
         return clip.name in HELD_OUT_CLIPS
 
-    training = FaceData(
-        [s for s in data.stills if not still_out(s)], [c for c in data.clips if not clip_out(c)]
-    )
+    training = FaceData([s for s in data.stills if not still_out(s)], [c for c in data.clips if not clip_out(c)])
     held_out = FaceData([s for s in data.stills if still_out(s)], [c for c in data.clips if clip_out(c)])
     return training, held_out

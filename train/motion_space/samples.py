@@ -28,15 +28,6 @@ from train.motion_space.bases import align_to
 from train.motion_space.config import MotionSpaceConfig
 from train.motion_space.people import FaceData
 
-__all__ = [
-    "Samples",
-    "calibrate_eyes",
-    "collect_deviations",
-    "collect_persons",
-    "sample_weights",
-    "vertex_weight",
-]
-
 _Array = NDArray[np.float64]
 
 
@@ -101,9 +92,7 @@ def calibrate_eyes(landmarks: _Array, mean: _Array, config: MotionSpaceConfig) -
     return straight, centre
 
 
-def collect_deviations(
-    data: FaceData, mean: _Array, fitter: LandmarkFitter
-) -> tuple[Samples, dict[str, list[_Array]]]:
+def collect_deviations(data: FaceData, mean: _Array, fitter: LandmarkFitter) -> tuple[Samples, dict[str, list[_Array]]]:
     """Displacements from the own neutral face, of every clip frame and every smile; and the clips'
     neutrals.
     """
@@ -150,9 +139,6 @@ def sample_weights(groups: NDArray[np.str_], people: NDArray[np.str_], share: di
     members = {group: len(set(people[groups == group].tolist())) for group in present}
     samples = Counter(zip(groups.tolist(), people.tolist(), strict=True))
     weights = np.array(
-        [
-            shares[g] / members[g] / samples[g, p]
-            for g, p in zip(groups.tolist(), people.tolist(), strict=True)
-        ]
+        [shares[g] / members[g] / samples[g, p] for g, p in zip(groups.tolist(), people.tolist(), strict=True)]
     )
     return np.asarray(weights / weights.sum())

@@ -8,8 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EyePosterior"]
-
 
 class EyePosterior(nn.Module):
     """q(z_t | f): two convolutions over 17 frames around t."""

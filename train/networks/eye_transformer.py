@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from train.networks.positions import sinusoids
 
-__all__ = ["EyeMotionTransformer", "EyeTransformerConfig"]
-
 _SLOPE = 0.01
 
 
@@ -58,13 +56,9 @@ class EyeMotionTransformer(nn.Module):
             norm_first=True,
         )
         self.layers = nn.TransformerEncoder(layer, self.config.layers, enable_nested_tensor=False)
-        self.head = nn.Sequential(
-            nn.Linear(hidden, bottleneck), nn.LeakyReLU(_SLOPE), nn.Linear(bottleneck, features)
-        )
+        self.head = nn.Sequential(nn.Linear(hidden, bottleneck), nn.LeakyReLU(_SLOPE), nn.Linear(bottleneck, features))
 
-    def forward(
-        self, audio_BTA: Tensor, expression0_BE: Tensor, eye_feature0_BF: Tensor, noise_BTZ: Tensor
-    ) -> Tensor:
+    def forward(self, audio_BTA: Tensor, expression0_BE: Tensor, eye_feature0_BF: Tensor, noise_BTZ: Tensor) -> Tensor:
         """Features (B, T, 21), as `engine.motion.networks.eye_lstm.EyeMotionNetwork.forward`: frame 0 is what is
         given."""
         rows, frames, _ = audio_BTA.shape

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from engine.animator.network.encoder import ActivatedConv, HalvingBlock
 from engine.animator.network.equalised import EqualisedLinear, fused_leaky_relu
 
-__all__ = ["ImageDiscriminator", "minibatch_spread"]
-
 _GROUP_ROWS = 4
 _EPSILON = 1e-8
 

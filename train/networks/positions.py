@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["sinusoids"]
-
 
 def sinusoids(length: int, width: int) -> Tensor:
     """float32 (length, width), sines then cosines of wavelengths from 2 pi to 20000 pi; ``width`` is even."""

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from train.networks.positions import sinusoids
 
-__all__ = ["EyeDiscriminator", "EyeDiscriminatorConfig", "PatchConfig", "PatchDiscriminator"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchConfig:
@@ -83,9 +81,7 @@ class EyeDiscriminator(nn.Module):
 
     neutral_L3: Tensor
 
-    def __init__(
-        self, audio_size: int, neutral_L3: Tensor, config: EyeDiscriminatorConfig | None = None
-    ) -> None:
+    def __init__(self, audio_size: int, neutral_L3: Tensor, config: EyeDiscriminatorConfig | None = None) -> None:
         """``neutral_L3`` (22, 3): the eye and brow landmarks of expression zero, face units."""
         super().__init__()
         self.config = config or EyeDiscriminatorConfig()

@@ -21,8 +21,6 @@ from train.pretrained.architectures.lip_reading import LipReadingFeatures
 from train.pretrained.architectures.syncnet import SyncNet
 from train.pretrained.architectures.vgg import Vgg19Features
 
-__all__ = ["EXPERTS", "ExpertKind", "ExpertSource", "Rules"]
-
 ExpertKind = Literal[
     "vgg19", "expression", "gaze", "parsing", "lip_reading", "syncnet", "arcface", "inception", "head_pose"
 ]

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from train.pretrained.places import cut_places, face_places
 from train.pretrained.tflite.landmark_network import LandmarkNetwork
 
-__all__ = ["FaceCropped"]
-
 
 class FaceCropped(nn.Module):
     """``network`` of the face in an image.

@@ -24,8 +24,6 @@ from train.pretrained.region_parser import REGION_HEAD, RegionHead, RegionParser
 from train.pretrained.regions import REGIONS, region_masks
 from train.pretrained.tflite.landmark_network import LandmarkNetwork
 
-__all__ = ["agreement", "fit_region_head"]
-
 _LABEL_PX = 128
 
 
@@ -43,9 +41,7 @@ def fit_region_head(
         torch.manual_seed(seed)
         head = RegionHead()
     optimiser = torch.optim.Adam(head.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: (1 + math.cos(math.pi * step / steps)) / 2
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
     seen = [clip for clip in clips if clip.split == "train"]
     for _ in range(steps):
         rgb, points = _draw(seen, rows, generator)
@@ -79,9 +75,7 @@ def agreement(head: RegionHead, clips: Sequence[FaceClip]) -> dict[str, float]:
                 one, other = label == region, found == region
                 both[region] += (one & other).sum()
                 either[region] += (one | other).sum()
-    return {
-        name: float(b / e) for name, b, e in zip(REGIONS, both.tolist(), either.tolist(), strict=True) if e
-    }
+    return {name: float(b / e) for name, b, e in zip(REGIONS, both.tolist(), either.tolist(), strict=True) if e}
 
 
 def _frame(clip: FaceClip, frame: int) -> tuple[Tensor, Tensor]:

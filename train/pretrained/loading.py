@@ -23,8 +23,6 @@ from engine.errors import CheckpointRefused, ExpertNotFound, WeightsCorrupt
 from engine.release.read import check_shapes
 from train.pretrained.catalogue import EXPERTS, ExpertKind, Rules
 
-__all__ = ["LOCK_NAME", "expert", "expert_path"]
-
 _log = logging.getLogger(__name__)
 
 LOCK_NAME = "experts.json"
@@ -53,11 +51,7 @@ def expert(kind: ExpertKind, folder: Path) -> nn.Module:
     tensors = _renamed(_read(path), source.rules, path)
     with torch.device("meta"):
         network = source.build(tensors)
-    expected = {
-        name: tuple(value.shape)
-        for name, value in network.state_dict().items()
-        if not name.endswith(_COUNTER)
-    }
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items() if not name.endswith(_COUNTER)}
     check_shapes(path, tensors, expected, kind)
     # Buffers of our own (means, deviations) lie outside the state dict: build again where memory is real.
     network = source.build(tensors)
@@ -109,9 +103,7 @@ def _read_lock(lock: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise WeightsCorrupt(f"{lock} cannot be read: {error}; remove it to note the files anew") from error
     if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
-        raise WeightsCorrupt(
-            f"{lock} must be an object of file names and checksums; remove it to note them anew"
-        )
+        raise WeightsCorrupt(f"{lock} must be an object of file names and checksums; remove it to note them anew")
     return known
 
 

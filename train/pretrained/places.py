@@ -24,16 +24,6 @@ from torch import Tensor
 
 from engine.motion.space.landmark_table import IBUG_68, IRIS_CENTRES, OUTER_CORNERS
 
-__all__ = [
-    "cut_places",
-    "expression_places",
-    "face_places",
-    "from_places",
-    "into_places",
-    "mouth_places",
-    "recognition_places",
-]
-
 _MOUTH_CORNERS: Final = (61, 291)
 _NOSE_TIP: Final = 4
 _RECOGNITION_PX: Final = 112

@@ -25,8 +25,6 @@ from engine.errors import WeightsNotFound
 from train.pretrained.regions import REGIONS
 from train.pretrained.tflite.landmark_network import LandmarkNetwork
 
-__all__ = ["REGION_HEAD", "RegionHead", "RegionParser"]
-
 REGION_HEAD: Final = Path(__file__).parent / "region_head.safetensors"
 _MAPS: Final = ((128, 16), (64, 32), (32, 64), (16, 128), (8, 128))
 """Sizes and channels of the trunk's last maps."""
@@ -47,9 +45,7 @@ class RegionHead(nn.Module):
         """Maps of 128 to 8 px to logits (B, 7, 128, 128)."""
         hidden = self.enter[0](maps_BCHW[0])
         for enter, coarse in zip(list(self.enter)[1:], maps_BCHW[1:], strict=True):
-            hidden = hidden + F.interpolate(
-                enter(coarse), hidden.shape[2:], mode="bilinear", align_corners=False
-            )
+            hidden = hidden + F.interpolate(enter(coarse), hidden.shape[2:], mode="bilinear", align_corners=False)
         logits: Tensor = self.classify(torch.relu(hidden))
         return logits
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from engine.motion.space.landmark_table import INNER_LIPS, LID_LEFT, LID_RIGHT, MIRROR, OUTER_LIPS
 
-__all__ = ["REGIONS", "lip_eye_mask", "region_masks"]
-
 REGIONS: Final = ("background", "skin", "brows", "eyes", "nose", "lips", "mouth")
 
 _OVAL: Final = (
@@ -82,9 +80,7 @@ def region_masks(
     layers = {"background": points.new_ones(len(points), size_px, size_px)}
     for name, ring in _RINGS:
         distance = _signed_distance(points[:, list(ring)], size_px)
-        inside = (
-            (distance < 0).to(points.dtype) if softness_px <= 0 else torch.sigmoid(-distance / softness_px)
-        )
+        inside = (distance < 0).to(points.dtype) if softness_px <= 0 else torch.sigmoid(-distance / softness_px)
         layers = {below: share * (1 - inside) for below, share in layers.items()}
         layers[name] = layers[name] + inside if name in layers else inside
     return torch.stack([layers[name] for name in REGIONS], 1)

@@ -33,20 +33,6 @@ from train.tasks.animator_start import load_start
 from train.tasks.geometric_baseline import geometric_render
 from train.trainer import TrainerConfig, TrainingResult
 
-__all__ = [
-    "AnimatorRecipe",
-    "FacePackRecipe",
-    "animator_experts",
-    "open_animator",
-    "open_guided_animator",
-    "paper_animator",
-    "prepare_faces",
-    "table4_full",
-    "table4_without_mask",
-    "table4_without_parsing",
-    "toy_animator",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnimatorRecipe(TrainingRecipe):
@@ -127,9 +113,7 @@ class AnimatorRecipe(TrainingRecipe):
             groups.append((self.still_share, rendered))
         return groups
 
-    def _export(
-        self, task: AnimatorTask, clips: Sequence[FaceClip], result: TrainingResult, folder: Path
-    ) -> None:
+    def _export(self, task: AnimatorTask, clips: Sequence[FaceClip], result: TrainingResult, folder: Path) -> None:
         trained_on = [clip for clip in clips if clip.split == "train"]
         record: dict[str, Any] = {
             "steps": result.step,
@@ -212,9 +196,7 @@ def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, percept
         face=face if terms else None,
         terms=terms,
         landmarks=located,
-        networks=tuple(
-            network for network in (landmarks, blendshapes, backbone, parser) if network is not None
-        ),
+        networks=tuple(network for network in (landmarks, blendshapes, backbone, parser) if network is not None),
     )
 
 
@@ -390,9 +372,7 @@ def toy_animator() -> AnimatorRecipe:
             network=network,
             rows=4,
             learning_rate=5e-3,
-            losses=AnimatorLossWeights(
-                perceptual=0, expression=0.01, gaze=1.0, parsing=0, adversarial=0.01, flow=1.0
-            ),
+            losses=AnimatorLossWeights(perceptual=0, expression=0.01, gaze=1.0, parsing=0, adversarial=0.01, flow=1.0),
             discriminator_widths=(8, 8, 8, 8),
             discriminator_rate=1e-3,
             adversarial_from_step=12,

@@ -20,8 +20,6 @@ from train.tasks.animator_flow import FlowTask, FlowTaskConfig, load_flows
 from train.tasks.animator_start import load_start
 from train.trainer import TrainerConfig, TrainingResult
 
-__all__ = ["AnimatorFlowRecipe", "FlowsRecipe", "open_animator_flow", "prepare_flows"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowsRecipe:

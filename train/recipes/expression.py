@@ -45,16 +45,6 @@ from train.tasks.expression_stage2 import ExpressionStage2Config, ExpressionStag
 from train.trainer import TrainingResult
 from train.trainer_config import TrainerConfig
 
-__all__ = [
-    "ExpressionStage1Recipe",
-    "ExpressionStage2Recipe",
-    "LipReadingConfig",
-    "open_expression_stage1",
-    "open_expression_stage2",
-    "toy_expression_stage1",
-    "toy_expression_stage2",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LipReadingConfig:

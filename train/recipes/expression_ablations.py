@@ -15,21 +15,6 @@ from train.recipes.expression import ExpressionStage1Recipe, ExpressionStage2Rec
 from train.recipes.expression_paper import HDTF, paper_expression_stage1, paper_expression_stage2
 from train.recipes.recipe import recipe
 
-__all__ = [
-    "table3_full_transformer",
-    "table3_without_distillation",
-    "table3_without_distillation_stage2",
-    "table3_without_stage1",
-    "table3_without_stage2",
-    "table5_without_lms",
-    "table5_without_read",
-    "table5_without_shut",
-    "table6_without_d_eye",
-    "table6_without_d_te",
-    "table6_without_d_tf",
-    "table6_without_ssim",
-]
-
 _Recipe = TypeVar("_Recipe", ExpressionStage1Recipe, ExpressionStage2Recipe)
 
 

@@ -20,8 +20,6 @@ from train.tasks.expression_stage1 import ExpressionStage1Config
 from train.tasks.expression_stage2 import ExpressionStage2Config
 from train.trainer_config import TrainerConfig
 
-__all__ = ["HDTF", "HDTF_RESYNCED", "paper_expression_stage1", "paper_expression_stage2"]
-
 HDTF = Path("runs/hdtf")
 HDTF_RESYNCED = Path("runs/hdtf_resynced")
 """Where `prepare` puts the videos as they are, and resynchronised (train/README.md)."""
@@ -35,9 +33,7 @@ def paper_expression_stage1() -> ExpressionStage1Recipe:
     16 sequences of 30 frames a step, on one GPU or cut among the processes of torchrun.
     """
     return ExpressionStage1Recipe(
-        task=ExpressionStage1Config(
-            network=LipConfig.paper(eye_feature=True), data=SpeechRunsConfig.plain(runs=16)
-        ),
+        task=ExpressionStage1Config(network=LipConfig.paper(eye_feature=True), data=SpeechRunsConfig.plain(runs=16)),
         trainer=TrainerConfig.paper("paper_expression_stage1", 100_000),
         prepared=HDTF_RESYNCED,
         resynced=True,

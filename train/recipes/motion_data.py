@@ -17,8 +17,6 @@ from train.data.readers.portraits import load_styles
 from train.data.speech.synthetic import synthetic_clips
 from train.trainer import TrainingResult
 
-__all__ = ["PREPARED", "SYNTHETIC", "motion_clips", "resting_expressions", "training_record"]
-
 PREPARED = Path("runs/prepared")
 """Where `prepare` puts its shards by default."""
 
@@ -26,9 +24,7 @@ SYNTHETIC = Path("synthetic")
 """Name, in place of a prepared folder, of made-up clips that need no data."""
 
 
-def motion_clips(
-    prepared: Path, model: LandmarkModel | None = None, also_hold_out: str = ""
-) -> list[ClipFeatures]:
+def motion_clips(prepared: Path, model: LandmarkModel | None = None, also_hold_out: str = "") -> list[ClipFeatures]:
     """Clips of a prepared folder or of `SYNTHETIC`, those of the people in ``also_hold_out`` (a,b,c) held out too.
 
     Args:

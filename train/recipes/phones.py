@@ -14,8 +14,6 @@ from train.tasks.phones import PhonesConfig, PhonesTask
 from train.trainer import TrainingResult
 from train.trainer_config import TrainerConfig
 
-__all__ = ["PhonesRecipe", "SpeechRecipe", "open_phones", "prepare_speech"]
-
 _SPEECH = Path("runs/speech")
 
 

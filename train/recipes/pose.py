@@ -17,18 +17,6 @@ from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe
 from train.tasks.pose import PoseTask, PoseTaskConfig
 from train.trainer import TrainerConfig, TrainingResult
 
-__all__ = [
-    "PoseRecipe",
-    "open_gaze",
-    "open_pose",
-    "paper_gaze",
-    "paper_pose",
-    "table7_full",
-    "table7_without_attention",
-    "toy_gaze",
-    "toy_pose",
-]
-
 _TINY = DenoiserConfig(
     width=16,
     blocks=2,
@@ -54,9 +42,7 @@ class PoseRecipe(TrainingRecipe):
         task = PoseTask(self.task, clips, self.trainer.seed)
         return Experiment(task, partial(self._export, task, clips))
 
-    def _export(
-        self, task: PoseTask, clips: Sequence[ClipFeatures], result: TrainingResult, folder: Path
-    ) -> None:
+    def _export(self, task: PoseTask, clips: Sequence[ClipFeatures], result: TrainingResult, folder: Path) -> None:
         record = training_record(result, clips)
         sampling = {f"{self.task.part}_window": task.sampling_config()}
         for name in task.averaged:
@@ -136,9 +122,7 @@ def open_pose() -> PoseRecipe:
             learning_rate=3e-3,
             hop_share=0.7,
         ),
-        trainer=TrainerConfig(
-            out=Path("runs/open_pose"), steps=1500, clip_norm=5.0, ema_decay=0.995, threads=1
-        ),
+        trainer=TrainerConfig(out=Path("runs/open_pose"), steps=1500, clip_norm=5.0, ema_decay=0.995, threads=1),
     )
 
 

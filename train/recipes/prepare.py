@@ -17,19 +17,6 @@ from train.data.pipeline.resync import ResyncConfig, resync
 from train.motion_space import MotionSpaceConfig, build_motion_space
 from train.recipes.recipe import recipe
 
-__all__ = [
-    "MotionSpaceRecipe",
-    "PrepareRecipe",
-    "ResyncRecipe",
-    "StillPairsRecipe",
-    "open_motion_space",
-    "prepare",
-    "prepare_hdtf",
-    "prepare_resync",
-    "prepare_still_pairs",
-    "prepare_voxceleb",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareRecipe(preparation.PrepareConfig):
@@ -41,9 +28,7 @@ class PrepareRecipe(preparation.PrepareConfig):
         accepted = [record for record in records if not record.refused]
         late = {record.clip: record.offset_frames for record in accepted if record.has_audio}
         rates = Counter("variable" if r.variable else f"{r.rate_hz:g} fps" for r in accepted)
-        people = {
-            side: len({r.person for r in accepted if r.split == side}) for side in ("train", "held_out")
-        }
+        people = {side: len({r.person for r in accepted if r.split == side}) for side in ("train", "held_out")}
         return {
             "clips": len(records),
             "minutes": round(sum(record.frames for record in accepted) / (60 * FRAME_RATE_HZ), 2),

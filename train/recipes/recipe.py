@@ -25,8 +25,6 @@ from train.distributed import is_leader
 from train.tasks.protocol import Task
 from train.trainer import TrainerConfig, TrainingResult, config_json, train
 
-__all__ = ["Experiment", "LossFall", "Recipe", "TrainingRecipe", "first_sentence", "recipe", "registered"]
-
 _log = logging.getLogger(__name__)
 
 

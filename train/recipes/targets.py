@@ -7,8 +7,6 @@ from pathlib import Path
 from engine.errors import CommandInvalid
 from train.data.pipeline.manifest import read_manifest
 
-__all__ = ["check_targets"]
-
 
 def check_targets(prepared: Path, space: str, resynced: bool | None) -> None:
     """Compare the manifest of a prepared folder with what is wanted.
@@ -32,9 +30,7 @@ def check_targets(prepared: Path, space: str, resynced: bool | None) -> None:
                 f"{advice}, or prepare the videos again"
             )
         if resynced is not None and record.has_audio and bool(record.resynced_by) != resynced:
-            have, want = (
-                ("resynchronised", "as it was shot") if not resynced else ("as it was shot", "resynchronised")
-            )
+            have, want = ("resynchronised", "as it was shot") if not resynced else ("as it was shot", "resynchronised")
             raise CommandInvalid(
                 f"{record.clip} in {prepared} is {have}, this run learns from videos {want}: name another folder with "
                 "prepared=FOLDER (`gohd train prepare_resync` makes one), or set resynced=none"

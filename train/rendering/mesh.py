@@ -22,8 +22,6 @@ from engine.animator.mesh.topology import FACE_POINTS, FACE_TRIANGLES, MOUTH_LOW
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.landmark_table import INNER_LIPS, OUTER_LIPS
 
-__all__ = ["MOUTH_EXTENT", "MouthMesh", "landmark_mouth_mesh", "surface_mouth_mesh"]
-
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 

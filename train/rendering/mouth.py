@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from train.rendering.mesh import MOUTH_EXTENT, MouthMesh
 from train.rendering.rasteriser import interpolate, visible_triangles
 
-__all__ = ["MouthRenderer"]
-
 _AMBIENT = 0.35
 _LAMP = (-0.25, -0.45, -0.86)
 _DARK_GAP = 0.03

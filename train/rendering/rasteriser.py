@@ -16,8 +16,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["interpolate", "visible_triangles"]
-
 _SLACK = 1e-5
 """How far outside a triangle a pixel still counts: rounding must not leave holes along shared edges."""
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from train.rendering.mouth import MouthRenderer
 
-__all__ = ["MouthReader", "RandomLipReader"]
-
 
 class MouthReader(nn.Module):
     """A renderer and an expert; neither is trained."""

@@ -53,8 +53,6 @@ from train.tasks.animator_pretrained import AnimatorExperts
 from train.tasks.animator_start import Begin, begin
 from train.tasks.protocol import BatchRng, Update
 
-__all__ = ["AnimatorTask", "AnimatorTaskConfig", "ScaledAnimator"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnimatorTaskConfig:
@@ -237,9 +235,7 @@ class AnimatorTask:
         self._batch = ", ".join(batch.names)
         target_B3HW = _shrunk(batch.target_B3HW, cfg.size)
         measures = self._measures(batch.source_landmarks_BN3, batch.source_descriptor_BD)
-        guide = self._guide(
-            batch.source_B3HW, batch.source_landmarks_BN3, batch.source_descriptor_BD, batch.window_BTD
-        )
+        guide = self._guide(batch.source_B3HW, batch.source_landmarks_BN3, batch.source_descriptor_BD, batch.window_BTD)
         generated_B3HW, flow_B2HW = self.modules["animator"].train()(
             batch.source_B3HW, batch.window_BTD, measures, guide
         )
@@ -276,9 +272,7 @@ class AnimatorTask:
             seen = self._perceptual_part(generator)
             with torch.no_grad():
                 maps = experts.perceptual(target_B3HW[seen])
-            terms["perceptual"] = perceptual_loss(
-                experts.perceptual(generated_B3HW[seen]), maps, mask_B1HW[seen]
-            )
+            terms["perceptual"] = perceptual_loss(experts.perceptual(generated_B3HW[seen]), maps, mask_B1HW[seen])
         if weights.mouth and experts.perceptual is not None:
             with torch.no_grad():
                 maps = experts.perceptual(enlarged_mouths(target_B3HW, landmarks_BN3))
@@ -293,8 +287,7 @@ class AnimatorTask:
         if weights.flow:
             half = FACE_SIZE / 2
             source_BN2, target_BN2 = (
-                points[..., :2] / half - 1
-                for points in (batch.source_landmarks_BN3, batch.target_landmarks_BN3)
+                points[..., :2] / half - 1 for points in (batch.source_landmarks_BN3, batch.target_landmarks_BN3)
             )
             terms["flow"] = flow_loss(flow_B2HW, source_BN2, target_BN2)
         return terms
@@ -402,6 +395,4 @@ def _check_experts(weights: AnimatorLossWeights, experts: AnimatorExperts) -> No
     given = {*experts.terms, *(name for name in ("perceptual", "landmarks") if getattr(experts, name))}
     for name in ("perceptual", "mouth", "expression", "gaze", "parsing", "landmarks"):
         if getattr(weights, name) and {"mouth": "perceptual"}.get(name, name) not in given:
-            raise ValueError(
-                f"the {name} loss has a weight but no expert: set task.losses.{name}=0 or give one"
-            )
+            raise ValueError(f"the {name} loss has a weight but no expert: set task.losses.{name}=0 or give one")

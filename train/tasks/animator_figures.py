@@ -30,16 +30,6 @@ from train.metrics import (
 )
 from train.tasks.animator_pretrained import AnimatorExperts, IdentityExpert
 
-__all__ = [
-    "EvaluationPair",
-    "Render",
-    "animator_figures",
-    "contact_sheet",
-    "evaluation_pairs",
-    "iris_shift",
-    "rank_correlation",
-]
-
 _GAZE_YAWS_RAD = tuple(math.pi * 0.1 * step for step in range(-3, 4))
 _GAZE_FACES = 6
 _SHEET_ROWS = 8
@@ -165,9 +155,7 @@ def _gaze_figures(
         shift = iris_shift(landmarks)
         _, rotation, _ = align_similarity(landmarks[len(commanded) // 2][RIGID], landmarks[:, RIGID])
         turn_rad = np.linalg.norm(matrix_to_rotation_vector(rotation), axis=-1).max()
-        results.append(
-            (rank_correlation(np.array(_GAZE_YAWS_RAD), shift), shift[-1] - shift[0], np.degrees(turn_rad))
-        )
+        results.append((rank_correlation(np.array(_GAZE_YAWS_RAD), shift), shift[-1] - shift[0], np.degrees(turn_rad)))
     names = ("gaze_spearman", "gaze_range", "gaze_head_deg")
     return dict(zip(names, map(float, np.mean(results, 0)), strict=True))
 
@@ -187,10 +175,7 @@ def iris_shift(landmarks_px: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def rank_correlation(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
     """Spearman's rho of two sequences, equal values sharing their mean rank; 0 if either never changes."""
-    ranks = [
-        (value[:, None] > value[None]).sum(1) + 0.5 * (value[:, None] == value[None]).sum(1)
-        for value in (x, y)
-    ]
+    ranks = [(value[:, None] > value[None]).sum(1) + 0.5 * (value[:, None] == value[None]).sum(1) for value in (x, y)]
     deviations = [rank - rank.mean() for rank in ranks]
     norm = math.prod(float(np.linalg.norm(deviation)) for deviation in deviations)
     return float(deviations[0] @ deviations[1] / norm) if norm else 0.0
@@ -231,7 +216,5 @@ def _tensor(images: Sequence[ImageArray], device: torch.device) -> Tensor:
     return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _mean(
-    figure: Callable[[ImageArray, ImageArray], float], a: Sequence[ImageArray], b: Sequence[ImageArray]
-) -> float:
+def _mean(figure: Callable[[ImageArray, ImageArray], float], a: Sequence[ImageArray], b: Sequence[ImageArray]) -> float:
     return float(np.mean([figure(x, y) for x, y in zip(a, b, strict=True)]))

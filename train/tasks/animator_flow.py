@@ -39,8 +39,6 @@ _log = logging.getLogger(__name__)
 
 _REGRESSION_ROWS = 20_000
 
-__all__ = ["FlowData", "FlowNetwork", "FlowTask", "FlowTaskConfig", "load_flows"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowTaskConfig:
@@ -91,9 +89,7 @@ def load_flows(*paths: Path) -> FlowData:
             part["portrait"] = part["portrait"] + portraits
             portraits += len(part["measures"])
         except (OSError, SafetensorError, KeyError) as error:
-            raise InputError(
-                f"{path} holds no flows ({error}): run `python -m train prepare_flows`"
-            ) from error
+            raise InputError(f"{path} holds no flows ({error}): run `python -m train prepare_flows`") from error
         parts.append(part)
     names = ("measures", "portrait", "window", "flow", "landmarks")
     return FlowData(*(torch.cat([part[name] for part in parts]) for name in names))
@@ -157,9 +153,7 @@ class FlowNetwork(nn.Module):
             weight_SG = (self.code.weight @ self.whitening_KG).cpu()
             shape_SN = weight_SG[:, DESCRIPTOR_SIZE:]
             identity_SI = shape_SN @ model.identity_basis.flatten(1).T
-            network.measures.weight.copy_(
-                torch.cat([weight_SG[:, :DESCRIPTOR_SIZE], identity_SI, shape_SN], 1)
-            )
+            network.measures.weight.copy_(torch.cat([weight_SG[:, :DESCRIPTOR_SIZE], identity_SI, shape_SN], 1))
             network.measures.bias.copy_(self.code.bias.cpu() - weight_SG @ self.mean_G.cpu())
         return network
 

@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["AnimatorExperts", "FaceExpert", "IdentityExpert", "LandmarkExpert"]
-
 LandmarkExpert = Callable[[Tensor, Tensor], Tensor]
 FaceExpert = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Both take RGB (B, 3, H, W) in [-1, 1] and landmarks (B, 478, 3) px that say where the face is.

@@ -15,8 +15,6 @@ from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
 from engine.errors import CommandInvalid
 
-__all__ = ["Begin", "begin", "load_start", "start_as_warp"]
-
 Begin = Literal["random", "still", "warp"]
 
 _TOP_MASK = 4.0

@@ -14,8 +14,6 @@ from train.metrics import image_flicker, landmark_jitter
 from train.tasks.animator_figures import EvaluationPair, Render
 from train.tasks.animator_pretrained import AnimatorExperts
 
-__all__ = ["steadiness_figures"]
-
 _BATCH = 8
 
 

@@ -17,25 +17,19 @@ from train.metrics import (
 )
 from train.motion_space.expression_model import ExpressionModel
 
-__all__ = ["expression_figures"]
-
 _CROP_PX = 256
 _VARIANCE_SCALE = 1e5
 
 
 @torch.no_grad()
-def expression_figures(
-    model: ExpressionModel, predicted: Sequence[Tensor], real: Sequence[Tensor]
-) -> dict[str, float]:
+def expression_figures(model: ExpressionModel, predicted: Sequence[Tensor], real: Sequence[Tensor]) -> dict[str, float]:
     """Means over clips of expressions (T,64): ``mld``, ``ssim_e``, ``var_e`` and ``real/var_e`` of their 2-D landmarks.
 
     In the units of `gohd evaluate`: MLD in px of a 256 crop, Var_e in squared shares of the crop times 1e5.
     """
     found = []
     for one, other in zip(predicted, real, strict=True):
-        a, b = (
-            model.landmarks_68(e.cpu()).double().numpy()[..., :2] * PIXELS_PER_FACE_UNIT for e in (one, other)
-        )
+        a, b = (model.landmarks_68(e.cpu()).double().numpy()[..., :2] * PIXELS_PER_FACE_UNIT for e in (one, other))
         eyes_a, eyes_b = eye_brow_sequence(a) / _CROP_PX, eye_brow_sequence(b) / _CROP_PX
         found.append(
             (

@@ -36,8 +36,6 @@ from train.rendering import MouthReader
 from train.tasks.expression_figures import expression_figures
 from train.tasks.protocol import BatchRng, Update
 
-__all__ = ["ExpressionStage1Config", "ExpressionStage1Task"]
-
 _CLOSED = 0.02
 """Inner-lip opening, in face units, at which a mouth begins to look shut."""
 _PICTURED_FRAMES = 96
@@ -142,8 +140,7 @@ class ExpressionStage1Task:
         shape = (cfg.data.runs, cfg.data.run_frames, cfg.network.audio_size)
         kept_RKA = (torch.rand(shape, generator=draw.generator) >= cfg.dropout)[draw.share(cfg.data.runs)]
         mel_RKFW, target_RKE, expression0_RKE, kept_RKA = (
-            rows.to(draw.device)
-            for rows in (batch.mel_RKFW, batch.target_RKE, batch.expression0_RKE, kept_RKA)
+            rows.to(draw.device) for rows in (batch.mel_RKFW, batch.target_RKE, batch.expression0_RKE, kept_RKA)
         )
         with torch.no_grad(), torch.autocast(draw.device.type, enabled=False):
             eye_RKF = normalise(model.eye_feature(target_RKE))
@@ -180,9 +177,7 @@ class ExpressionStage1Task:
         return self._batch
 
     @torch.no_grad()
-    def predict(
-        self, network: LipNetwork, clip: ClipFeatures, eye_feature_TF: Tensor | None = None
-    ) -> Tensor:
+    def predict(self, network: LipNetwork, clip: ClipFeatures, eye_feature_TF: Tensor | None = None) -> Tensor:
         """Expressions (T,64) of a clip from its unchanged audio, e_0 its first frame, f held at f_0 unless given."""
         mel_NFW = lip_windows(
             torch.from_numpy(clip.variants[0].mel),
@@ -247,8 +242,7 @@ class ExpressionStage1Task:
     def _paper_figures(self, network: LipNetwork) -> dict[str, float]:
         real = [torch.from_numpy(clip.expression) for clip in self.held_out]
         predicted = [
-            self.predict(network, clip, self.model.eye_feature(e))
-            for clip, e in zip(self.held_out, real, strict=True)
+            self.predict(network, clip, self.model.eye_feature(e)) for clip, e in zip(self.held_out, real, strict=True)
         ]
         figures = expression_figures(self.model, predicted, real)
         return {"mld": figures["mld"]} if self.config.network.eye_feature_size else figures

@@ -49,8 +49,6 @@ from train.tasks.expression_figures import expression_figures
 from train.tasks.eye_figures import generated_eye_figures, real_eye_figures
 from train.tasks.protocol import BatchRng, Update
 
-__all__ = ["ExpressionStage2Config", "ExpressionStage2Task"]
-
 _EYES_AND_BROWS = [*range(17, 27), *range(36, 48)]
 
 
@@ -186,9 +184,7 @@ class ExpressionStage2Task:
             z_BTZ = mean_BTZ + noise() * (0.5 * log_variance_BTZ).exp()
             kl = gaussian_kl(mean_BTZ[:, 1:], log_variance_BTZ[:, 1:]) * cfg.network.noise_size
             both = [torch.cat([x, x]) for x in (audio_BTA, expression0_BE, feature0_BF)]
-            rebuilt_BTF, sampled_BTF = (
-                self.modules["eye"](*both, torch.cat([z_BTZ, noise()])).float().chunk(2)
-            )
+            rebuilt_BTF, sampled_BTF = self.modules["eye"](*both, torch.cat([z_BTZ, noise()])).float().chunk(2)
         else:
             sampled_BTF = self.modules["eye"](audio_BTA, expression0_BE, feature0_BF, noise()).float()
             rebuilt_BTF = sampled_BTF
@@ -291,9 +287,7 @@ class ExpressionStage2Task:
         return self._batch
 
     @torch.no_grad()
-    def sample(
-        self, network: nn.Module, audio_TA: Tensor, expression0_E: Tensor, seed: int, rows: int = 1
-    ) -> Tensor:
+    def sample(self, network: nn.Module, audio_TA: Tensor, expression0_E: Tensor, seed: int, rows: int = 1) -> Tensor:
         """Plain eye features (rows,T,21) for a voice, z ~ N(0,1)."""
         device = next(network.parameters()).device
         generator = torch.Generator().manual_seed(seed)
@@ -321,8 +315,7 @@ class ExpressionStage2Task:
         figures: dict[str, float] = {}
         for name, audio in (("speech", speech), ("silence", silence)):
             samples = [
-                self.sample(network, audio, track.expression[0], seed)
-                for seed, track in enumerate(self.held_out[:4])
+                self.sample(network, audio, track.expression[0], seed) for seed, track in enumerate(self.held_out[:4])
             ]
             figures |= generated_eye_figures(name, torch.cat(samples))
         figures |= real_eye_figures([self.model.eye_feature(track.expression) for track in self.held_out])
@@ -345,9 +338,7 @@ class ExpressionStage2Task:
         window_NFW = self._data.windows(track.mel_FM, torch.arange(len(track.expression)))
         return lip.encode_audio(window_NFW.to(next(lip.parameters()).device)).float().cpu()
 
-    def _driven(
-        self, network: nn.Module, lip: LipNetwork, track: EyeTrack, voice_TA: Tensor, seed: int
-    ) -> Tensor:
+    def _driven(self, network: nn.Module, lip: LipNetwork, track: EyeTrack, voice_TA: Tensor, seed: int) -> Tensor:
         """Expressions (T,64) of a clip from its audio and first frame alone (Eq. 8)."""
         device = next(lip.parameters()).device
         feature_TF = normalise(self.sample(network, voice_TA, track.expression[0], seed)[0])

@@ -10,8 +10,6 @@ from torch import Tensor
 from train.datasets.scales import EYE_FEATURE_STD
 from train.metrics.blink import blink_statistics
 
-__all__ = ["generated_eye_figures", "real_eye_figures"]
-
 
 def generated_eye_figures(name: str, samples_BTF: Tensor) -> dict[str, float]:
     """Figures ``name/...`` of samples (B,T,21) in plain units."""

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from engine.animator import FaceAnimatorNetwork
 from engine.animator.network.equalised import EqualisedLinear
 
-__all__ = ["start_linear"]
-
 _RIDGE = 3.0
 _SVD_ROWS = 8000
 _ROWS = 2048

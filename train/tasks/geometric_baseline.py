@@ -18,8 +18,6 @@ from train.data.faces.face_clips import FaceClip
 from train.datasets.face_pairs import shrunk_image
 from train.tasks.animator_figures import EvaluationPair, Render
 
-__all__ = ["animator_render", "geometric_render", "source_coefficients", "unmoved_render"]
-
 
 def geometric_render(model: LandmarkModel, size: int) -> Render:
     """`animator_render` of the geometric animator: what has to be beaten."""

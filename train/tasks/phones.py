@@ -23,8 +23,6 @@ from train.data.speech.speech_synthesis import PHONES
 from train.data.speech.synthetic_speech import SyntheticSpeech
 from train.tasks.protocol import BatchRng, Update
 
-__all__ = ["PhonesConfig", "PhonesTask"]
-
 _SILENT = PHONES.index("pau")
 
 
@@ -48,9 +46,7 @@ class PhonesConfig:
     dropout: float = 0.3
     rarity: float = 0.4
     held_out: int = 40
-    stretch: MelStretch = field(
-        default_factory=lambda: MelStretch(warp=0.12, level_db=10.0, tilt_db=8.0, noise=0.1)
-    )
+    stretch: MelStretch = field(default_factory=lambda: MelStretch(warp=0.12, level_db=10.0, tilt_db=8.0, noise=0.1))
 
 
 class PhonesTask:
@@ -69,9 +65,7 @@ class PhonesTask:
         torch.manual_seed(seed)
         self.config = config
         net = config.network
-        self.modules = nn.ModuleDict(
-            {"audio_encoder": AudioEncoder(net), "phone": nn.Linear(net.size, len(PHONES))}
-        )
+        self.modules = nn.ModuleDict({"audio_encoder": AudioEncoder(net), "phone": nn.Linear(net.size, len(PHONES))})
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "phones": torch.optim.AdamW(
                 self.modules.parameters(), config.learning_rate, weight_decay=config.weight_decay

@@ -35,8 +35,6 @@ from train.metrics import (
 )
 from train.tasks.protocol import BatchRng, Update
 
-__all__ = ["PoseTask", "PoseTaskConfig"]
-
 _INITIAL_STD = {"pose": (0.15, 0.15, 0.1, 0.3, 0.3, 0.3), "gaze": (0.15, 0.15)}
 _SEEDS = 4
 
@@ -110,9 +108,7 @@ class PoseTask:
         self.averaged = names
         self.modules = nn.ModuleDict({name: PoseDenoiser(config.network) for name in names})
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.Adam(
-                self.modules[name].parameters(), config.learning_rate, betas=(0.9, config.beta_2)
-            )
+            name: torch.optim.Adam(self.modules[name].parameters(), config.learning_rate, betas=(0.9, config.beta_2))
             for name in names
         }
         tracks = [track for clip in clips if clip.split == "train" for track in self._of(clip)]
@@ -132,9 +128,7 @@ class PoseTask:
                 residuals = [(track.motion - track.centre) / self.std_C for track in self.tracks]
                 lags = fit_lags(residuals, len(module.prior.lags_T), [t.weight for t in self.tracks])
                 module.prior.lags_T.copy_(lags)
-        self._used_steps = torch.tensor(
-            self.schedule.subsample(config.sampling.steps, config.sampling.spacing)
-        )
+        self._used_steps = torch.tensor(self.schedule.subsample(config.sampling.steps, config.sampling.spacing))
         self._batch = ""
 
     def _of(self, clip: ClipFeatures) -> list[Track]:
@@ -244,9 +238,7 @@ class PoseTask:
         **changes: Any,
     ) -> Tensor:
         """Residuals (B, T, C) in plain units, by the stream's own sampler; one seed a row, whole hops."""
-        network, plain = (
-            modules.get(name) for name in (self.config.part, f"{self.config.part}_unconditional")
-        )
+        network, plain = (modules.get(name) for name in (self.config.part, f"{self.config.part}_unconditional"))
         assert isinstance(network, PoseDenoiser)
         assert plain is None or isinstance(plain, PoseDenoiser)
         stream = PoseWindow(network, self.sampling_config(**changes), unconditional=plain)
@@ -306,9 +298,5 @@ class PoseTask:
             f"ssim_{letter}": float(np.mean(similarities)),
             f"var_{letter}": float(np.mean(variances)),
             f"var_{letter}_real": float(np.mean(real_variances)),
-            **(
-                {"rhythm": float(np.mean(rhythms)), "rhythm_real": float(np.mean(real_rhythms))}
-                if rhythms
-                else {}
-            ),
+            **({"rhythm": float(np.mean(rhythms)), "rhythm_real": float(np.mean(real_rhythms))} if rhythms else {}),
         }

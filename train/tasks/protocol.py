@@ -24,8 +24,6 @@ from torch import Tensor, nn
 
 from engine.errors import CommandInvalid
 
-__all__ = ["BatchRng", "Movable", "Pictured", "Task", "Update", "seed_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -59,9 +57,7 @@ class BatchRng:
     rows: int = field(default=0, init=False)
 
     @classmethod
-    def of(
-        cls, seed: int, step: int, index: int = 0, shares: int = 1, device: torch.device | str = "cpu"
-    ) -> BatchRng:
+    def of(cls, seed: int, step: int, index: int = 0, shares: int = 1, device: torch.device | str = "cpu") -> BatchRng:
         """The draw of a step; by default the whole batch as one share."""
         generator = torch.Generator().manual_seed(seed_of(seed, step))
         return cls(generator, index, shares, torch.device(device))

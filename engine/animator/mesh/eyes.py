@@ -12,8 +12,6 @@ from engine.animator.mesh.contours import Box, Opening, box_around, opening, smo
 from engine.animator.mesh.head_motion import HeadMotion
 from engine.animator.mesh.topology import Eye
 
-__all__ = ["EyeLayer", "build_eye", "limited_gaze"]
-
 Float64Array = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
@@ -91,9 +89,7 @@ class EyeLayer:
         points_px[self.eye.upper] += (head.scale * upper_drop)[:, None] * down
         points_px[self.eye.lower] -= (head.scale * lower_rise)[:, None] * down
 
-    def draw(
-        self, frame: ImageArray, points_px: Float64Array, head: HeadMotion, gaze: tuple[float, float]
-    ) -> None:
+    def draw(self, frame: ImageArray, points_px: Float64Array, head: HeadMotion, gaze: tuple[float, float]) -> None:
         """Draw the eyeball into ``frame`` in place, between the lids of ``points_px`` (V, 2)."""
         upper, lower = points_px[self.eye.upper], points_px[self.eye.lower]
         box = box_around(np.concatenate([upper, lower]), 3.0, *frame.shape[:2])
@@ -156,9 +152,7 @@ class EyeLayer:
             matrix = np.concatenate([to_rest, offset[:, None]], axis=1)
             flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
             border = cv2.BORDER_REPLICATE
-            return np.asarray(
-                cv2.warpAffine(texture, matrix, size, flags=flags, borderMode=border), np.float32
-            )
+            return np.asarray(cv2.warpAffine(texture, matrix, size, flags=flags, borderMode=border), np.float32)
 
         ball = sample(self.white, centre)
         iris = sample(self.iris, centre + shift)
@@ -166,22 +160,16 @@ class EyeLayer:
         ball += iris[..., :3]
         stillness = float(np.exp(-float(shift @ shift) / 1.0))
         # The portrait holds the shadow of its own lid; a moved eyeball gets one of its own.
-        shadow = (
-            0.28 * (1.0 - stillness) * np.exp(-np.maximum(seen.below_upper, 0.0) / (0.22 * self.radius_px))
-        )
+        shadow = 0.28 * (1.0 - stillness) * np.exp(-np.maximum(seen.below_upper, 0.0) / (0.22 * self.radius_px))
         ball *= 1.0 - shadow[..., None]
         if stillness > 0.01:
             ball += stillness * sample(self.residue, centre)
         part = frame[box.slices]
-        part[...] = np.clip(part + (ball - part) * seen.coverage[..., None] + 0.5, 0.0, 255.0).astype(
-            np.uint8
-        )
+        part[...] = np.clip(part + (ball - part) * seen.coverage[..., None] + 0.5, 0.0, 255.0).astype(np.uint8)
 
     def _draw_lash_line(self, frame: ImageArray, seen: Opening, box: Box, shut: float) -> None:
         """Dark line where the lids meet, so that shut eyes do not look sealed."""
-        line = np.exp(-(((seen.below_upper - 0.3) / 0.85) ** 2)) * np.clip(
-            4.0 - 4.0 * np.abs(seen.across), 0.0, 1.0
-        )
+        line = np.exp(-(((seen.below_upper - 0.3) / 0.85) ** 2)) * np.clip(4.0 - 4.0 * np.abs(seen.across), 0.0, 1.0)
         alpha = (_LASH_STRENGTH * shut * line).astype(np.float32)[..., None]
         part = frame[box.slices]
         part[...] = np.clip(part + (self.lash - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
@@ -302,9 +290,7 @@ def _whole_iris(
             profile[k] = profile[k - 1]
         else:
             near = distance < 0.6 * radius
-            profile[k] = (
-                np.quantile(image[near], 0.3, axis=0) if near.any() else white.mean(axis=(0, 1)) * 0.3
-            )
+            profile[k] = np.quantile(image[near], 0.3, axis=0) if near.any() else white.mean(axis=(0, 1)) * 0.3
     if sealed:
         # A brown iris in the portrait's light.
         shade = np.interp(rings / radius, [0.0, 0.35, 0.5, 0.85, 1.0], [0.10, 0.12, 0.36, 0.36, 0.22])

@@ -19,8 +19,6 @@ from engine.animator.mesh.head_motion import HeadMotion
 from engine.animator.mesh.raster import draw_source_map
 from engine.animator.mesh.topology import EYES, FACE_OVAL, FACE_POINTS, FACE_TRIANGLES, LASH_VERTICES
 
-__all__ = ["PortraitMesh", "build_mesh"]
-
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -56,18 +54,12 @@ class PortraitMesh:
     identity_map: npt.NDArray[np.float32]
     inside: npt.NDArray[np.float32]
 
-    def deform(
-        self, face_px: npt.NDArray[np.floating], head: HeadMotion
-    ) -> tuple[Float64Array, Float64Array]:
+    def deform(self, face_px: npt.NDArray[np.floating], head: HeadMotion) -> tuple[Float64Array, Float64Array]:
         """Moved vertices (V, 2) and their depth (V,) for moved landmarks (468 or more, 3)."""
         face = np.asarray(face_px[:FACE_POINTS], dtype=np.float64)
         rest = self.source_px[_RAYS_FROM:].reshape(-1, len(FACE_OVAL), 2)
         outline_shift = face[FACE_OVAL, :2] - self.source_px[FACE_OVAL]
-        rays = (
-            rest
-            + self.ray_follow_outline * outline_shift
-            + self.ray_follow_skull * self._skull_shift(rest, head)
-        )
+        rays = rest + self.ray_follow_outline * outline_shift + self.ray_follow_skull * self._skull_shift(rest, head)
         vertices = np.concatenate([face[:, :2], self.source_px[FACE_POINTS:_RAYS_FROM], rays.reshape(-1, 2)])
         depth = np.concatenate([face[:, 2], *(face[eye.upper[1:-1], 2] for eye in EYES), self.ray_depth])
         return vertices, depth
@@ -131,9 +123,7 @@ def build_mesh(landmarks_px: npt.NDArray[np.floating], height: int, width: int) 
     follow_skull = fade * towards_skull * (1.0 - 0.5 * neck)
     follow_outline = fade * (1.0 - towards_skull) * (1.0 - 0.25 * neck)
 
-    lashes = [
-        (1.0 - _LASH_SHARE) * face[eye.upper[1:-1], :2] + _LASH_SHARE * face[eye.crease, :2] for eye in EYES
-    ]
+    lashes = [(1.0 - _LASH_SHARE) * face[eye.upper[1:-1], :2] + _LASH_SHARE * face[eye.crease, :2] for eye in EYES]
     ear_depth = float(face[_EARS, 2].mean())
     skull = np.array([face[_EARS, 0].mean(), face[_EARS, 1].mean(), ear_depth])
     ray_depth = face[:, 2].max() + radius_px * np.broadcast_to(2.0 + steps, distance.shape)
@@ -163,9 +153,7 @@ def _ray_triangles(steps: int) -> IntArray:
     return np.concatenate(triangles)
 
 
-def _distance_to_border(
-    start: Float64Array, direction: Float64Array, height: int, width: int
-) -> Float64Array:
+def _distance_to_border(start: Float64Array, direction: Float64Array, height: int, width: int) -> Float64Array:
     """Length of each ray from ``start`` (N, 2) to the outermost pixel centres; 0 if it starts outside."""
     limit = np.array([width - 1.0, height - 1.0])
     safe = np.where(np.abs(direction) < 1e-9, 1e-9, direction)

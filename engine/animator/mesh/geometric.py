@@ -22,8 +22,6 @@ from engine.motion.space.landmark_model import LandmarkModel
 if TYPE_CHECKING:
     from engine.portrait import FaceCrop
 
-__all__ = ["GeometricAnimator", "PreparedPortrait"]
-
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
@@ -58,9 +56,7 @@ class GeometricAnimator:
     def __init__(self, model: LandmarkModel) -> None:
         self._mean = model.mean.numpy().astype(np.float64)
         self._identity_basis = model.identity_basis.numpy().astype(np.float64).reshape(-1, self._mean.size)
-        self._expression_basis = (
-            model.expression_basis.numpy().astype(np.float64).reshape(-1, self._mean.size)
-        )
+        self._expression_basis = model.expression_basis.numpy().astype(np.float64).reshape(-1, self._mean.size)
         self._eyeball_radius = model.eyeball_radius
 
     def prepare(self, crop: FaceCrop, coefficients: Coefficients) -> PreparedPortrait:
@@ -115,9 +111,7 @@ class GeometricAnimator:
         shown = self._shown(prepared, window_TD, intensity)
         return draw_with_map(prepared.layers, *self._moved(prepared, shown))
 
-    def source_map(
-        self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]
-    ) -> npt.NDArray[np.float32]:
+    def source_map(self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Where in the crop each pixel of the image of a descriptor (72,) comes from: x, y px (S, S, 2).
 
         Pixel centres are at integers. Of what the crop does not show, see `engine.animator.mesh.layered.source_map`.
@@ -135,9 +129,7 @@ class GeometricAnimator:
         if not 0.0 <= intensity <= 1.0:
             raise CommandInvalid(f"intensity must be within 0..1, not {intensity}")
         if window_TD.shape != (self.past_frames + 1 + self.future_frames, DESCRIPTOR_SIZE):
-            raise ValueError(
-                f"the geometric animator takes a window of (1, {DESCRIPTOR_SIZE}), not {window_TD.shape}"
-            )
+            raise ValueError(f"the geometric animator takes a window of (1, {DESCRIPTOR_SIZE}), not {window_TD.shape}")
         if not np.isfinite(window_TD).all():
             raise ValueError("the motion descriptor holds values that are not finite")
         descriptor = window_TD[self.past_frames]
@@ -157,9 +149,7 @@ class GeometricAnimator:
             _eye_in_head(descriptor),
         )
 
-    def _landmarks(
-        self, neutral: Float64Array, descriptor: npt.NDArray[np.floating], place: HeadPlace
-    ) -> Float64Array:
+    def _landmarks(self, neutral: Float64Array, descriptor: npt.NDArray[np.floating], place: HeadPlace) -> Float64Array:
         """Landmarks (478, 3) px of a motion; irises as at expression 0, the eye layer places them."""
         expression = descriptor[EXPRESSION].astype(np.float64) @ self._expression_basis
         return place.apply(neutral + expression.reshape(-1, 3))

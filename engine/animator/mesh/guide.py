@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["frame_guide"]
-
 _FURTHEST = 0.95
 
 

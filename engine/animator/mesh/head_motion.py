@@ -10,8 +10,6 @@ import torch
 
 from engine.motion.space.pose import similarity_from_pose
 
-__all__ = ["HeadMotion", "HeadPlace"]
-
 Float64Array = npt.NDArray[np.float64]
 
 

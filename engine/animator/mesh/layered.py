@@ -17,8 +17,6 @@ from engine.animator.mesh.mouth import MouthLayer, build_mouth
 from engine.animator.mesh.topology import EYES, MOUTH_LOWER, MOUTH_UPPER
 from kernels.backward_warp import backward_warp
 
-__all__ = ["LayeredPortrait", "build_layers", "draw", "draw_with_map", "source_map"]
-
 Float64Array = npt.NDArray[np.float64]
 ImageArray = npt.NDArray[np.uint8]
 
@@ -170,9 +168,7 @@ def _grow_over(picture: ImageArray, upper: Float64Array, lower: Float64Array) ->
     seen = opening(upper, lower, box)
     part = picture[box.slices]
     rows = np.arange(part.shape[0], dtype=np.float32)[:, None]
-    columns = np.ascontiguousarray(
-        np.broadcast_to(np.arange(part.shape[1], dtype=np.float32), seen.coverage.shape)
-    )
+    columns = np.ascontiguousarray(np.broadcast_to(np.arange(part.shape[1], dtype=np.float32), seen.coverage.shape))
     from_upper = cv2.remap(part, columns, rows - seen.below_upper, cv2.INTER_LINEAR)
     from_lower = cv2.remap(part, columns, rows + seen.above_lower + 0.8, cv2.INTER_LINEAR)
     share = seen.below_upper / np.maximum(seen.below_upper + seen.above_lower, 1e-3)

@@ -16,8 +16,6 @@ from engine.animator.mesh.head_motion import HeadMotion
 from engine.animator.mesh.teeth import TEXELS_PER_PX, paint_lower_teeth, paint_upper_teeth
 from engine.animator.mesh.topology import MOUTH_LOWER, MOUTH_UPPER
 
-__all__ = ["MouthLayer", "build_mouth"]
-
 Float64Array = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
@@ -116,9 +114,7 @@ class MouthLayer:
 
     def _draw_seam(self, frame: ImageArray, seen: Opening, box: Box, gap_px: float) -> None:
         """Shadow where the lips of a portrait that came with them apart now meet."""
-        shut = 1.0 - float(
-            smooth_step(gap_px / min(0.08 * self.width_px, 0.5 * float(self.rest_gap_px.max())))
-        )
+        shut = 1.0 - float(smooth_step(gap_px / min(0.08 * self.width_px, 0.5 * float(self.rest_gap_px.max()))))
         if shut < 0.01:
             return
         line = np.exp(-(seen.below_upper**2)) * np.clip(3.0 - 3.0 * np.abs(seen.across), 0.0, 1.0)

@@ -16,8 +16,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["draw_source_map"]
-
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.int64]
 

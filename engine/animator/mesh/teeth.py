@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TEXELS_PER_PX", "paint_lower_teeth", "paint_upper_teeth"]
-
 Float32Array = npt.NDArray[np.float32]
 
 TEXELS_PER_PX = 3

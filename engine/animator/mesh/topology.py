@@ -10,17 +10,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "EYES",
-    "FACE_OVAL",
-    "FACE_POINTS",
-    "FACE_TRIANGLES",
-    "LASH_VERTICES",
-    "MOUTH_LOWER",
-    "MOUTH_UPPER",
-    "Eye",
-]
-
 IntArray = npt.NDArray[np.int64]
 
 _SURFACE = """
@@ -129,9 +118,7 @@ class Eye:
 
     __slots__ = ("crease", "iris", "lashes", "lower", "upper")
 
-    def __init__(
-        self, upper: list[int], lower: list[int], crease: list[int], iris: list[int], first_lash: int
-    ) -> None:
+    def __init__(self, upper: list[int], lower: list[int], crease: list[int], iris: list[int], first_lash: int) -> None:
         self.upper: IntArray = np.array(upper)
         self.lower: IntArray = np.array(lower)
         self.crease: IntArray = np.array(crease)

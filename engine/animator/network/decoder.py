@@ -25,8 +25,6 @@ from engine.animator.network.fir import FirUpsample
 from engine.animator.network.modulated_conv import ModulatedConv2d, StyledConv2d
 from kernels.warp_blend import Rest, warp_blend
 
-__all__ = ["FIRST_SIZE", "Decoder", "FlowHead", "MaskMode"]
-
 MaskMode = Literal["paper", "released"]
 FIRST_SIZE = 4
 

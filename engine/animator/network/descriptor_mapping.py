@@ -18,8 +18,6 @@ from torch.nn import functional as F
 
 from engine.animator.network.equalised import EqualisedLinear
 
-__all__ = ["DescriptorMapping", "MotionHead"]
-
 _SLOPE = 0.1
 
 

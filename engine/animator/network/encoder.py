@@ -18,15 +18,11 @@ from torch.nn import functional as F
 from engine.animator.network.equalised import EqualisedConv2d, fused_leaky_relu
 from engine.animator.network.fir import FirBlur
 
-__all__ = ["ActivatedConv", "AppearanceEncoder", "HalvingBlock"]
-
 
 class ActivatedConv(nn.Module):
     """Equalised convolution, bias, fused leaky ReLU."""
 
-    def __init__(
-        self, channels: int, out_channels: int, size: int, *, stride: int = 1, padding: int = 0
-    ) -> None:
+    def __init__(self, channels: int, out_channels: int, size: int, *, stride: int = 1, padding: int = 0) -> None:
         super().__init__()
         self.conv = EqualisedConv2d(channels, out_channels, size, stride=stride, padding=padding)
         self.bias = nn.Parameter(torch.zeros(out_channels))

@@ -49,9 +49,7 @@ def freeze(module: nn.Module) -> None:
 class EqualisedConv2d(Freezable):
     """Equalised convolution without bias."""
 
-    def __init__(
-        self, channels: int, out_channels: int, size: int, *, stride: int = 1, padding: int = 0
-    ) -> None:
+    def __init__(self, channels: int, out_channels: int, size: int, *, stride: int = 1, padding: int = 0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, channels, size, size))
         self.scale = 1 / math.sqrt(channels * size * size)

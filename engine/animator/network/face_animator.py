@@ -21,8 +21,6 @@ from engine.animator.network.motion_basis import MotionBasis
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE, IDENTITY_SIZE, Coefficients
 from engine.motion.space.landmark_table import LANDMARK_COUNT
 
-__all__ = ["MEASURES_SIZE", "FaceAnimatorConfig", "FaceAnimatorNetwork", "portrait_measures"]
-
 MEASURES_SIZE: Final = DESCRIPTOR_SIZE + IDENTITY_SIZE + 3 * LANDMARK_COUNT
 
 
@@ -70,13 +68,9 @@ class FaceAnimatorConfig:
         needed = self.mapping_kernel + 2 * sum(self.mapping_dilations)
         if self.window_frames < needed:
             raise ValueError(f"the mapping needs a window of {needed} frames, not {self.window_frames}")
-        unknown = {*self.transform_sizes, *self.paint_sizes} - {
-            8 << index for index in range(len(self.widths) - 1)
-        }
+        unknown = {*self.transform_sizes, *self.paint_sizes} - {8 << index for index in range(len(self.widths) - 1)}
         if unknown:
-            raise ValueError(
-                f"the decoder has no levels of the transform_sizes or paint_sizes {sorted(unknown)}"
-            )
+            raise ValueError(f"the decoder has no levels of the transform_sizes or paint_sizes {sorted(unknown)}")
 
     @classmethod
     def paper(cls) -> FaceAnimatorConfig:
@@ -163,9 +157,7 @@ class FaceAnimatorNetwork(nn.Module):
                 exact_grid=config.exact_grid,
             )
 
-    def encode(
-        self, rgb_B3HW: Tensor, measures_BG: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def encode(self, rgb_B3HW: Tensor, measures_BG: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Identity code z_R (B, S) and feature maps of portraits (B, 3, size, size) in [-1, 1].
 
         The maps are those that `animate` takes; once frozen, the last may be colours (`Decoder.fetched`).
@@ -179,9 +171,7 @@ class FaceAnimatorNetwork(nn.Module):
             identity_code_BS = identity_code_BS + self.measures(measures_BG)
         return identity_code_BS, self.decoder.fetched(features)
 
-    def navigate(
-        self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None
-    ) -> Tensor:
+    def navigate(self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None) -> Tensor:
         """Latent code z_R + lambda eta (Eq. 9 and section 4.3), (B, S).
 
         Args:

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from kernels.fir_resample import fir_resample
 
-__all__ = ["FirBlur", "FirUpsample", "fir_kernel"]
-
 _TAPS = (1.0, 3.0, 3.0, 1.0)
 
 

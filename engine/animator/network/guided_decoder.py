@@ -33,8 +33,6 @@ from engine.animator.network.fir import FirUpsample
 from engine.animator.network.modulated_conv import StyledConv2d
 from kernels.warp_blend import flow_warp_reference, warp_blend
 
-__all__ = ["FOLD", "GUIDE_CHANNELS", "GuidedDecoder"]
-
 FOLD = 2
 """Pixels of the image along the side of one of the finest level's."""
 GUIDE_CHANNELS = 5

@@ -20,8 +20,6 @@ from engine.animator.network.equalised import EqualisedLinear, Freezable, fused_
 from engine.animator.network.fir import FirBlur
 from kernels.conv_epilogue import demodulation
 
-__all__ = ["ModulatedConv2d", "StyledConv2d"]
-
 
 class ModulatedConv2d(Freezable):
     """Modulated convolution that keeps the size, or doubles it (``upsample``: transposed by 2, then FIR)."""

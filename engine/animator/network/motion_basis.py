@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from engine.animator.network.equalised import Freezable
 
-__all__ = ["MotionBasis"]
-
 _EPSILON = 1e-8
 
 

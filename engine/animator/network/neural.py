@@ -23,8 +23,6 @@ from engine.motion.space.coefficients import DESCRIPTOR_SIZE, Coefficients
 if TYPE_CHECKING:
     from engine.portrait import FaceCrop
 
-__all__ = ["NeuralAnimator", "NeuralPortrait", "load_network"]
-
 _CONFIG_SECTION = "neural_animator"
 _WEIGHTS_FILE = "animator.safetensors"
 
@@ -199,9 +197,7 @@ class NeuralAnimator:
         for portrait, window_TD, intensity in zip(prepared, window_BTD, lambdas, strict=True):
             assert portrait.mesh is not None
             shown_1D = window_TD[self.past_frames : self.past_frames + 1]
-            guides.append(
-                frame_guide(*self._mesh.render_with_map(portrait.mesh, shown_1D, intensity=intensity))
-            )
+            guides.append(frame_guide(*self._mesh.render_with_map(portrait.mesh, shown_1D, intensity=intensity)))
         guide_B5HW = guides[0][None] if len(guides) == 1 else np.stack(guides)
         return (torch.from_numpy(guide_B5HW).to(self._device, self._dtype),)
 

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from engine.animator.network.face_animator import FaceAnimatorNetwork
 
-__all__ = ["FrameStep", "eager_step", "to_bytes", "to_levels"]
-
 
 class FrameStep(Protocol):
     """Inputs are on the animator's device and of its dtype; the image is the caller's own. Any thread may call it."""

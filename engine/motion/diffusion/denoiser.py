@@ -24,8 +24,6 @@ from torch import Tensor, nn
 from engine.motion.diffusion.prior import MotionPrior
 from engine.motion.diffusion.schedule import DiffusionSchedule
 
-__all__ = ["Condition", "DenoiserConfig", "PoseDenoiser"]
-
 _SCORE_FLOOR = 1e-8
 _SHORTEST_REACH, _LONGEST_REACH = 2.5, 37.5
 
@@ -205,9 +203,7 @@ class _ResidualBlock(nn.Module):
         self.step_proj = nn.Linear(config.step_width, width)
         self.condition_proj = nn.Linear(config.condition_size, width)
         self.body_in = nn.Linear(width, width)
-        self.attention_blocks = nn.ModuleList(
-            _AttentionBlock(config, dilation) for _ in range(config.attention_layers)
-        )
+        self.attention_blocks = nn.ModuleList(_AttentionBlock(config, dilation) for _ in range(config.attention_layers))
         self.body_out = nn.Linear(width, 2 * width)
         self.out_proj = nn.Linear(width, 2 * width)
 
@@ -218,9 +214,7 @@ class _ResidualBlock(nn.Module):
         for index, block in enumerate(self.attention_blocks):
             y_BTD = block(y_BTD, position[index] if position else None)
         gate_BTD, filter_BTD = self.body_out(y_BTD).chunk(2, dim=-1)
-        residual_BTD, skip_BTD = self.out_proj(torch.sigmoid(gate_BTD) * torch.tanh(filter_BTD)).chunk(
-            2, dim=-1
-        )
+        residual_BTD, skip_BTD = self.out_proj(torch.sigmoid(gate_BTD) * torch.tanh(filter_BTD)).chunk(2, dim=-1)
         return (x_BTD + residual_BTD) * math.sqrt(0.5), skip_BTD
 
 
@@ -257,8 +251,7 @@ class PoseDenoiser(nn.Module):
         self.input_proj = nn.Linear(channels, width)
         dilations = self.config.dilations
         self.blocks = nn.ModuleList(
-            _ResidualBlock(self.config, dilations[index % len(dilations)])
-            for index in range(self.config.blocks)
+            _ResidualBlock(self.config, dilations[index % len(dilations)]) for index in range(self.config.blocks)
         )
         self.skip_proj = nn.Linear(width, width)
         self.output_proj = nn.Linear(width, channels)

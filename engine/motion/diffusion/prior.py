@@ -20,8 +20,6 @@ from torch import Tensor, nn
 
 from engine.motion.diffusion.schedule import DiffusionSchedule
 
-__all__ = ["MotionPrior", "fit_lags"]
-
 
 class MotionPrior(nn.Module):
     """Noise prediction of a Gaussian process with the autocovariance ``lags_T``, the same for every channel."""

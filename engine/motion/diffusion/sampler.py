@@ -19,8 +19,6 @@ from torch import Tensor
 
 from engine.motion.diffusion.schedule import DiffusionSchedule
 
-__all__ = ["Denoise", "ancestral", "ddim", "guide"]
-
 Denoise = Callable[[Tensor, float], Tensor]
 """(x_BTC, step) -> predicted noise (B, T, C)."""
 

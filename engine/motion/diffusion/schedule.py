@@ -6,8 +6,6 @@ import dataclasses
 import itertools
 import math
 
-__all__ = ["DiffusionSchedule"]
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DiffusionSchedule:
@@ -51,9 +49,7 @@ class DiffusionSchedule:
             raise ValueError(f"step {step} is outside a schedule of {len(self.betas)} steps")
         high = min(low + 1, len(self.betas) - 1)
         share = step - low
-        return math.exp(
-            (1 - share) * math.log(self.alpha_bars[low]) + share * math.log(self.alpha_bars[high])
-        )
+        return math.exp((1 - share) * math.log(self.alpha_bars[low]) + share * math.log(self.alpha_bars[high]))
 
     def subsample(self, count: int, spacing: float = 1.0) -> tuple[float, ...]:
         """``count`` steps in falling order, the noisiest first: n_i = last * (1 - i / count) ** spacing.

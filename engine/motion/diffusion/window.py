@@ -31,8 +31,6 @@ from engine.motion.diffusion.sampler import Denoise, ddim, guide
 from engine.motion.diffusion.schedule import DiffusionSchedule
 from engine.streaming import Rows, State, row_mask
 
-__all__ = ["PoseWindow", "PoseWindowConfig", "PoseWindowState"]
-
 _SILENCE = -4.0
 _VOICE_FACTORS = (0.3, 2.0)
 _GENERATOR_DEVICE = "cpu"
@@ -158,9 +156,7 @@ class PoseWindow:
         self._known_W = torch.arange(config.window, device=device) < config.window - config.hop
         with torch.no_grad():
             self._position = denoiser.position_scores(config.window)
-            self._plain_position = (
-                None if unconditional is None else unconditional.position_scores(config.window)
-            )
+            self._plain_position = None if unconditional is None else unconditional.position_scores(config.window)
 
     def init_state(self, initial_BC: Tensor, seeds: Sequence[int]) -> PoseWindowState:
         """Sessions before their first frame.

@@ -17,8 +17,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from engine.timebase import MEL_BANDS
 
-__all__ = ["AudioEncoder", "AudioEncoderConfig"]
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AudioEncoderConfig:
@@ -88,13 +86,9 @@ class AudioEncoder(nn.Module):
         self.config = config or AudioEncoderConfig()
         layers: list[nn.Module] = []
         width_before = 1
-        for width, *stride in zip(
-            self.config.widths, self.config.mel_strides, self.config.time_strides, strict=True
-        ):
+        for width, *stride in zip(self.config.widths, self.config.mel_strides, self.config.time_strides, strict=True):
             layers.append(_ConvNorm(width_before, width, stride=(stride[0], stride[1]), padding=1))
-            layers += [
-                _ConvNorm(width, width, padding=1, residual=True) for _ in range(self.config.residuals)
-            ]
+            layers += [_ConvNorm(width, width, padding=1, residual=True) for _ in range(self.config.residuals)]
             width_before = width
         layers.append(_ConvNorm(width_before, self.config.size, kernel=self.config.cover()))
         layers.append(_ConvNorm(self.config.size, self.config.size, kernel=(1, 1)))

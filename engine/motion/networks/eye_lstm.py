@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from engine.streaming import State, StreamingLSTM, StreamingLSTMState
 
-__all__ = ["EyeConfig", "EyeMotionNetwork", "EyeMotionState"]
-
 _SLOPE = 0.01
 
 
@@ -70,9 +68,7 @@ class EyeMotionNetwork(nn.Module):
         )
         inputs = self.config.audio_size + hidden + self.config.expression_size + self.config.noise_size
         self.lstm = StreamingLSTM(inputs, hidden, self.config.layers)
-        self.head = nn.Sequential(
-            nn.Linear(hidden, bottleneck), nn.LeakyReLU(_SLOPE), nn.Linear(bottleneck, features)
-        )
+        self.head = nn.Sequential(nn.Linear(hidden, bottleneck), nn.LeakyReLU(_SLOPE), nn.Linear(bottleneck, features))
 
     def init_state(self, batch: int, device: torch.device | str = "cpu") -> EyeMotionState:
         """State of ``batch`` streams before their frame 0."""
@@ -106,9 +102,7 @@ class EyeMotionNetwork(nn.Module):
         state.begun_B.fill_(1.0)
         return feature_BF
 
-    def forward(
-        self, audio_BTA: Tensor, expression0_BE: Tensor, eye_feature0_BF: Tensor, noise_BTZ: Tensor
-    ) -> Tensor:
+    def forward(self, audio_BTA: Tensor, expression0_BE: Tensor, eye_feature0_BF: Tensor, noise_BTZ: Tensor) -> Tensor:
         """Whole sequences from frame 0, with torch's fused LSTM; equals `step` frame by frame.
 
         Args:

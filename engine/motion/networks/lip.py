@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from engine.motion.networks.audio_encoder import AudioEncoder, AudioEncoderConfig
 
-__all__ = ["LipConfig", "LipNetwork"]
-
 _HIDDEN_SLOPE = 0.01
 
 
@@ -68,11 +66,7 @@ class LipConfig:
         )
 
     def __post_init__(self) -> None:
-        if (
-            self.expression_size < 1
-            or self.eye_feature_size < 0
-            or any(width < 1 for width in self.map_widths)
-        ):
+        if self.expression_size < 1 or self.eye_feature_size < 0 or any(width < 1 for width in self.map_widths):
             raise ValueError("expression_size and map_widths must be positive, eye_feature_size not negative")
         self.audio_encoder()
 
@@ -97,9 +91,7 @@ class LipNetwork(nn.Module):
         embedding: Tensor = self.audio_encoder(mel_NFW)
         return embedding
 
-    def forward(
-        self, audio_BA: Tensor, expression0_BE: Tensor, eye_feature_BF: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, audio_BA: Tensor, expression0_BE: Tensor, eye_feature_BF: Tensor | None = None) -> Tensor:
         """Expression of each frame (Eq. 5).
 
         Args:

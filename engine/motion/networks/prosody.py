@@ -15,16 +15,6 @@ import numpy.typing as npt
 
 from engine.timebase import FRAME_RATE_HZ, MEL_COLUMNS_PER_SECOND
 
-__all__ = [
-    "PROSODY_COLUMNS",
-    "gather_columns",
-    "lip_window",
-    "prosody_columns",
-    "prosody_condition",
-    "released_lip_window",
-    "released_prosody_columns",
-]
-
 PROSODY_COLUMNS = 4
 _COLUMN_REACH_MS = 25
 _RELEASED_LIP_COLUMNS = 16

@@ -20,8 +20,6 @@ from engine.motion.space.landmark_table import IBUG_68
 from engine.motion.space.resnet import ResNet, ResNetConfig
 from engine.portrait import FaceCrop
 
-__all__ = ["FaceReconstruction", "GazeEstimator", "align_5_points", "measure_bfm"]
-
 _F32 = npt.NDArray[np.float32]
 _U8 = npt.NDArray[np.uint8]
 

@@ -13,17 +13,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "DESCRIPTOR_SIZE",
-    "EXPRESSION",
-    "EXPRESSION_SIZE",
-    "GAZE",
-    "IDENTITY_SIZE",
-    "POSE",
-    "Coefficients",
-    "SequenceCoefficients",
-]
-
 IDENTITY_SIZE: Final = 80
 EXPRESSION_SIZE: Final = 64
 DESCRIPTOR_SIZE: Final = 72

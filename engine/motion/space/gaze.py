@@ -18,14 +18,6 @@ from torch import Tensor
 
 from engine.motion.space.pose import rotation_vector_to_matrix
 
-__all__ = [
-    "camera_gaze_to_eye_in_head",
-    "direction_to_gaze",
-    "eye_in_head_to_camera_gaze",
-    "gaze_to_direction",
-    "iris_offset",
-]
-
 
 def gaze_to_direction(gaze: Tensor) -> Tensor:
     """Unit vector (..., 3) of a gaze (..., 2)."""

@@ -14,8 +14,6 @@ from engine.motion.space.landmark_table import IRIS_CENTRES, IRIS_LEFT, IRIS_RIG
 from engine.motion.space.motion_space import MotionSpace
 from engine.motion.space.pose import align_similarity, pose_from_similarity
 
-__all__ = ["EYE_CORNERS", "LandmarkFitter", "eye_openings", "mouth_openings", "straighten_irises"]
-
 _Array = NDArray[np.float64]
 
 EYE_CORNERS: Final = ((33, 133), (263, 362))
@@ -71,11 +69,7 @@ class LandmarkFitter:
         canonical = _undo(landmarks_px[None], similarity)
         both = self._solve_both @ (canonical[0] - self._mean).ravel()
         identity, expression = both[:IDENTITY_SIZE], both[IDENTITY_SIZE:]
-        held = (
-            self._mean
-            + np.tensordot(identity, self._identity, 1)
-            + np.tensordot(expression, self._expression, 1)
-        )
+        held = self._mean + np.tensordot(identity, self._identity, 1) + np.tensordot(expression, self._expression, 1)
         return Coefficients(
             identity=identity.astype(np.float32),
             expression=expression.astype(np.float32),
@@ -102,9 +96,7 @@ class LandmarkFitter:
             gaze=_bridge_blinks(gaze, eye_openings(canonical)).astype(np.float32),
         )
 
-    def separate(
-        self, landmarks_px: NDArray[np.floating]
-    ) -> tuple[_Array, _Array, tuple[_Array, _Array, _Array]]:
+    def separate(self, landmarks_px: NDArray[np.floating]) -> tuple[_Array, _Array, tuple[_Array, _Array, _Array]]:
         """A clip's neutral shape (478, 3), its frames without pose (T, 478, 3), and their similarities."""
         neutral = self._mean
         for _ in range(3):
@@ -119,9 +111,7 @@ class LandmarkFitter:
         """Landmarks (T, 478, 3) px with pose and scale taken out, in face units."""
         return _undo(landmarks_px, self._align(landmarks_px, self._mean))
 
-    def _align(
-        self, landmarks: NDArray[np.floating], target: NDArray[np.floating]
-    ) -> tuple[_Array, _Array, _Array]:
+    def _align(self, landmarks: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[_Array, _Array, _Array]:
         return align_similarity(target[self._rigid], landmarks[:, self._rigid])
 
     def _gaze(

@@ -27,8 +27,6 @@ from engine.motion.space.landmark_table import (
 from engine.motion.space.motion_space import MotionSpace, load_motion_space
 from engine.motion.space.pose import project
 
-__all__ = ["LandmarkModel", "eye_motion_feature"]
-
 
 class LandmarkModel(nn.Module):
     """Linear 3-D face with float32 buffers; every tensor method is differentiable and batched over
@@ -60,9 +58,7 @@ class LandmarkModel(nn.Module):
 
     def shape(self, identity: Tensor, expression: Tensor, residual: Tensor | None = None) -> Tensor:
         """Canonical shape (..., 478, 3) in face units of identity (..., 80) and expression (..., 64)."""
-        shape = (
-            self.mean + _combine(identity, self.identity_basis) + _combine(expression, self.expression_basis)
-        )
+        shape = self.mean + _combine(identity, self.identity_basis) + _combine(expression, self.expression_basis)
         return shape if residual is None else shape + residual
 
     def project(self, shape: Tensor, pose: Tensor, crop_size: float = 256) -> Tensor:
@@ -160,9 +156,7 @@ def _lid_height(points_68: Tensor) -> Tensor:
 def _checked(landmarks_px: NDArray[np.floating], ndim: int) -> NDArray[np.float64]:
     landmarks = np.asarray(landmarks_px, np.float64)
     if landmarks.ndim != ndim or landmarks.shape[-2:] != (LANDMARK_COUNT, 3):
-        raise ValueError(
-            f"landmarks must be {'(T, 478, 3)' if ndim == 3 else '(478, 3)'}, got {landmarks.shape}"
-        )
+        raise ValueError(f"landmarks must be {'(T, 478, 3)' if ndim == 3 else '(478, 3)'}, got {landmarks.shape}")
     return landmarks
 
 

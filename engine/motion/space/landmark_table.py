@@ -13,25 +13,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "BROWS_68",
-    "IBUG_68",
-    "INNER_LIPS",
-    "IRIS_CENTRES",
-    "IRIS_LEFT",
-    "IRIS_RIGHT",
-    "LANDMARK_COUNT",
-    "LID_LEFT",
-    "LID_RIGHT",
-    "LOWER_LIDS_68",
-    "MIRROR",
-    "OUTER_CORNERS",
-    "OUTER_LIPS",
-    "RIGID",
-    "UPPER_LIDS_68",
-    "mirror_landmarks",
-]
-
 LANDMARK_COUNT: Final = 478
 
 _MIDLINE: Final = (

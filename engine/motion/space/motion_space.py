@@ -18,18 +18,7 @@ from engine.errors import WeightsCorrupt, WeightsNotFound
 from engine.motion.space.coefficients import EXPRESSION_SIZE, IDENTITY_SIZE
 from engine.motion.space.landmark_table import LANDMARK_COUNT
 
-__all__ = [
-    "BUNDLED_MOTION_SPACE",
-    "FORMAT",
-    "FORMAT_VERSION",
-    "MotionSpace",
-    "load_motion_space",
-    "save_motion_space",
-]
-
-BUNDLED_MOTION_SPACE: Final = (
-    Path(__file__).resolve().parents[2] / "weights" / "default" / "motion_space.safetensors"
-)
+BUNDLED_MOTION_SPACE: Final = Path(__file__).resolve().parents[2] / "weights" / "default" / "motion_space.safetensors"
 
 FORMAT: Final = "gohd-landmark-motion-space"
 FORMAT_VERSION: Final = 1

@@ -20,16 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = [
-    "REFERENCE_SCALE",
-    "align_similarity",
-    "matrix_to_rotation_vector",
-    "pose_from_similarity",
-    "project",
-    "rotation_vector_to_matrix",
-    "similarity_from_pose",
-]
-
 REFERENCE_SCALE: Final = 0.35
 """Size of the face unit, as a share of the crop, at tz = 0."""
 
@@ -54,18 +44,14 @@ def rotation_vector_to_matrix(rotation_vector: Tensor) -> Tensor:
 def matrix_to_rotation_vector(rotation: NDArray[np.floating]) -> _Array:
     """(..., 3, 3) -> (..., 3) radians; for angles below pi, as heads have."""
     r = np.asarray(rotation, np.float64)
-    axis = 0.5 * np.stack(
-        [r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]], -1
-    )
+    axis = 0.5 * np.stack([r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]], -1)
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)
     cosine = 0.5 * (np.trace(r, axis1=-2, axis2=-1) - 1)[..., None]
     angle = np.arctan2(sine, cosine)
     return np.asarray(axis * np.where(sine < 1e-9, 1.0, angle / np.maximum(sine, 1e-9)))
 
 
-def align_similarity(
-    source: NDArray[np.floating], target: NDArray[np.floating]
-) -> tuple[_Array, _Array, _Array]:
+def align_similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[_Array, _Array, _Array]:
     """Scale, rotation and translation that bring ``source`` nearest to ``target`` (Umeyama 1991).
 
     source: (n, 3) or (T, n, 3); target: (T, n, 3) or (n, 3). Returns scale (T,), rotation (T, 3, 3) and

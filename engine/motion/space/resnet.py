@@ -12,8 +12,6 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ResNet", "ResNetConfig"]
-
 _EXPANSION = 4
 
 

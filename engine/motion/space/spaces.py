@@ -26,8 +26,6 @@ from engine.motion.space.landmark_table import IBUG_68
 from engine.motion.space.resnet import ResNetConfig
 from engine.portrait import FaceCrop
 
-__all__ = ["BfmSpace", "LandmarkSpace", "MotionSpace", "load_space"]
-
 _F32 = npt.NDArray[np.float32]
 _Estimator = TypeVar("_Estimator", bound=nn.Module)
 _FILE = "motion_space.safetensors"
@@ -85,9 +83,7 @@ class BfmSpace:
     scaled from there, as the release does. Eye features are measured on the landmarks.
     """
 
-    def __init__(
-        self, model: LandmarkModel, recon: FaceReconstruction | None, gaze: GazeEstimator | None
-    ) -> None:
+    def __init__(self, model: LandmarkModel, recon: FaceReconstruction | None, gaze: GazeEstimator | None) -> None:
         self.model = model
         self._recon, self._gaze = recon, gaze
 
@@ -106,9 +102,7 @@ class BfmSpace:
         )
 
     def rest(self, coefficients: Coefficients) -> MouthRest:
-        return MouthRest(
-            np.zeros(EXPRESSION_SIZE, dtype=np.float32), np.eye(EXPRESSION_SIZE, dtype=np.float32)
-        )
+        return MouthRest(np.zeros(EXPRESSION_SIZE, dtype=np.float32), np.eye(EXPRESSION_SIZE, dtype=np.float32))
 
     def eye_feature(self, landmarks_px: npt.NDArray[np.floating], coefficients: Coefficients) -> _F32:
         return _eye_feature(self.model, self.model.fit(landmarks_px))
@@ -138,9 +132,7 @@ def _eye_feature(model: LandmarkModel, coefficients: Coefficients) -> _F32:
     return feature
 
 
-def _estimator(
-    folder: WeightsFolder, part: str, build: Callable[[ResNetConfig], _Estimator]
-) -> _Estimator | None:
+def _estimator(folder: WeightsFolder, part: str, build: Callable[[ResNetConfig], _Estimator]) -> _Estimator | None:
     if not folder.section(part):
         return None
     network = build(from_mapping(ResNetConfig, folder.section(part), part))

@@ -185,9 +185,7 @@ async def test_any_body_of_an_offer(patient: Served, body: str | bytes) -> None:
     value=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),
     body=st.binary(max_size=100),
 )
-async def test_any_request(
-    patient: Served, method: str, path: str, header: str, value: str, body: bytes
-) -> None:
+async def test_any_request(patient: Served, method: str, path: str, header: str, value: str, body: bytes) -> None:
     data = None if method in ("GET", "HEAD") else body
     await _send(patient, method, path, headers={header: value}, data=data)
 
@@ -333,9 +331,7 @@ async def test_hostile_requests_of_old(patient: Served) -> None:
 
 @some
 @given(st.sampled_from(HOSTILE["requests"]), CHANGES)
-async def test_any_bytes_at_the_port(
-    patient: Served, request_text: str, changes: list[tuple[str, int, str]]
-) -> None:
+async def test_any_bytes_at_the_port(patient: Served, request_text: str, changes: list[tuple[str, int, str]]) -> None:
     await _knock(patient, _changed(request_text, changes).encode("latin-1", "replace"))
 
 

@@ -103,9 +103,7 @@ async def test_bodies_have_limits(serve_fake: ServeFactory) -> None:
     picture = JPEG + bytes(150_000)
     for data in (picture, unannounced(picture)):
         headers = {"Content-Type": "image/jpeg"}
-        async with served.http.post(
-            f"{served.url}/portraits?consent=true", data=data, headers=headers
-        ) as response:
+        async with served.http.post(f"{served.url}/portraits?consent=true", data=data, headers=headers) as response:
             assert await _error(response) == (413, "too_large")
     form = FormData()
     form.add_field("portrait", picture, filename="p.jpg", content_type="image/jpeg")
@@ -170,14 +168,10 @@ async def test_consent_is_recorded_without_the_image(
     assert entry["sha256"] in caplog.text
 
 
-async def test_an_image_whose_consent_cannot_be_recorded_is_not_used(
-    serve_fake: ServeFactory, tmp_path: Path
-) -> None:
+async def test_an_image_whose_consent_cannot_be_recorded_is_not_used(serve_fake: ServeFactory, tmp_path: Path) -> None:
     served = await serve_fake(consent_log=tmp_path / "missing" / "consent.jsonl")
     headers = {"Content-Type": "image/jpeg"}
-    async with served.http.post(
-        f"{served.url}/portraits?consent=true", data=JPEG, headers=headers
-    ) as response:
+    async with served.http.post(f"{served.url}/portraits?consent=true", data=JPEG, headers=headers) as response:
         assert await _error(response) == (507, "unwritable")
     assert len(served.server.lobby._portraits._avatars) == 0
 
@@ -277,9 +271,7 @@ async def test_only_a_few_portraits_are_kept(serve_fake: ServeFactory) -> None:
     ids = []
     for _ in range(3):
         headers = {"Content-Type": "image/jpeg"}
-        async with served.http.post(
-            f"{served.url}/portraits?consent=1", data=JPEG, headers=headers
-        ) as response:
+        async with served.http.post(f"{served.url}/portraits?consent=1", data=JPEG, headers=headers) as response:
             ids.append((await response.json())["portrait_id"])
     status, body = await served.caller().post(portrait=ids[0])
     assert (status, body["error"]["code"]) == (404, "not_found")

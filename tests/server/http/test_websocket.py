@@ -142,9 +142,7 @@ async def test_bad_messages_are_answered_and_skipped(served: Served, bad: str | 
         (lambda s: s.send_json({"type": "start", "rate": 16000, "portrait": "nobody"}), "not_found"),
     ],
 )
-async def test_a_bad_beginning_closes(
-    served: Served, send: Callable[[Socket], Awaitable[None]], code: str
-) -> None:
+async def test_a_bad_beginning_closes(served: Served, send: Callable[[Socket], Awaitable[None]], code: str) -> None:
     async with served.http.ws_connect(f"{served.url}/ws") as socket:
         await send(socket)
         assert (await _next(socket, "error"))["code"] == code

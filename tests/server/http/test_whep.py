@@ -91,9 +91,7 @@ async def test_candidates_may_come_later(served: Served) -> None:
         async with served.http.patch(url, data=body, headers=headers) as response:
             assert response.status == expected, (headers, body[:80])
             assert "ETag" not in response.headers
-    async with served.http.patch(
-        f"{served.url}/whep/viewers/nobody", data=good, headers=FRAGMENT
-    ) as response:
+    async with served.http.patch(f"{served.url}/whep/viewers/nobody", data=good, headers=FRAGMENT) as response:
         assert response.status == 404
     await until(lambda: player.frames)
 
@@ -135,8 +133,6 @@ async def test_only_so_many_watch_one_session(serve_fake: ServeFactory) -> None:
     speaker = await served.caller().connect()
     await _player(served).play(f"/whep/{speaker.session_id}")
     offer = await _player(served).offer()
-    async with served.http.post(
-        f"{served.url}/whep/{speaker.session_id}", data=offer, headers=SDP
-    ) as response:
+    async with served.http.post(f"{served.url}/whep/{speaker.session_id}", data=offer, headers=SDP) as response:
         assert response.status == 503
         assert int(response.headers["Retry-After"]) > 0

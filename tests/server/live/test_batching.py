@@ -15,9 +15,7 @@ from server.live.batching import FRAME_S, Batcher, BatchTimes, Slot, sessions_th
 _TIMES = {1: 0.002, 2: 0.0025, 4: 0.003, 8: 0.004, 16: 0.006}
 
 
-def _batcher(
-    *sessions: str, times: dict[int, float] | None = None, patience_s: float = 0.002
-) -> Batcher[int]:
+def _batcher(*sessions: str, times: dict[int, float] | None = None, patience_s: float = 0.002) -> Batcher[int]:
     batcher: Batcher[int] = Batcher(BatchTimes(times or _TIMES), patience_s=patience_s, margin_s=0.0)
     for session in sessions:
         batcher.join(session)
@@ -143,9 +141,7 @@ def _storms(draw: st.DrawFn, crowd: int) -> list[tuple[float, str, int]]:
 class _Device:
     """Runs batches one after the other in simulated time."""
 
-    def __init__(
-        self, batcher: Batcher[_Frame], events: list[tuple[float, str, int]], slack_s: float
-    ) -> None:
+    def __init__(self, batcher: Batcher[_Frame], events: list[tuple[float, str, int]], slack_s: float) -> None:
         self.batcher, self.events, self.slack_s = batcher, events, slack_s
         self.now_s = 0.0
         self.generation: dict[int, int] = defaultdict(int)
@@ -183,9 +179,7 @@ class _Device:
             if what == "join":
                 self.batcher.join(session)
             elif what == "frame":
-                frame = _Frame(
-                    session, self.generation[session], len(self.asked), when_s, when_s + self.slack_s
-                )
+                frame = _Frame(session, self.generation[session], len(self.asked), when_s, when_s + self.slack_s)
                 if self.batcher.put(session, frame.generation, frame, due_s=frame.due_s, now_s=when_s):
                     self.asked.append(frame)
             elif what == "interrupt":
@@ -207,9 +201,7 @@ def test_no_frame_is_late_while_the_device_has_room(events: list[tuple[float, st
 
 @settings(max_examples=40, deadline=None)
 @given(events=_storms(crowd=24), slow=st.floats(1.0, 12.0))
-def test_whatever_comes_each_frame_is_made_once_or_withdrawn(
-    events: list[tuple[float, str, int]], slow: float
-) -> None:
+def test_whatever_comes_each_frame_is_made_once_or_withdrawn(events: list[tuple[float, str, int]], slow: float) -> None:
     batcher: Batcher[_Frame] = Batcher(BatchTimes({size: slow * value for size, value in _TIMES.items()}))
     device = _Device(batcher, events, slack_s=0.020)
     device.run()

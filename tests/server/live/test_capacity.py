@@ -29,9 +29,7 @@ def test_the_encoder_is_measured() -> None:
     assert measure_encoder_ms([]) == 0.0
 
 
-async def test_places_are_measured_at_start(
-    serve_fake: ServeFactory, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_places_are_measured_at_start(serve_fake: ServeFactory, caplog: pytest.LogCaptureFixture) -> None:
     served = await serve_fake(engine=FakeEngine(render_s=0.05), core_count=4)
     await served.server.wait_loaded()
     cost = served.server.sessions.cost

@@ -163,9 +163,7 @@ def test_the_engines_sessions_make_their_own_frames_on_a_shared_device(portrait_
     ]
     for worker in workers:
         worker.start()
-    alone = [
-        engine.open_session(avatar, seed=number).push_pcm(voice.reshape(-1), RATE_HZ) for number in (0, 1)
-    ]
+    alone = [engine.open_session(avatar, seed=number).push_pcm(voice.reshape(-1), RATE_HZ) for number in (0, 1)]
     end_s = time.monotonic() + 60
     for heard, block in enumerate(blocks):
         _wait_for(shown, heard // 2 - 5, end_s)

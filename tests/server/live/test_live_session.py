@@ -178,9 +178,7 @@ def _is_datagram(descriptor: int) -> bool:
 
 
 async def test_interrupt_silences_at_once(served: Served) -> None:
-    caller = await served.caller(
-        VoiceTrack(np.concatenate([_silence(0.3), _tone(16.0)]), speed=4.0)
-    ).connect()
+    caller = await served.caller(VoiceTrack(np.concatenate([_silence(0.3), _tone(16.0)]), speed=4.0)).connect()
     await until(lambda: any(_is_white(frame) for frame in caller.frames))
     runner = served.server.sessions.find(caller.session_id)
     await until(lambda: runner.inbox.backlog_ms > 4000)
@@ -316,9 +314,7 @@ async def test_sessions_run_side_by_side(served: Served) -> None:
 
 
 async def test_a_second_viewer_sees_and_hears_the_same(served: Served) -> None:
-    speaker = await served.caller(
-        VoiceTrack(np.tile(np.concatenate([_tone(0.3), _silence(0.3)]), 20))
-    ).connect()
+    speaker = await served.caller(VoiceTrack(np.tile(np.concatenate([_tone(0.3), _silence(0.3)]), 20))).connect()
     viewer = await served.caller().connect(session=speaker.session_id)
     assert viewer.session_id == speaker.session_id
     await until(lambda: any(_is_white(frame) for frame in viewer.frames))

@@ -138,9 +138,7 @@ def test_a_viewer_sees_us_through_ten_percent_of_loss(bench: Any) -> None:
         try:
             assert server.stdout.readline() == "ready\n"
             cell = impairment.CELLS["loss 10 %"]
-            figures = impairment.measure_cell(
-                path, "http://10.77.0.1:8080/whep", cell, 3.0, lead_s=1.5, tail_s=2.5
-            )
+            figures = impairment.measure_cell(path, "http://10.77.0.1:8080/whep", cell, 3.0, lead_s=1.5, tail_s=2.5)
         finally:
             server.terminate()
             server.wait(20)

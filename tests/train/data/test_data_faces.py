@@ -29,9 +29,7 @@ def _write(folder: Path, clips: list[FaceClip]) -> None:
     records = []
     for clip in clips:
         images = [encode_jpeg(clip.rgb(frame)) for frame in range(clip.frames)]
-        save_face_clip(
-            folder / "faces" / f"{clip.clip}.safetensors", images, clip.landmarks_px, clip.descriptors
-        )
+        save_face_clip(folder / "faces" / f"{clip.clip}.safetensors", images, clip.landmarks_px, clip.descriptors)
         records.append(
             ClipRecord(
                 clip=clip.clip,

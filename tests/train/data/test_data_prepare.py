@@ -118,9 +118,7 @@ def test_second_run_keeps_what_is_finished_and_remakes_what_changed(videos: Path
     assert len(load_prepared(tmp_path)[0].variants) == 1
 
 
-def test_interrupted_run_goes_on_where_it_was(
-    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_run_goes_on_where_it_was(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracked = []
 
     def track(*args: object) -> object:
@@ -165,9 +163,7 @@ def test_full_disk_is_named_and_costs_nothing_finished(
     assert len(load_face_clips(tmp_path)) == 2
 
 
-def test_bad_videos_are_refused_and_the_rest_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_bad_videos_are_refused_and_the_rest_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data, frames = tmp_path / "data", face_frames()
     write_video(data / "good.mp4", frames, rate_hz=30)
     write_video(data / "silent.mp4", frames, audio=False)

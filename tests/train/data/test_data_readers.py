@@ -17,8 +17,7 @@ from train.data.readers.sources import describe_portrait
 from train.data.readers.voxceleb import VoxCeleb, read_utterance
 
 _HEAD = (
-    "Identity  : \tid10001\nReference : \t1zcIwhmdeo4\n"
-    "Offset    : \t-2\nFV Conf   : \t16.6\t(1)\nASD Conf  : \t3.7\n\n"
+    "Identity  : \tid10001\nReference : \t1zcIwhmdeo4\nOffset    : \t-2\nFV Conf   : \t16.6\t(1)\nASD Conf  : \t3.7\n\n"
 )
 _TABLE = "FRAME \tX \tY \tW \tH \n\n"
 
@@ -101,9 +100,7 @@ def test_published_face_clips_need_no_annotation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [VoxCeleb, Hdtf, ClipFolder])
-def test_wrong_folder_shows_the_layout(
-    tmp_path: Path, source: type[VoxCeleb] | type[Hdtf] | type[ClipFolder]
-) -> None:
+def test_wrong_folder_shows_the_layout(tmp_path: Path, source: type[VoxCeleb] | type[Hdtf] | type[ClipFolder]) -> None:
     with pytest.raises(InputError, match="expected as") as refusal:
         source(tmp_path).clips()
     assert str(tmp_path) in str(refusal.value)

@@ -90,9 +90,7 @@ def config(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     )
 
 
-def test_videos_come_back_resynchronised_and_are_prepared_as_targets(
-    config: ResyncConfig, tmp_path: Path
-) -> None:
+def test_videos_come_back_resynchronised_and_are_prepared_as_targets(config: ResyncConfig, tmp_path: Path) -> None:
     (record,) = resync(config)
     sha256 = hashlib.sha256(b"ok").hexdigest()
     assert (record.clip, record.person, record.refused) == ("anna-it_s_one_rm", "anna", "")
@@ -124,9 +122,7 @@ def test_finished_videos_are_kept_and_another_checkpoint_makes_them_anew(config:
     assert resync(config) == first
     assert len(calls.read_text().splitlines()) == 1
     config.checkpoint.write_text("ok ")
-    other = dataclasses.replace(
-        config, checkpoint=config.checkpoint.rename(config.checkpoint.with_name("b.pth"))
-    )
+    other = dataclasses.replace(config, checkpoint=config.checkpoint.rename(config.checkpoint.with_name("b.pth")))
     assert resync(other)[0].checkpoint_sha256 != first[0].checkpoint_sha256
     (config.out / "anna-it_s_one_rm.mp4").unlink()
     assert resync(other)[0].refused == ""
@@ -143,9 +139,7 @@ def test_finished_videos_are_kept_and_another_checkpoint_makes_them_anew(config:
         ("hang", "did not finish within 2 s"),
     ],
 )
-def test_failure_is_named_and_tried_again_only_on_request(
-    config: ResyncConfig, mode: str, reason: str
-) -> None:
+def test_failure_is_named_and_tried_again_only_on_request(config: ResyncConfig, mode: str, reason: str) -> None:
     checkpoint = config.checkpoint.with_name(f"{mode}.pth")
     checkpoint.write_text(mode)
     failing = dataclasses.replace(config, checkpoint=checkpoint, timeout_s=2 if mode == "hang" else 60)

@@ -63,9 +63,7 @@ def test_phones_lie_end_to_end_and_fill_the_wave(synthesiser: Synthesiser) -> No
 
 
 def test_vowels_are_louder_than_pauses(synthesiser: Synthesiser) -> None:
-    speech = synthesiser.speak(
-        "Good morning, we are all here. Please go on.", Voice(name=synthesiser.voices[0])
-    )
+    speech = synthesiser.speak("Good morning, we are all here. Please go on.", Voice(name=synthesiser.voices[0]))
 
     def level(names: set[str]) -> float:
         parts = [
@@ -136,9 +134,7 @@ def test_a_corpus_that_was_not_spoken_says_how(tmp_path: Path) -> None:
 
 
 def test_phones_of_columns_follow_the_audio() -> None:
-    plain = WaveStretch(
-        noise_probability=0.0, room_probability=0.0, telephone_probability=0.0, level_db=(0.0, 0.0)
-    )
+    plain = WaveStretch(noise_probability=0.0, room_probability=0.0, telephone_probability=0.0, level_db=(0.0, 0.0))
     corpus = speak_corpus([_Humming()], SpeechConfig(out=Path("unused"), utterances=20, stretch=plain))
     assert len(corpus.mel) == len(corpus.phone)
     assert len(corpus.first) == 20

@@ -60,9 +60,7 @@ def test_stage_1_losses_equal_their_equations(model: LandmarkModel) -> None:
     terms = stage1_losses(model, predicted, target, given, weights, _reader)
 
     neutral = model.mean_68.double().numpy()
-    found: dict[str, list[float]] = {
-        name: [] for name in ("landmarks", "eye", "shut", "reading", "expression")
-    }
+    found: dict[str, list[float]] = {name: [] for name in ("landmarks", "eye", "shut", "reading", "expression")}
     points = [*range(3, 14), *range(48, 68)]
     assert len(points) == 31
     for row in range(2):
@@ -153,9 +151,7 @@ def test_a_patch_of_the_papers_discriminator_sees_70_frames() -> None:
     torch.manual_seed(0)
     config = PatchConfig(width=2)
     judge = PatchDiscriminator(3, config)
-    judge.layers = torch.nn.Sequential(
-        *[m for m in judge.layers if not isinstance(m, torch.nn.InstanceNorm1d)]
-    )
+    judge.layers = torch.nn.Sequential(*[m for m in judge.layers if not isinstance(m, torch.nn.InstanceNorm1d)])
     sequence = torch.randn(1, 300, 3, requires_grad=True)
     scores = judge(sequence)
     assert scores.shape == (1, 35)

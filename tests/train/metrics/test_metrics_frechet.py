@@ -33,9 +33,7 @@ def test_fewer_features_than_dimensions_stay_exact() -> None:
     # tr (C_1 C_2)^(1/2) is the nuclear norm of the two centred feature matrices' product.
     centred_x, centred_y = (x - x.mean(0)) / np.sqrt(8), (y - y.mean(0)) / np.sqrt(6)
     overlap = np.linalg.svd(centred_x @ centred_y.T, compute_uv=False).sum()
-    expected = (
-        np.square(x.mean(0) - y.mean(0)).sum() + np.square(centred_x).sum() + np.square(centred_y).sum()
-    )
+    expected = np.square(x.mean(0) - y.mean(0)).sum() + np.square(centred_x).sum() + np.square(centred_y).sum()
     distance = frechet_distance(feature_statistics(x), feature_statistics(y))
     assert distance == pytest.approx(expected - 2 * overlap, rel=1e-6)
 

@@ -42,9 +42,7 @@ def test_structural_similarity_by_hand() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 40), st.integers(1, 8), st.integers(0, 2**31))
-def test_structural_similarity_is_equation_26_channel_by_channel(
-    frames: int, channels: int, seed: int
-) -> None:
+def test_structural_similarity_is_equation_26_channel_by_channel(frames: int, channels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = 0.2 * rng.standard_normal((2, frames, channels))
     assert structural_similarity(a, a) == pytest.approx(1)

@@ -80,9 +80,7 @@ def test_the_other_networks_of_the_face_model_run_too(portrait: NDArray[np.float
     np.testing.assert_allclose(shapes[0].numpy(), _golden("blendshapes"), atol=1e-4)
 
 
-def test_faces_are_found_where_mediapipe_finds_them(
-    network: LandmarkNetwork, crop: tuple[Tensor, Tensor]
-) -> None:
+def test_faces_are_found_where_mediapipe_finds_them(network: LandmarkNetwork, crop: tuple[Tensor, Tensor]) -> None:
     """MediaPipe places its own cut by another network, so the two differ by a fraction of a pixel."""
     rgb, expected = crop
     with torch.no_grad():
@@ -99,9 +97,7 @@ def test_landmarks_move_with_the_image(network: LandmarkNetwork, crop: tuple[Ten
     torch.testing.assert_close(offset, torch.tensor([-9.0, 6.0]), atol=0.5, rtol=0)
 
 
-def test_gradients_pull_pixels_to_other_landmarks(
-    network: LandmarkNetwork, crop: tuple[Tensor, Tensor]
-) -> None:
+def test_gradients_pull_pixels_to_other_landmarks(network: LandmarkNetwork, crop: tuple[Tensor, Tensor]) -> None:
     """Descending the distance to a mouth corner 3 px further out brings the corner out."""
     rgb, points = crop
     place = face_places(points)
@@ -117,9 +113,7 @@ def test_gradients_pull_pixels_to_other_landmarks(
     assert network(image, place)[0, 61, 0] < start - 0.5
 
 
-def test_gradient_is_that_of_finite_differences(
-    network: LandmarkNetwork, crop: tuple[Tensor, Tensor]
-) -> None:
+def test_gradient_is_that_of_finite_differences(network: LandmarkNetwork, crop: tuple[Tensor, Tensor]) -> None:
     rgb, points = crop
     place = face_places(points)
     exact = network.double()
@@ -202,9 +196,7 @@ def test_cuts_are_upright_and_to_scale() -> None:
 def test_places_turn_with_the_face(crop: tuple[Tensor, Tensor]) -> None:
     _, points = crop
     angle = 0.4
-    turn = torch.tensor(
-        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=torch.float32
-    )
+    turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], dtype=torch.float32)
     turned = torch.cat([points[..., :2] @ turn.T, points[..., 2:]], -1)
     for place in (face_places, mouth_places, recognition_places):
         still, moved = place(points), place(turned)
@@ -248,9 +240,7 @@ def test_face_experts_see_the_face(network: LandmarkNetwork, crop: tuple[Tensor,
     torch.testing.assert_close(given, cut_places(rgb, face_places(points, 1.25, upright=True), 64))
 
 
-def test_the_mirrored_face_has_mirrored_landmarks(
-    network: LandmarkNetwork, crop: tuple[Tensor, Tensor]
-) -> None:
+def test_the_mirrored_face_has_mirrored_landmarks(network: LandmarkNetwork, crop: tuple[Tensor, Tensor]) -> None:
     rgb, _ = crop
     with torch.no_grad():
         still, mirrored = network(rgb)[0], network(rgb.flip(3))[0, MIRROR]

@@ -174,9 +174,7 @@ def test_syncnet_embeds_speech_and_lips(folder: Path) -> None:
     assert _frozen_and_differentiable(network, network.lips, bgr).shape == (1, 1024)
     out = watch.seen[network.netcnnaud[0]][1]
     expected = _kernel_by_hand(weights["netcnnaud.0.weight"], mfcc[1, :, 3:6, 7:10])
-    np.testing.assert_allclose(
-        out[1, :, 4, 8].numpy(), expected + weights["netcnnaud.0.bias"].numpy(), atol=1e-5
-    )
+    np.testing.assert_allclose(out[1, :, 4, 8].numpy(), expected + weights["netcnnaud.0.bias"].numpy(), atol=1e-5)
 
 
 def test_arcface_reads_its_depth_from_the_file(folder: Path) -> None:
@@ -279,9 +277,7 @@ def _foreign(weights: dict[str, Tensor]) -> object:
         (lambda _: [1, 2], "missing"),
     ],
 )
-def test_other_files_are_refused(
-    folder: Path, content: Callable[[dict[str, Tensor]], object], says: str
-) -> None:
+def test_other_files_are_refused(folder: Path, content: Callable[[dict[str, Tensor]], object], says: str) -> None:
     torch.save(content(layouts.filled(layouts.vgg19())), folder / "vgg19.pth")
     with pytest.raises(CheckpointRefused, match=says):
         expert("vgg19", folder)

@@ -34,9 +34,7 @@ def _one(operator: Operator, shapes: list[tuple[int, ...]], **constants: np.ndar
     return TfliteNetwork(Graph(numbered, tuple(shapes), (operator,), (0,), operator.outputs))
 
 
-@pytest.mark.parametrize(
-    ("size", "stride", "padding"), [(7, 2, _SAME), (8, 2, _SAME), (8, 1, _SAME), (9, 2, _VALID)]
-)
+@pytest.mark.parametrize(("size", "stride", "padding"), [(7, 2, _SAME), (8, 2, _SAME), (8, 1, _SAME), (9, 2, _VALID)])
 @pytest.mark.parametrize("depthwise", [False, True])
 def test_convolutions_pad_as_tensorflow_does(size: int, stride: int, padding: int, depthwise: bool) -> None:
     """Against loops over the definition: SAME has ceil(size / stride) steps, the odd zero is at the end."""
@@ -76,9 +74,7 @@ def test_channels_are_padded_and_sloped() -> None:
         _1=np.array([[0, 0], [0, 0], [0, 1], [0, 2]], np.int32),
     )(x)[2]
     assert padded.tolist() == [[[[-2, 3, 0, 0], [0, 0, 0, 0]]]]
-    sloped = _one(
-        Operator("prelu", (0, 1), (2,)), [(1, 1, 1, 2)] * 3, _1=np.array([[[0.5, 0.1]]], np.float32)
-    )(x)[2]
+    sloped = _one(Operator("prelu", (0, 1), (2,)), [(1, 1, 1, 2)] * 3, _1=np.array([[[0.5, 0.1]]], np.float32))(x)[2]
     assert sloped.tolist() == [[[[-1.0, 3.0]]]]
 
 

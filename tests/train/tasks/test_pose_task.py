@@ -55,9 +55,7 @@ class _Seen(nn.Module):
         self.answer = answer
         self.calls: list[tuple[Tensor, ...]] = []
 
-    def forward(
-        self, x: Tensor, prosody: Tensor, initial: Tensor, step: Tensor, flag: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, prosody: Tensor, initial: Tensor, step: Tensor, flag: Tensor | None = None) -> Tensor:
         self.calls.append((x, prosody, initial, step) if flag is None else (x, prosody, initial, step, flag))
         return torch.full_like(x, self.answer)
 
@@ -145,9 +143,7 @@ def test_loss_counts_unknown_frames_alone() -> None:
 def test_two_shares_add_up_to_the_whole_batch(make: Any, clips: list[ClipFeatures]) -> None:
     task = PoseTask(make().task, clips)
     whole = [update.loss.item() for update in task.updates(BatchRng.of(1, 5), 5)]
-    halves = [
-        [update.loss.item() for update in task.updates(BatchRng.of(1, 5, index, 2), 5)] for index in range(2)
-    ]
+    halves = [[update.loss.item() for update in task.updates(BatchRng.of(1, 5, index, 2), 5)] for index in range(2)]
     assert np.mean(halves, axis=0) == pytest.approx(whole, rel=1e-4)
 
 

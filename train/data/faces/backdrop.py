@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["plain_background", "replace_plain_background"]
-
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 

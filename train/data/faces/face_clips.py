@@ -27,8 +27,6 @@ from engine.errors import InputError
 from train.data.pipeline.files import save_tensors
 from train.data.pipeline.manifest import read_manifest
 
-__all__ = ["FACE_SIZE", "FaceClip", "FilmedClip", "encode_jpeg", "load_face_clips", "save_face_clip"]
-
 FACE_SIZE: Final = 256
 JPEG_QUALITY: Final = 92
 
@@ -188,9 +186,7 @@ def load_face_clips(folder: Path) -> list[FaceClip]:
                 )
             )
     if not clips:
-        raise InputError(
-            f"no images in {folder}: run `python -m train prepare ... pictures=true out={folder}`"
-        )
+        raise InputError(f"no images in {folder}: run `python -m train prepare ... pictures=true out={folder}`")
     return clips
 
 

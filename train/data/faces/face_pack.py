@@ -33,8 +33,6 @@ from train.data.pipeline.files import make_folder, save_tensors
 from train.data.pipeline.manifest import read_manifest, write_manifest
 from train.data.readers.portraits import portrait_held_out
 
-__all__ = ["FacePackConfig", "build_face_pack", "load_still_portraits"]
-
 _log = logging.getLogger(__name__)
 
 _STILLS = "stills.safetensors"
@@ -186,9 +184,7 @@ def _archive(folder: Path) -> float:
 
 
 def _encoded(rgb: NDArray[np.uint8], quality: int) -> bytes:
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     return bytes(data)
 

@@ -13,8 +13,6 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.pose import similarity_from_pose
 from train.data.faces.face_clips import FACE_SIZE
 
-__all__ = ["clip_measures", "neutral_shapes"]
-
 
 def neutral_shapes(landmarks_BN3: Tensor, descriptor_BD: Tensor, model: LandmarkModel) -> Tensor:
     """Canonical shapes at expression 0, (B, 478, 3) face units, of landmarks in px of the 256 crop.

@@ -45,14 +45,6 @@ from train.data.faces.random_motion import RandomMotion, draw_motion
 from train.data.faces.still_clips import StillPortrait
 from train.data.pipeline.files import save_tensors
 
-__all__ = [
-    "FLOW_SIZE",
-    "NEUTRAL_MEASURES_SIZE",
-    "MeshFlowConfig",
-    "mesh_flows",
-    "save_flows",
-]
-
 FLOW_SIZE: Final = 64
 NEUTRAL_MEASURES_SIZE: Final = DESCRIPTOR_SIZE + 3 * LANDMARK_COUNT
 
@@ -101,9 +93,7 @@ class _Face:
     video: FaceClip | None = None
 
 
-def _neutral(
-    landmarks_px: NDArray[np.floating], descriptor: NDArray[np.floating], model: LandmarkModel
-) -> FloatArray:
+def _neutral(landmarks_px: NDArray[np.floating], descriptor: NDArray[np.floating], model: LandmarkModel) -> FloatArray:
     points, motion = (torch.from_numpy(np.array(part, np.float32)) for part in (landmarks_px, descriptor))
     return np.asarray(neutral_shapes(points[None], motion[None], model)[0].numpy())
 
@@ -129,9 +119,7 @@ def mesh_flows(
     shapes = [_still(portrait, model) for portrait in stills]
     for index in range(portraits):
         rng = np.random.default_rng([seed, index])
-        face = (
-            _video(videos, model, rng) if rng.random() < config.video_share else _blended(shapes, config, rng)
-        )
+        face = _video(videos, model, rng) if rng.random() < config.video_share else _blended(shapes, config, rng)
         windows = _windows(face, videos, model, config, rng)
         yield _samples(*_placed(face, windows, model, config, rng), model, animator)
 
@@ -188,9 +176,7 @@ def _windows(
     windows = _spans(draw_motion(config.motion, rest, model, rng), config, rng)
     if rng.random() < 0.5:
         video = videos[int(rng.integers(len(videos)))]
-        windows[..., EXPRESSION] = (
-            rng.uniform(0.6, 1.3) * _spans(video.descriptors, config, rng)[..., EXPRESSION]
-        )
+        windows[..., EXPRESSION] = rng.uniform(0.6, 1.3) * _spans(video.descriptors, config, rng)[..., EXPRESSION]
     wide = rng.random(len(windows)) < config.wide_gaze
     windows[wide, :, GAZE] = (rng.uniform(-1, 1, (int(wide.sum()), 2)) * (0.45, 0.95))[:, None]
     return windows

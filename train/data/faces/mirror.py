@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["mirror_gaze", "mirror_pose"]
-
 
 def mirror_pose(pose: Tensor) -> Tensor:
     """(...,6): rotations about y and z and the translation along x change sign."""

@@ -13,8 +13,6 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.landmark_table import LOWER_LIDS_68, UPPER_LIDS_68
 from engine.timebase import FRAME_RATE_HZ
 
-__all__ = ["RandomMotion", "draw_motion"]
-
 FloatArray = NDArray[np.float32]
 
 _BLINK = np.array([0.35, 0.85, 1.0, 0.8, 0.45, 0.15], np.float32)
@@ -48,9 +46,7 @@ class RandomMotion:
     face_pace_s: float = 0.12
 
 
-def draw_motion(
-    config: RandomMotion, rest: Coefficients, model: LandmarkModel, rng: np.random.Generator
-) -> FloatArray:
+def draw_motion(config: RandomMotion, rest: Coefficients, model: LandmarkModel, rng: np.random.Generator) -> FloatArray:
     """Motion descriptors float32 (T,72) of a portrait, around where it is in the image.
 
     Args:
@@ -60,9 +56,9 @@ def draw_motion(
     pace = config.head_pace_s * FRAME_RATE_HZ
     deviation = np.array([*config.rotation_rad, config.shift, config.shift, config.size], np.float32)
     pose = rest.pose + deviation * _smooth(rng, frames, 6, pace)
-    expression = rng.uniform(0.3, 1.0) * rest.expression + rng.uniform(
-        0.3, 1.0
-    ) * config.expression * _smooth(rng, frames, EXPRESSION_SIZE, config.face_pace_s * FRAME_RATE_HZ)
+    expression = rng.uniform(0.3, 1.0) * rest.expression + rng.uniform(0.3, 1.0) * config.expression * _smooth(
+        rng, frames, EXPRESSION_SIZE, config.face_pace_s * FRAME_RATE_HZ
+    )
     expression = _blinked(expression.astype(np.float32), config, model, rng)
     return np.concatenate([expression, pose, _fixations(config, rng)], axis=1).astype(np.float32)
 

@@ -15,8 +15,6 @@ from engine.errors import InputError
 from train.data.faces.face_clips import FaceClip
 from train.data.pipeline.workers import WorkerDied, run_tasks
 
-__all__ = ["RenderedClip", "render_clips"]
-
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 

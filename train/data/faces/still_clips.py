@@ -24,8 +24,6 @@ from engine.portrait import FaceCrop
 from train.data.faces.backdrop import replace_plain_background
 from train.data.faces.random_motion import RandomMotion, draw_motion
 
-__all__ = ["StillClip", "StillConfig", "StillPortrait", "still_clips"]
-
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 
@@ -192,9 +190,7 @@ def _placed(
     # OpenCV counts from the middle of the first pixel, landmarks from its corner.
     in_pixels = matrix.copy()
     in_pixels[:, 2] += turn @ [0.5, 0.5] - 0.5
-    moved = cv2.warpAffine(
-        rgb, in_pixels, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-    )
+    moved = cv2.warpAffine(rgb, in_pixels, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     points = np.concatenate([landmarks[:, :2] @ turn.T + matrix[:, 2], landmarks[:, 2:] * scale], 1)
     return np.asarray(moved, np.uint8), points.astype(np.float32), matrix.astype(np.float32)
 

@@ -22,8 +22,6 @@ from train.data.pipeline.manifest import ClipRecord, write_manifest
 from train.data.pipeline.workers import WorkerDied, default_workers, run_tasks
 from train.data.readers.sources import describe_portrait
 
-__all__ = ["StillPairsConfig", "render_still_pairs"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StillPairsConfig:
@@ -60,9 +58,7 @@ def render_still_pairs(config: StillPairsConfig) -> list[ClipRecord]:
     """
     portraits = load_still_portraits(config.pack)
     make_folder(config.out / "faces")
-    clips = still_clips(
-        portraits, config.still, clips_per_portrait=config.clips_per_portrait, seed=config.seed
-    )
+    clips = still_clips(portraits, config.still, clips_per_portrait=config.clips_per_portrait, seed=config.seed)
     clips = [dataclasses.replace(clip, motion_space=config.motion_space) for clip in clips]
     tasks = [_Task(clip, config.out / "faces" / f"{clip.clip}.safetensors") for clip in clips]
     missing = [task for task in tasks if not task.finished()]

@@ -10,8 +10,6 @@ from train.data.faces.random_motion import RandomMotion
 from train.data.faces.rendered_clips import render_clips
 from train.data.faces.still_clips import StillClip, StillConfig, StillPortrait
 
-__all__ = ["synthetic_face_clips"]
-
 _PORTRAIT = Path(__file__).resolve().parents[3] / "engine" / "assets" / "portrait.jpg"
 
 

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AlignmentClip", "AlignmentConfig", "Offset", "estimate_offsets"]
-
 _log = logging.getLogger(__name__)
 _CONTEXT_COLUMNS = np.arange(-12, 13, 3)
 _COLUMNS_PER_FRAME = 3.2
@@ -69,9 +67,7 @@ class Offset:
     refused: str = ""
 
 
-def estimate_offsets(
-    clips: Mapping[str, AlignmentClip], config: AlignmentConfig | None = None
-) -> dict[str, Offset]:
+def estimate_offsets(clips: Mapping[str, AlignmentClip], config: AlignmentConfig | None = None) -> dict[str, Offset]:
     """Estimate the offset of each clip; needs clips of at least two people (else loudness alone decides).
 
     Args:
@@ -142,9 +138,7 @@ class _Sums:
 
     def add(self, x: FloatArray, y: FloatArray) -> None:
         wide = x.astype(np.float64)
-        self.merge(
-            _Sums(len(x), wide.sum(0), wide.T @ wide, wide.T @ y.astype(np.float64), float(y.sum())), 1
-        )
+        self.merge(_Sums(len(x), wide.sum(0), wide.T @ wide, wide.T @ y.astype(np.float64), float(y.sum())), 1)
 
     def merge(self, other: _Sums, sign: int) -> None:
         self.count += sign * other.count
@@ -166,9 +160,7 @@ class _Sums:
         return mean.astype(np.float32), std.astype(np.float32), weights.astype(np.float32)
 
 
-def _choose(
-    clip: AlignmentClip, lags: Sequence[int], scores: Sequence[float], config: AlignmentConfig
-) -> Offset:
+def _choose(clip: AlignmentClip, lags: Sequence[int], scores: Sequence[float], config: AlignmentConfig) -> Offset:
     best = int(np.argmax(scores))
     prior = clip.prior_frames
     if prior is not None:
@@ -185,9 +177,7 @@ def _loudness_scores(clip: AlignmentClip, lags: Sequence[int]) -> list[float]:
     scores = []
     for lag in lags:
         column, heard = _columns(clip, lag)
-        scores.append(
-            _correlation(loudness[np.clip(column, 0, len(loudness) - 1)][heard], clip.opening[heard])
-        )
+        scores.append(_correlation(loudness[np.clip(column, 0, len(loudness) - 1)][heard], clip.opening[heard]))
     return scores
 
 

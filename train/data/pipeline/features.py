@@ -30,8 +30,6 @@ from train.data.pipeline.shards import ClipFeatures, MelVariant, save_clip
 from train.data.readers.clips import read_audio, read_frames, shift_samples
 from train.data.speech.augment import WaveStretch, stretch_wave
 
-__all__ = ["FeatureTask", "write_features"]
-
 FloatArray = NDArray[np.float32]
 
 _VERSION = 1

@@ -14,12 +14,8 @@ from safetensors.numpy import save_file
 
 from engine.errors import OutputUnwritable
 
-__all__ = ["make_folder", "save_tensors", "save_text"]
 
-
-def save_tensors(
-    path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
-) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
     """Write a safetensors file, replacing it in one step.
 
     Raises:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from train.data.pipeline.files import save_text
 
-__all__ = ["ClipRecord", "read_manifest", "write_manifest"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRecord:

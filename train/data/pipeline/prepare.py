@@ -33,8 +33,6 @@ from train.data.readers.source_clip import Source, SourceClip
 from train.data.readers.voxceleb import VoxCeleb
 from train.data.speech.augment import WaveStretch
 
-__all__ = ["SOURCES", "PrepareConfig", "load_prepared", "prepare"]
-
 _log = logging.getLogger(__name__)
 
 SOURCES = ("folder", "voxceleb", "hdtf")

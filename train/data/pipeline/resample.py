@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from engine.errors import MissingDependency
 
-__all__ = ["resample"]
-
 
 def resample(wave: NDArray[np.float32], from_hz: float, to_hz: float) -> NDArray[np.float32]:
     """A wave float32 (n,) at another rate, low-passed where that is lower.

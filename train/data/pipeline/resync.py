@@ -44,8 +44,6 @@ from train.data.pipeline.scan import read_landmarks
 from train.data.pipeline.workers import WorkerDied, run_tasks
 from train.data.readers.clips import read_audio, read_frames, shift_samples, video_facts
 
-__all__ = ["RESYNC_LIST", "ResyncConfig", "ResyncRecord", "read_resync_list", "resync"]
-
 _log = logging.getLogger(__name__)
 
 RESYNC_LIST = "resync.jsonl"
@@ -131,9 +129,7 @@ def resync(config: ResyncConfig) -> list[ResyncRecord]:
             tasks.append(_Task(config=config, record=record, video=video))
         else:
             done[record.clip] = _described(record, sha256, f"{record.video} is not in {config.data}")
-    for index, result in run_tasks(
-        _resync_clip, tasks, workers=config.workers, description="resynchronising"
-    ):
+    for index, result in run_tasks(_resync_clip, tasks, workers=config.workers, description="resynchronising"):
         reason = f"crashed (exit code {result.exit_code})" if isinstance(result, WorkerDied) else result
         record = tasks[index].record
         if reason:
@@ -172,9 +168,7 @@ def _check(config: ResyncConfig) -> None:
             f"no checkpoint at '{config.checkpoint}': the README of {_SOURCE} says where to get wav2lip.pth"
         )
     if shutil.which("ffmpeg") is None:
-        raise MissingDependency(
-            "Wav2Lip calls the program ffmpeg: install it, for example with apt install ffmpeg"
-        )
+        raise MissingDependency("Wav2Lip calls the program ffmpeg: install it, for example with apt install ffmpeg")
 
 
 def _resync_clip(task: _Task) -> str:

@@ -31,18 +31,6 @@ from train.data.readers.clips import VideoFacts, read_audio, read_frames, video_
 from train.data.readers.source_clip import SourceClip
 from train.metrics.mouth import mouth_opening
 
-__all__ = [
-    "Scan",
-    "ScanTask",
-    "centred_motion",
-    "load_model",
-    "read_alignment",
-    "read_landmarks",
-    "read_scan",
-    "refuse",
-    "scan_clip",
-]
-
 FloatArray = NDArray[np.float32]
 
 _VERSION = 1

@@ -15,8 +15,6 @@ from safetensors.numpy import load_file
 from engine.errors import InputError
 from train.data.pipeline.files import save_tensors
 
-__all__ = ["ClipFeatures", "MelVariant", "load_clip", "resample_motion", "save_clip"]
-
 FloatArray = NDArray[np.float32]
 
 
@@ -85,9 +83,7 @@ def load_clip(path: Path, person: str, split: str) -> ClipFeatures:
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be read ({error}); prepare the clips again") from error
     speeds = tensors["speed"].tolist()
-    variants = tuple(
-        MelVariant(tensors[f"mel.{i}"].astype(np.float32), float(speed)) for i, speed in enumerate(speeds)
-    )
+    variants = tuple(MelVariant(tensors[f"mel.{i}"].astype(np.float32), float(speed)) for i, speed in enumerate(speeds))
     return ClipFeatures(
         clip=path.stem,
         person=person,

@@ -10,8 +10,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["find_cuts", "thumbnail"]
-
 _SIZE = (48, 27)
 _LEAST_CHANGE = 14.0
 _TIMES_USUAL = 4.0

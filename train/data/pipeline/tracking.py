@@ -15,8 +15,6 @@ from engine.timebase import FRAME_RATE_HZ
 from train.data.pipeline.shots import find_cuts, thumbnail
 from train.data.readers.source_clip import Box, FaceBox
 
-__all__ = ["TrackingConfig", "fill_gaps", "track_face"]
-
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 
@@ -90,13 +88,9 @@ def track_face(
     if seen.mean() < config.min_face_share:
         raise InputError(f"a face in only {100 * seen.mean():.0f} % of the frames")
     if rivals > config.rival_share * len(found):
-        raise InputError(
-            f"several people: another large face in {100 * rivals / len(found):.0f} % of the frames"
-        )
+        raise InputError(f"several people: another large face in {100 * rivals / len(found):.0f} % of the frames")
     if cuts := find_cuts(np.stack(thumbnails)):
-        raise InputError(
-            f"a cut at {', '.join(_at(cut) for cut in cuts[:5])}; give each shot as a clip of its own"
-        )
+        raise InputError(f"a cut at {', '.join(_at(cut) for cut in cuts[:5])}; give each shot as a clip of its own")
     empty = np.full((478, 3), np.nan, np.float32)
     landmarks = fill_gaps(np.stack([empty if face is None else face for face in found]))
     _check_jumps(landmarks, config)
@@ -147,8 +141,7 @@ def _speaker(
 def _has_rival(face: FloatArray, faces: Sequence[FloatArray], config: TrackingConfig) -> bool:
     size = _size(face)
     return any(
-        _size(other) >= config.rival_size * size
-        and np.linalg.norm(_centre(other) - _centre(face)) > 0.5 * size
+        _size(other) >= config.rival_size * size and np.linalg.norm(_centre(other) - _centre(face)) > 0.5 * size
         for other in faces
     )
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["SILENCE", "lip_windows", "prosody_windows"]
-
 SILENCE = -4.0
 """Value of every mel cell of digital silence."""
 

@@ -14,8 +14,6 @@ from typing import Any, Generic, TypeVar
 
 from rich.progress import Progress, track
 
-__all__ = ["WorkerDied", "default_workers", "run_tasks"]
-
 _PATIENCE_S = 5.0
 
 Task = TypeVar("Task")

@@ -23,8 +23,6 @@ from engine.errors import VideoUnreadable
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from train.data.pipeline.resample import resample
 
-__all__ = ["CLIP_SUFFIXES", "VideoFacts", "read_audio", "read_frames", "shift_samples", "video_facts"]
-
 CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".mpg", ".mkv", ".webm", ".avi", ".m4v"})
 
 _CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,avi,mpeg,mpegts,flv,asf"

@@ -21,8 +21,6 @@ from train.data.readers.clips import CLIP_SUFFIXES
 from train.data.readers.source_clip import SourceClip, clip_name, side_of
 from train.data.readers.sources import UNKNOWN_LICENCE, describe_clip
 
-__all__ = ["ClipFolder", "read_clip_list"]
-
 _COLUMNS = ("clip", "person", "split", "licence", "credit", "resynced_by")
 _LAYOUT = """A folder of clips is expected as
   {data}/talk.mp4          a clip ({suffixes}) of a person named after the file
@@ -51,17 +49,13 @@ class ClipFolder:
         ]
         if not paths:
             suffixes = " ".join(sorted(CLIP_SUFFIXES))
-            raise InputError(
-                f"no videos in {self.data}.\n{_LAYOUT.format(data=self.data, suffixes=suffixes)}"
-            )
+            raise InputError(f"no videos in {self.data}.\n{_LAYOUT.format(data=self.data, suffixes=suffixes)}")
         listed = self._listed()
         clips: dict[str, SourceClip] = {}
         for path in paths:
             clip = self._clip(path, listed)
             if clip.clip in clips:
-                raise InputError(
-                    f"{path} and {clips[clip.clip].path} would both be clip '{clip.clip}'; rename one"
-                )
+                raise InputError(f"{path} and {clips[clip.clip].path} would both be clip '{clip.clip}'; rename one")
             clips[clip.clip] = clip
         return [clips[name] for name in sorted(clips)]
 
@@ -105,9 +99,7 @@ def read_clip_list(text: str, name: str = "clips.csv") -> dict[str, dict[str, st
     rows = list(csv.reader(text.splitlines()))
     heading = [cell.strip().lower() for cell in rows[0]] if rows else []
     if "clip" not in heading or not set(heading) <= set(_COLUMNS) or len(set(heading)) < len(heading):
-        raise InputError(
-            f"{name} line 1: expected columns out of {','.join(_COLUMNS)}, got {','.join(heading)}"
-        )
+        raise InputError(f"{name} line 1: expected columns out of {','.join(_COLUMNS)}, got {','.join(heading)}")
     listed: dict[str, dict[str, str]] = {}
     sides: dict[str, str] = {}
     for number, row in enumerate(rows[1:], 2):

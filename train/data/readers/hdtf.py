@@ -24,8 +24,6 @@ from urllib.parse import parse_qs, urlparse
 from engine.errors import InputError
 from train.data.readers.source_clip import Box, SourceClip, clip_name, side_of, videos_by_stem
 
-__all__ = ["Hdtf", "HdtfVideo", "read_subset"]
-
 _log = logging.getLogger(__name__)
 
 _SUBSETS = ("RD", "WDA", "WRA")
@@ -72,9 +70,7 @@ def read_subset(texts: dict[str, str], subset: str) -> list[HdtfVideo]:
             if crop is not None:
                 height = _numbers(lines[name][1], lines[name][0])[0] if name in lines else 0
                 boxes[index] = _crop(_numbers(crop[1], crop[0]), height, crop[0])
-        videos.append(
-            HdtfVideo(name, subset, _youtube(address[name][1][0]) if name in address else "", spans, boxes)
-        )
+        videos.append(HdtfVideo(name, subset, _youtube(address[name][1][0]) if name in address else "", spans, boxes))
     return videos
 
 
@@ -100,11 +96,7 @@ class Hdtf:
         found, missing, uncropped = [], 0, 0
         for video in self._listed():
             path = next(
-                (
-                    videos[n]
-                    for n in (f"{video.subset}_{video.name}", video.name, video.youtube)
-                    if n in videos
-                ),
+                (videos[n] for n in (f"{video.subset}_{video.name}", video.name, video.youtube) if n in videos),
                 None,
             )
             if path is None:
@@ -116,9 +108,7 @@ class Hdtf:
                 else:
                     uncropped += 1
         if missing or uncropped:
-            _log.warning(
-                "HDTF: %d videos are not in %s; %d clips have no crop", missing, self.data, uncropped
-            )
+            _log.warning("HDTF: %d videos are not in %s; %d clips have no crop", missing, self.data, uncropped)
         if not found:
             raise InputError(f"no HDTF video in {self.data / 'videos'}.\n{_LAYOUT.format(data=self.data)}")
         return found
@@ -162,9 +152,7 @@ def _table(text: str, name: str, least: int, most: int | None = None) -> dict[st
             continue
         place = f"{name} line {number}"
         if not least <= len(words) - 1 <= (most or len(words)):
-            raise InputError(
-                f"{place}: expected a name and {least} word{'s' * (least > 1)} or more: {line!r}"
-            )
+            raise InputError(f"{place}: expected a name and {least} word{'s' * (least > 1)} or more: {line!r}")
         rows[words[0].removesuffix(".mp4")] = place, words[1:]
     return rows
 

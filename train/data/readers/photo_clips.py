@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from engine.motion.space.landmark_model import LandmarkModel
 from train.data.faces.still_clips import StillPortrait
 
-__all__ = ["PhotoClip", "photo_clips"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PhotoClip:
@@ -71,8 +69,7 @@ def photo_clips(portraits: Sequence[StillPortrait], model: LandmarkModel) -> lis
     for portrait in portraits:
         of_person.setdefault(portrait.person, []).append(portrait)
     return [
-        PhotoClip(portraits=tuple(photos), descriptors=_descriptors(photos, model))
-        for photos in of_person.values()
+        PhotoClip(portraits=tuple(photos), descriptors=_descriptors(photos, model)) for photos in of_person.values()
     ]
 
 

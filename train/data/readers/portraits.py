@@ -15,8 +15,6 @@ from engine.errors import InputError, PortraitError
 from engine.motion.space.landmark_model import LandmarkModel
 from train.data.pipeline.files import make_folder, save_tensors
 
-__all__ = ["load_styles", "portrait_held_out", "prepare_portraits"]
-
 _log = logging.getLogger(__name__)
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _HELD_OUT = re.compile(r"composite-.*|london-0(0\d|10)(-.*)?|canada-0(03|08|10)f(-.*)?")

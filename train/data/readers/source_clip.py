@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from train.data.readers.clips import CLIP_SUFFIXES
 
-__all__ = ["Box", "FaceBox", "Source", "SourceClip", "clip_name", "side_of", "videos_by_stem"]
-
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -36,9 +34,7 @@ class Box:
         """Left, top, right, bottom in px of a video of that size."""
         scale = video_height_px / self.video_height_px if self.video_height_px else 1.0
         x, y = (scale, scale) if self.video_height_px else (float(video_width_px), float(video_height_px))
-        return np.array(
-            [self.left * x, self.top * y, (self.left + self.width) * x, (self.top + self.height) * y]
-        )
+        return np.array([self.left * x, self.top * y, (self.left + self.width) * x, (self.top + self.height) * y])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,6 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-__all__ = [
-    "HELD_OUT_CLIPS",
-    "UNKNOWN_LICENCE",
-    "ClipSource",
-    "describe_clip",
-    "describe_portrait",
-    "held_out",
-]
-
 UNKNOWN_LICENCE = "unknown (supplied by the user)"
 
 HELD_OUT_CLIPS = frozenset({"address-daines", "grid-bbaf2n", "grid-swwp2s", "grid-lwbsza", "silent-noem"})

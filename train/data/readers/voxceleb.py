@@ -26,8 +26,6 @@ from engine.errors import InputError
 from engine.timebase import FRAME_RATE_HZ
 from train.data.readers.source_clip import Box, FaceBox, SourceClip, clip_name, videos_by_stem
 
-__all__ = ["Utterance", "VoxCeleb", "read_utterance"]
-
 _log = logging.getLogger(__name__)
 
 _CREDIT = "Nagrani, Chung, Zisserman (2017), VoxCeleb; Chung, Nagrani, Zisserman (2018), VoxCeleb2"
@@ -80,9 +78,7 @@ def read_utterance(text: str, name: str = "annotation") -> Utterance:
                 key, _, value = line.partition(":")
                 fields[key.strip().lower()] = value.strip()
             else:
-                raise InputError(
-                    f"{name} line {number}: neither 'key : value' nor the heading FRAME X Y W H: {line!r}"
-                )
+                raise InputError(f"{name} line {number}: neither 'key : value' nor the heading FRAME X Y W H: {line!r}")
             continue
         rows.append(_row(words, f"{name} line {number}"))
         if len(rows) > 1 and rows[-1][0] <= rows[-2][0]:
@@ -166,9 +162,7 @@ def _utterance_clip(path: Path, person: str, video: Path) -> SourceClip:
         start_s=first / FRAME_RATE_HZ,
         end_s=(utterance.frames[-1] + 1) / FRAME_RATE_HZ,
         window=_around(utterance.boxes),
-        face_boxes=tuple(
-            FaceBox((utterance.frames[i] - first) / FRAME_RATE_HZ, utterance.boxes[i]) for i in kept
-        ),
+        face_boxes=tuple(FaceBox((utterance.frames[i] - first) / FRAME_RATE_HZ, utterance.boxes[i]) for i in kept),
     )
 
 

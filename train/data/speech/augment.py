@@ -15,8 +15,6 @@ from torch import Tensor
 from engine.timebase import SAMPLE_RATE_HZ
 from train.data.pipeline.resample import resample
 
-__all__ = ["MelStretch", "WaveStretch", "stretch_mel", "stretch_wave"]
-
 FloatArray = NDArray[np.float32]
 _MEL_PER_DECIBEL = 0.08
 
@@ -130,9 +128,9 @@ def stretch_mel(mel_NFW: Tensor, generator: torch.Generator, config: MelStretch 
     part = (source - low).unsqueeze(-1)
     index = low.unsqueeze(-1).expand(-1, -1, columns)
     out = torch.gather(mel_NFW, 1, index) * (1 - part) + torch.gather(mel_NFW, 1, index + 1) * part
-    gain_db = config.level_db * uniform(count, 1, 1) + config.tilt_db * uniform(count, 1, 1) * (
-        place - 0.5
-    ).view(1, -1, 1)
+    gain_db = config.level_db * uniform(count, 1, 1) + config.tilt_db * uniform(count, 1, 1) * (place - 0.5).view(
+        1, -1, 1
+    )
     audible = ((out + 4) / 0.8).clamp(0, 1)
     out = out + _MEL_PER_DECIBEL * gain_db * audible
     out = out + config.noise * torch.randn(out.shape, generator=generator)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["SENTENCES", "random_sentence"]
-
 SENTENCES = (
     "Good morning, my name is Paula and I work for a small bookshop by the river.",
     "We measured the room twice, but the blue cupboard would not fit behind the door.",

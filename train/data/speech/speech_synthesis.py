@@ -27,8 +27,6 @@ from engine.errors import MissingDependency
 from engine.timebase import SAMPLE_RATE_HZ
 from train.data.pipeline.resample import resample
 
-__all__ = ["PHONES", "EspeakSynthesiser", "FliteSynthesiser", "Phone", "Speech", "Synthesiser", "Voice"]
-
 FloatArray = NDArray[np.float32]
 
 PHONES = (
@@ -123,9 +121,7 @@ class _Event(ctypes.Structure):
     )  # fmt: skip
 
 
-_CALLBACK = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-)
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 _SYNCHRONOUS, _PHONEME_EVENTS, _PHONEME_EVENT, _UTF8 = 2, 1, 7, 1
 _RATE, _PITCH = 1, 3
 _WORDS_PER_MINUTE, _USUAL_PITCH = 165, 50
@@ -202,9 +198,7 @@ class EspeakSynthesiser:
         length_s = len(pcm) / self._rate_hz
         starts = [(milliseconds / 1000, _arpabet(name)) for milliseconds, name in self._marks]
         ends = [start for start, _ in starts[1:]] + [length_s]
-        phones = [
-            Phone(name, start, end) for (start, name), end in zip(starts, ends, strict=True) if end > start
-        ]
+        phones = [Phone(name, start, end) for (start, name), end in zip(starts, ends, strict=True) if end > start]
         return Speech(_at_16_khz(pcm, self._rate_hz), tuple(phones))
 
 
@@ -219,7 +213,5 @@ def _arpabet(name: str) -> str:
 
 
 def _at_16_khz(pcm: NDArray[np.int16], rate_hz: int) -> FloatArray:
-    heard: FloatArray = np.clip(
-        resample(pcm.astype(np.float32) / np.float32(32768), rate_hz, SAMPLE_RATE_HZ), -1, 1
-    )
+    heard: FloatArray = np.clip(resample(pcm.astype(np.float32) / np.float32(32768), rate_hz, SAMPLE_RATE_HZ), -1, 1)
     return heard

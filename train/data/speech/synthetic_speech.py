@@ -31,8 +31,6 @@ from train.data.speech.speech_synthesis import (
     Voice,
 )
 
-__all__ = ["SpeechConfig", "SyntheticSpeech", "load_speech", "prepare_speech", "speak_corpus"]
-
 _log = logging.getLogger(__name__)
 _COLUMN_S = MEL_HOP_SAMPLES / SAMPLE_RATE_HZ
 
@@ -84,9 +82,7 @@ def prepare_speech(config: SpeechConfig) -> SyntheticSpeech:
         raise MissingDependency("made-up speech needs flite or espeak-ng: apt-get install flite espeak-ng")
     make_folder(config.out)
     speech = speak_corpus(synthesisers, config)
-    save_tensors(
-        config.out / "speech.safetensors", {"mel": speech.mel, "phone": speech.phone, "first": speech.first}
-    )
+    save_tensors(config.out / "speech.safetensors", {"mel": speech.mel, "phone": speech.phone, "first": speech.first})
     return speech
 
 

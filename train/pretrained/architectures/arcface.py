@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from train.pretrained.pixels import resized
 
-__all__ = ["ArcFace"]
-
 _WIDTHS, _SIZE_PX, _EMBEDDING = (64, 128, 256, 512), 112, 512
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-__all__ = ["BasicTrunk"]
-
 _WIDTHS = (64, 128, 256, 512)
 _BLOCKS = 2
 

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from train.pretrained.architectures.basic_resnet import BasicTrunk
 from train.pretrained.pixels import ImageNetPixels
 
-__all__ = ["PARSING_CLASSES", "FaceParsing"]
-
 PARSING_CLASSES = (
     "background", "skin", "brow_left", "brow_right", "eye_left", "eye_right", "glasses", "ear_left", "ear_right",
     "earring", "nose", "mouth", "lip_upper", "lip_lower", "neck", "necklace", "cloth", "hair", "hat",
@@ -68,9 +66,7 @@ class FaceParsing(nn.Module):
         self.fuse = _ConvNorm(2 * _WIDTH, 256, 1)
         self.gate_down = nn.Conv2d(256, 64, 1, bias=False)
         self.gate_up = nn.Conv2d(64, 256, 1, bias=False)
-        self.classify = nn.Sequential(
-            _ConvNorm(256, 256, 3), nn.Conv2d(256, len(PARSING_CLASSES), 1, bias=False)
-        )
+        self.classify = nn.Sequential(_ConvNorm(256, 256, 3), nn.Conv2d(256, len(PARSING_CLASSES), 1, bias=False))
 
     def forward(self, rgb_B3HW: Tensor) -> Tensor:
         """Float32 (B, 3, H, W) in [-1, 1], a head as CelebA crops it, to logits (B, 19, H, W)."""

@@ -13,8 +13,6 @@ from engine.motion.space.bfm_estimators import GazeEstimator
 from engine.motion.space.resnet import ResNet
 from train.pretrained.pixels import ImageNetPixels, resized
 
-__all__ = ["ExpressionFeatures", "GazeFeatures"]
-
 _EXPRESSION_PX, _GAZE_PX = 224, 448
 
 

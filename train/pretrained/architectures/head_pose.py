@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from engine.errors import CheckpointRefused
 from train.pretrained.pixels import ImageNetPixels
 
-__all__ = ["HeadPose", "RepVggConfig"]
-
 _SIZE_PX, _STAGES = 224, 5
 
 

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from engine.errors import MissingDependency
 from engine.motion.space.landmark_table import IBUG_68
 
-__all__ = ["FaceIdentity"]
-
 _MODELS = "face_recognition_models"
 _FILE = "dlib_face_recognition_resnet_model_v1.dat"
 _CHIP_PX, _PADDING = 150, 0.25

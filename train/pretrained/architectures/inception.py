@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FidInception"]
-
 _SIZE_PX = 299
 _EPS = 1e-3
 

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from train.pretrained.architectures.basic_resnet import BasicTrunk
 
-__all__ = ["LipReadingFeatures"]
-
 _MEAN, _STD = 0.421, 0.165
 
 

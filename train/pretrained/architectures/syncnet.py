@@ -13,8 +13,6 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-__all__ = ["SyncNet"]
-
 
 def _speech_net() -> nn.Sequential:
     layers: list[nn.Module] = []

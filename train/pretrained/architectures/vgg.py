@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from train.pretrained.pixels import ImageNetPixels
 
-__all__ = ["Vgg19Features"]
-
 _LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512)
 """Widths of the 3x3 convolutions in order, 0 for a pooling; the rest of VGG19 is not needed."""
 _TAPS = (1, 6, 11, 20)

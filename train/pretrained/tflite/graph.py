@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from engine.errors import CheckpointRefused
 from train.pretrained.tflite.flatbuffer import Table, root_table
 
-__all__ = ["Graph", "Operator", "read_graph"]
-
 Array = NDArray[np.float32] | NDArray[np.int32]
 
 _TYPES: Final = {0: np.float32, 1: np.float16, 2: np.int32}
@@ -110,9 +108,7 @@ def _graph(model: Table, what: str) -> Graph:
     for step in graph.tables(3):
         code = codes[step.integer(0, "<I")]
         if code not in _NAMES:
-            raise CheckpointRefused(
-                f"{what} needs operator {code} of TensorFlow Lite, which is not known here"
-            )
+            raise CheckpointRefused(f"{what} needs operator {code} of TensorFlow Lite, which is not known here")
         operator = Operator(_NAMES[code], step.integers(1), step.integers(2), _options(_NAMES[code], step))
         if operator.name == "dequantize" and operator.inputs[0] in constants:
             constants[operator.outputs[0]] = constants.pop(operator.inputs[0])
@@ -125,16 +121,12 @@ def _graph(model: Table, what: str) -> Graph:
 def _constant(data: NDArray[np.uint8], tensor: Table, what: str) -> Array:
     kind = tensor.integer(1, "<b")
     if kind not in _TYPES:
-        raise CheckpointRefused(
-            f"{what} holds numbers of type {kind} of TensorFlow Lite, which is not known here"
-        )
+        raise CheckpointRefused(f"{what} holds numbers of type {kind} of TensorFlow Lite, which is not known here")
     values = data.view(_TYPES[kind]).reshape(tensor.integers(0))
     return values.astype(np.int32) if kind == 2 else values.astype(np.float32)
 
 
 def _options(name: str, step: Table) -> dict[str, int]:
     table = step.table(4)
-    read: Callable[[int, str, int], int] = (
-        (lambda _i, _f, default: default) if table is None else table.integer
-    )
+    read: Callable[[int, str, int], int] = (lambda _i, _f, default: default) if table is None else table.integer
     return {option: read(*form) for option, form in _OPTIONS.get(name, {}).items()}

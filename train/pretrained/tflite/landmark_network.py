@@ -30,8 +30,6 @@ from train.pretrained.places import cut_places, face_places, from_places, into_p
 from train.pretrained.tflite.graph import read_graph
 from train.pretrained.tflite.network import TfliteNetwork
 
-__all__ = ["BlendshapeFeatures", "IrisPlaces", "LandmarkNetwork", "bundled_network"]
-
 _TASK: Final = Path(engine.portrait.__file__).parent / "assets" / "face_landmarker.task"
 _SIZE_PX: Final = 256
 _TRUNK_END_PX: Final = 2

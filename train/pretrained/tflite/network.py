@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from engine.errors import CheckpointRefused
 from train.pretrained.tflite.graph import Graph, Operator
 
-__all__ = ["TfliteNetwork"]
-
 _SAME = 0
 _ACTIVATIONS: Mapping[int, Callable[[Tensor], Tensor]] = {
     0: lambda x: x,
@@ -136,9 +134,7 @@ def _conv(graph: Graph, op: Operator, args: _Args) -> Tensor:
     groups = weight.shape[0] if op.name == "depthwise_conv_2d" else 1
     if groups > 1 and x_BCHW.shape[1] != groups:
         raise CheckpointRefused("depthwise convolutions that multiply channels are not known here")
-    y_BCHW = F.conv2d(
-        _padded(x_BCHW, reach, op, 0.0), weight, bias, _strides(op), dilation=dilation, groups=groups
-    )
+    y_BCHW = F.conv2d(_padded(x_BCHW, reach, op, 0.0), weight, bias, _strides(op), dilation=dilation, groups=groups)
     return _activated(y_BCHW.permute(0, 2, 3, 1), op)
 
 
