@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from engine.timebase import FRAME_RATE_HZ
-from train.data.faces.still_pairs import StillPairsConfig, render_still_pairs
 from train.data.pipeline import prepare as preparation
 from train.data.pipeline.resync import ResyncConfig, resync
 from train.motion_space import MotionSpaceConfig, build_motion_space
@@ -49,19 +48,6 @@ class ResyncRecipe(ResyncConfig):
         return {
             "films": sum(not record.refused for record in records),
             "refused": json.dumps({record.clip: record.refused for record in records if record.refused}),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StillPairsRecipe(StillPairsConfig):
-    """Still portraits to moving ones."""
-
-    def run(self) -> Mapping[str, Any]:
-        """Render."""
-        records = render_still_pairs(self)
-        return {
-            "clips": len(records),
-            "frames": sum(record.frames for record in records if not record.refused),
         }
 
 
@@ -130,15 +116,6 @@ def prepare_resync() -> ResyncRecipe:
         checkpoint=Path("experts/wav2lip.pth"),
         out=Path("runs/hdtf_films"),
     )
-
-
-@recipe
-def prepare_still_pairs() -> StillPairsRecipe:
-    """Still portraits in random motion, to pre-train the animator: ``pack=FOLDER`` of `prepare_faces`.
-
-    Not in the paper: the geometric animator moves every still, with exact motion labels.
-    """
-    return StillPairsRecipe(pack=Path("runs/faces"), out=Path("runs/still_pairs"))
 
 
 @recipe

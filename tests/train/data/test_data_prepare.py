@@ -25,10 +25,6 @@ from engine.motion.space.resnet import ResNetConfig
 from engine.portrait import FaceLandmarker, crop_face
 from tests.train.video_factory import face_frames, write_video
 from train.data.faces.face_clips import load_face_clips
-from train.data.faces.face_pack import FacePackConfig, build_face_pack
-from train.data.faces.random_motion import RandomMotion
-from train.data.faces.still_clips import StillConfig
-from train.data.faces.still_pairs import StillPairsConfig, render_still_pairs
 from train.data.pipeline import features, files, scan, tracking
 from train.data.pipeline.align import AlignmentConfig
 from train.data.pipeline.manifest import ClipRecord, read_manifest
@@ -217,7 +213,7 @@ def test_head_that_leaves_its_crop_gives_motion_without_images(
     records = prepare(_config(videos, tmp_path))
     assert {record.without_images for record in records} == {"the head leaves its crop"}
     assert len(load_prepared(tmp_path)) == 2
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match="no images"):
         load_face_clips(tmp_path)
     assert [record.without_images for record in prepare(_config(videos, tmp_path))] == [
         record.without_images for record in records
@@ -259,25 +255,3 @@ def test_weights_that_cannot_measure_fail_before_the_work(videos: Path, tmp_path
     for gone in (_config(videos / "gone", tmp_path), _config(videos, tmp_path, portraits=videos / "gone")):
         with pytest.raises(InputError, match="no folder"):
             prepare(gone)
-
-
-def test_stills_are_rendered_once_each(portrait_path: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "portraits"
-    folder.mkdir()
-    (folder / "composite-x.jpg").write_bytes(portrait_path.read_bytes())
-    build_face_pack(FacePackConfig(out=tmp_path / "pack", portraits=(folder,)))
-    config = StillPairsConfig(
-        pack=tmp_path / "pack",
-        out=tmp_path / "pairs",
-        still=StillConfig(motion=RandomMotion(frames=3)),
-        workers=0,
-    )
-    records = render_still_pairs(config)
-    assert [(r.clip, r.split, r.frames, r.licence) for r in records] == [
-        ("composite-x-0", "held_out", 3, "CC-BY-4.0"),
-        ("composite-x-1", "held_out", 3, "CC-BY-4.0"),
-    ]
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "pairs" / "faces").iterdir()}
-    assert render_still_pairs(config) == records
-    assert {path: path.stat().st_mtime_ns for path in made} == made
-    assert [clip.frames for clip in load_face_clips(tmp_path / "pairs")] == [3, 3]

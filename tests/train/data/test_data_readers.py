@@ -13,7 +13,6 @@ from engine.errors import InputError
 from train.data.readers.folder import ClipFolder, read_clip_list
 from train.data.readers.hdtf import Hdtf, read_subset
 from train.data.readers.source_clip import Box, clip_name, side_of
-from train.data.readers.sources import describe_portrait
 from train.data.readers.voxceleb import VoxCeleb, read_utterance
 
 _HEAD = (
@@ -228,10 +227,3 @@ def test_share_of_people_is_held_out_the_same_everywhere() -> None:
     assert sides.count("held_out") == pytest.approx(400, abs=60)
     assert {side_of("anyone", 0.0), side_of("anyone", 1.0)} == {"train", "held_out"}
     assert side_of("Ann", 0.5) == side_of("Ann", 0.5)
-
-
-def test_portraits_carry_their_licence() -> None:
-    assert describe_portrait("london-011-smile")[0] == "CC-BY-4.0"
-    assert describe_portrait("lisa-lisa1")[0] == "CC0-1.0"
-    assert "US government" in describe_portrait("A000014")[0]
-    assert "unknown" in describe_portrait("me")[0]

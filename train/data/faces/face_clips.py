@@ -186,7 +186,7 @@ def load_face_clips(folder: Path) -> list[FaceClip]:
                 )
             )
     if not clips:
-        raise InputError(f"no images in {folder}: run `python -m train prepare ... pictures=true out={folder}`")
+        raise InputError(f"no images in {folder}: run `python -m train prepare ... images=true out={folder}`")
     return clips
 
 

@@ -47,19 +47,6 @@ _ADDRESS = ClipSource(
 _UNKNOWN = ClipSource(person="", split="train", licence=UNKNOWN_LICENCE, credit="supplied by the user")
 
 
-_PORTRAITS = (
-    (r"london-\d+-\w+", "CC-BY-4.0", "DeBruine & Jones (2017), Face Research Lab London Set"),
-    (r"composite-\w+", "CC-BY-4.0", "DeBruine (2016), Young adult composite faces"),
-    (r"canada-\w+", "CC-BY-4.0", "DeBruine & Jones (2017), Young Adult White Faces"),
-    (r"(lisa|zoom)-\w+", "CC0-1.0", "Face Research Lab: one person, varying rotation and distance"),
-    (
-        r"[A-Z]\d{6}",
-        "public domain (work of the US government)",
-        "Official portraits of members of the US Congress",
-    ),
-)
-
-
 def describe_clip(stem: str) -> ClipSource:
     """Source of a clip by its file name without suffix; names that match no known set are the user's own.
 
@@ -72,16 +59,3 @@ def describe_clip(stem: str) -> ClipSource:
     if match := re.fullmatch(r"(?:address|silent)-([a-z-]+?)(?:-[a-z0-9])?", stem):
         return dataclasses.replace(_ADDRESS, person=match[1], split=split)
     return dataclasses.replace(_UNKNOWN, person=stem, split=split)
-
-
-def describe_portrait(stem: str) -> tuple[str, str]:
-    """Licence and credit of a still portrait by its file name without suffix."""
-    for pattern, licence, credit in _PORTRAITS:
-        if re.fullmatch(pattern, stem):
-            return licence, credit
-    return UNKNOWN_LICENCE, "supplied by the user"
-
-
-def held_out(person: str) -> bool:
-    """Whether a person label belongs to the held-out side."""
-    return person in {describe_clip(stem).person for stem in HELD_OUT_CLIPS}
