@@ -55,8 +55,8 @@ _IMAGES = """(count) => new Promise((resolve) => {
   const images = [];
   const take = () => {
     canvas.getContext('2d').drawImage(video, 0, 0);
-    pictures.push(canvas.toDataURL('image/png'));
-    if (pictures.length < count) video.requestVideoFrameCallback(take); else resolve(images);
+    images.push(canvas.toDataURL('image/png'));
+    if (images.length < count) video.requestVideoFrameCallback(take); else resolve(images);
   };
   video.requestVideoFrameCallback(take);
 })"""

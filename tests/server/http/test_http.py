@@ -139,12 +139,12 @@ async def test_portrait_by_form_and_by_body(served: Served) -> None:
     ],
 )
 async def test_portraits_that_cannot_be_used(
-    served: Served, picture: bytes, consent: str | None, expected: tuple[int, str]
+    served: Served, image: bytes, consent: str | None, expected: tuple[int, str]
 ) -> None:
     form = FormData()
     if consent is not None:
         form.add_field("consent", consent)
-    form.add_field("portrait", picture, filename="p.jpg", content_type="image/jpeg")
+    form.add_field("portrait", image, filename="p.jpg", content_type="image/jpeg")
     async with served.http.post(f"{served.url}/portraits", data=form) as response:
         assert await _error(response) == expected
 
