@@ -35,7 +35,7 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
     alone = min((row for row in steps if row["batch"] == 1), key=_p50, default=None)
     together = max((row["share_of_matrix_ceiling"] for row in steps if row["batch"] == 16), default=None)
     naive = next((row for row in report["naive"] if row["preset"] == "paper" and row["dtype"] == "float32"), None)
-    hops = [row["hop_ms"]["p50"] for row in report["poses"] if row["form"] == "captured"]
+    hops = [row["hop_ms"]["p50"] for row in report["poses"]]
     children = {row["name"]: row["report"] for row in report["children"]}
     hop_ms = None if report["quick"] else min(hops, default=None)
     sessions = None if report["quick"] else children.get("sessions", {}).get("sessions")
@@ -145,8 +145,8 @@ def markdown(report: dict[str, Any]) -> str:
         ),
         "## A hop of head poses",
         _table(
-            ("sampler", "hop", "form", "p50 ms", "p95", "p99"),
-            ((row["sampler"], row["hop_frames"], row["form"], *_three(row["hop_ms"])) for row in report["poses"]),
+            ("sampler", "hop", "p50 ms", "p95", "p99"),
+            ((row["sampler"], row["hop_frames"], *_three(row["hop_ms"])) for row in report["poses"]),
         ),
         "## Engines",
         _table(

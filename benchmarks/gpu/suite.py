@@ -50,7 +50,7 @@ from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.postprocess import Finish, WatermarkConfig
 from engine.postprocess.graph import FinishGraph, marking_pattern
-from engine.runtime import EngineCache, FrameCompiler, captured_pose_window, neural_animator
+from engine.runtime import EngineCache, FrameCompiler, neural_animator
 from engine.runtime.tensorrt_package import present_target
 
 CHECKSUM = "drawn for benchmarks"
@@ -239,14 +239,15 @@ class Suite:
             window = PoseWindow(denoiser, PoseWindowConfig(hop=hop))
             state = window.init_state(torch.zeros(1, layout.channels, device=self.device), seeds=[0])
             prosody_BHM = torch.zeros(1, hop, layout.prosody_size, device=self.device)
-            captured = captured_pose_window(window, state)
-            for form, call in (
-                ("eager", lambda w=window, p=prosody_BHM, s=state: w.step(p, s)),
-                ("captured", lambda c=captured, p=prosody_BHM: c(p)),
-            ):
-                samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s / 2, warm_ups=3)
-                name = f"{window.config.steps} steps, guidance, window {window.config.window}"
-                rows.append({"form": form, "hop_frames": hop, "sampler": name, "hop_ms": percentiles(samples)})
+            samples = timed_ms(
+                lambda w=window, p=prosody_BHM, s=state: w.step(p, s),
+                self.device,
+                calls=self.calls,
+                budget_s=self.budget_s / 2,
+                warm_ups=3,
+            )
+            name = f"{window.config.steps} steps, guidance, window {window.config.window}"
+            rows.append({"hop_frames": hop, "sampler": name, "hop_ms": percentiles(samples)})
         return rows
 
     def live(self) -> list[Row]:

@@ -2,6 +2,6 @@
 
 from engine.portrait.crop import CROP_SIZE, FaceCrop, crop_face
 from engine.portrait.decode import load_image
-from engine.portrait.landmarker import FaceLandmarker, FaceTracker
+from engine.portrait.landmarker import FaceLandmarker
 
-__all__ = ["CROP_SIZE", "FaceCrop", "FaceLandmarker", "FaceTracker", "crop_face", "load_image"]
+__all__ = ["CROP_SIZE", "FaceCrop", "FaceLandmarker", "crop_face", "load_image"]

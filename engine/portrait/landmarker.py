@@ -51,7 +51,7 @@ class FaceLandmarker:
     """Finds the landmarks of the largest face of an image."""
 
     def __init__(self) -> None:
-        self._mediapipe, self._task = _create_task(video=False)
+        self._mediapipe, self._task = _create_task()
         # MediaPipe's threads must be gone before the interpreter is: freed later, they can hang the exit.
         self._finalizer = weakref.finalize(self, self._task.close)
 
@@ -117,29 +117,7 @@ class FaceLandmarker:
         return [_to_pixels(face, pixels) for face in result.face_landmarks]
 
 
-class FaceTracker:
-    """Follows one face through a video: frames in order, landmarks steadied by MediaPipe over time."""
-
-    def __init__(self) -> None:
-        self._mediapipe, self._task = _create_task(video=True)
-        self._finalizer = weakref.finalize(self, self._task.close)
-        self._last_ms = -1
-
-    def detect(self, rgb: _Rgb, time_ms: int) -> _Landmarks | None:
-        """Landmarks (478, 3) px of the frame at ``time_ms``, which must grow; None where there is no face."""
-        if time_ms <= self._last_ms:
-            raise ValueError(f"frames must come in order: {time_ms} ms after {self._last_ms} ms")
-        self._last_ms = time_ms
-        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
-        result = self._task.detect_for_video(image, time_ms)
-        return _to_pixels(result.face_landmarks[0], rgb) if result.face_landmarks else None
-
-    def close(self) -> None:
-        """Free MediaPipe's graph."""
-        self._finalizer()
-
-
-def _create_task(video: bool) -> tuple[Any, Any]:
+def _create_task() -> tuple[Any, Any]:
     try:
         import mediapipe
         from mediapipe.tasks.python import BaseOptions, vision
@@ -149,8 +127,8 @@ def _create_task(video: bool) -> tuple[Any, Any]:
         raise WeightsNotFound(f"the face model {_MODEL} is missing; install the package again")
     options = vision.FaceLandmarkerOptions(
         base_options=BaseOptions(model_asset_buffer=_MODEL.read_bytes()),
-        running_mode=vision.RunningMode.VIDEO if video else vision.RunningMode.IMAGE,
-        num_faces=1 if video else _MAX_FACES,
+        running_mode=vision.RunningMode.IMAGE,
+        num_faces=_MAX_FACES,
         min_face_detection_confidence=_CONFIDENCE,
         min_face_presence_confidence=_CONFIDENCE,
     )

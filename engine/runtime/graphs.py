@@ -1,12 +1,8 @@
-"""What runs for every frame (or hop), as modules from named tensors to named tensors.
+"""The animator's per-frame step as a module from named tensors to named tensors, which backends export or compile.
 
-These are the units that backends export, compile or capture. State goes in and comes out; the batch is the first
-dimension of every tensor and may vary, all other sizes are fixed.
+    descriptor window, portrait's code and features --animator--> image --[label, watermark]--> RGB or I420
 
-    mel window ----lip_audio----> audio --+--eye----> eye feature --+
-                                          +------------------------lip----> expression
-    prosody, initial pose --pose_condition--> local --pose (K steps a hop)--> noise of the poses
-    descriptor window, portrait's code and features ----animator----> image --[label, mark]--> RGB or I420
+The batch is the first dimension of every tensor and may vary; all other sizes are fixed.
 """
 
 from __future__ import annotations
@@ -18,14 +14,9 @@ from torch import Tensor, nn
 
 from engine.animator.network.face_animator import FaceAnimatorNetwork
 from engine.animator.network.step import to_bytes, to_levels
-from engine.motion.diffusion.denoiser import Condition, PoseDenoiser
-from engine.motion.networks.eye_lstm import EyeMotionNetwork, EyeMotionState
-from engine.motion.networks.lip import LipNetwork
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.postprocess import WatermarkConfig
 from engine.postprocess.graph import FinishGraph, marking_pattern
-from engine.streaming import StreamingLSTMState
-from engine.timebase import MEL_BANDS
 from kernels.yuv420 import rgb_to_yuv420_reference
 
 _MOTION_INPUTS = ("identity_code", "window", "intensity")
@@ -108,63 +99,6 @@ def _animator_inputs(network: FaceAnimatorNetwork) -> dict[str, Tensor]:
     }
 
 
-def lip_graphs(network: LipNetwork) -> tuple[Graph, Graph]:
-    """The lip network's audio encoder and its map; fold the norms before."""
-    config = network.config
-    zeros = next(network.parameters()).new_zeros
-    audio_inputs = {"mel": zeros(1, MEL_BANDS, config.audio_columns)}
-    map_inputs = {"audio": zeros(1, config.audio_size), "expression0": zeros(1, config.expression_size)}
-    if config.eye_feature_size:
-        map_inputs["eye_feature"] = zeros(1, config.eye_feature_size)
-    return (
-        Graph("lip_audio", network.audio_encoder.eval(), audio_inputs, ("audio",)),
-        Graph("lip", network.eval(), map_inputs, ("expression",)),
-    )
-
-
-def eye_graph(network: EyeMotionNetwork) -> Graph:
-    """One step of the eye network; the state of `EyeMotionNetwork.init_state` goes in and comes out."""
-    config = network.config
-    zeros = next(network.parameters()).new_zeros
-    state = network.init_state(1, next(network.parameters()).device)
-    inputs = {
-        "audio": zeros(1, config.audio_size),
-        "expression0": zeros(1, config.expression_size),
-        "eye_feature0": zeros(1, config.eye_feature_size),
-        "noise": zeros(1, config.noise_size),
-        "hidden": state.lstm.hidden_BLH,
-        "cell": state.lstm.cell_BLH,
-        "begun": state.begun_B,
-    }
-    outputs = ("eye_feature", "next_hidden", "next_cell", "next_begun")
-    return Graph("eye", _EyeStep(network).eval(), inputs, outputs)
-
-
-def pose_graphs(network: PoseDenoiser, window_frames: int) -> tuple[Graph, Graph]:
-    """The denoiser's condition, run once a hop, and one denoising step, for windows of a fixed length.
-
-    What the condition hands on is one tensor (B, blocks, T, D); steps are given for every frame. The step is the
-    learned part: ``network.prior``, where there is one, is added by the caller.
-    """
-    config = network.config
-    zeros = next(network.parameters()).new_zeros
-    condition_inputs = {
-        "prosody": zeros(1, window_frames, config.prosody_size),
-        "initial": zeros(1, config.channels),
-    }
-    if config.initial_flag:
-        condition_inputs["has_initial"] = zeros(1) + 1
-    step_inputs = {
-        "x": zeros(1, window_frames, config.channels),
-        "step": zeros(1, window_frames),
-        "local": zeros(1, config.blocks, window_frames, config.width),
-    }
-    return (
-        Graph("pose_condition", _PoseCondition(network).eval(), condition_inputs, ("local",)),
-        Graph("pose", _PoseStep(network, window_frames).eval(), step_inputs, ("noise",)),
-    )
-
-
 class _Animator(nn.Module):
     def __init__(self, network: FaceAnimatorNetwork) -> None:
         super().__init__()
@@ -205,50 +139,3 @@ class FinishedFrame(nn.Module):
             return rgb_to_yuv420_reference(levels_BHW3.permute(0, 3, 1, 2), "i420", "bt601")
         rgb_BHW3: Tensor = levels_BHW3.to(torch.uint8).contiguous()
         return rgb_BHW3
-
-
-class _EyeStep(nn.Module):
-    def __init__(self, network: EyeMotionNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self,
-        audio_BA: Tensor,
-        expression0_BE: Tensor,
-        eye_feature0_BF: Tensor,
-        noise_BZ: Tensor,
-        hidden_BLH: Tensor,
-        cell_BLH: Tensor,
-        begun_B: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        lstm = StreamingLSTMState(hidden_BLH.clone(), cell_BLH.clone())
-        state = EyeMotionState(lstm, begun_B.clone())
-        feature_BF = self.network.step(audio_BA, expression0_BE, eye_feature0_BF, noise_BZ, state)
-        return feature_BF, lstm.hidden_BLH, lstm.cell_BLH, state.begun_B
-
-
-class _PoseCondition(nn.Module):
-    def __init__(self, network: PoseDenoiser) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, prosody_BTM: Tensor, initial_BC: Tensor, has_initial_B: Tensor | None = None) -> Tensor:
-        condition = self.network.condition(prosody_BTM, initial_BC, has_initial_B, position=())
-        return torch.stack(condition.local, dim=1)
-
-
-class _PoseStep(nn.Module):
-    """A denoising step whose position scores, which depend on the window's length alone, are constants."""
-
-    def __init__(self, network: PoseDenoiser, window_frames: int) -> None:
-        super().__init__()
-        self.network = network
-        with torch.no_grad():
-            position = torch.stack(network.position_scores(window_frames))
-        self.position: Tensor
-        self.register_buffer("position", position, persistent=False)
-
-    def forward(self, x_BTC: Tensor, step_BT: Tensor, local_BKTD: Tensor) -> Tensor:
-        condition = Condition(local=local_BKTD.unbind(1), position=self.position.unbind(0))
-        return self.network.learned_noise(x_BTC, step_BT, condition)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import FaceTooSmall, NoFaceFound
-from engine.portrait import FaceLandmarker, FaceTracker
+from engine.portrait import FaceLandmarker
 
 _Rgb = NDArray[np.uint8]
 
@@ -89,16 +89,3 @@ def test_mediapipe_keeps_quiet(face: _Rgb, capfd: pytest.CaptureFixture[str]) ->
     landmarker.detect(face)
     landmarker.close()
     assert capfd.readouterr().err == ""
-
-
-def test_tracker_follows_a_video(face: _Rgb) -> None:
-    tracker = FaceTracker()
-    first = tracker.detect(face, 0)
-    moved = tracker.detect(np.roll(face, 6, axis=1), 40)
-    assert first is not None
-    assert moved is not None
-    assert np.mean(moved[:, 0] - first[:, 0]) == pytest.approx(6, abs=2.5)
-    assert tracker.detect(np.zeros((512, 512, 3), np.uint8), 80) is None
-    with pytest.raises(ValueError, match="order"):
-        tracker.detect(face, 80)
-    tracker.close()
