@@ -1,6 +1,6 @@
-"""Pictures from strangers are decoded in a process of their own, which may crash, hang or swell without harm.
+"""Images from strangers are decoded in a process of their own, which may crash, hang or swell without harm.
 
-    server --length, bytes--> child (decoder_child.py): at most 1 GiB more than it began with, no file may be written
+    server --length, bytes--> image_sandbox_child.py: at most 1 GiB more than it began with, no file may be written
            <--pixels or the name of an error--          killed after ten seconds
 
 The child starts with the first image, takes one at a time, and is replaced after twenty, or when it dies. It sees
@@ -26,7 +26,7 @@ from engine.errors import ImageTooLarge, ImageUnreadable, PortraitError
 log = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
-_CHILD = _ROOT / "server" / "decoder_child.py"
+_CHILD = Path(__file__).with_name("image_sandbox_child.py")
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "VIRTUAL_ENV", "HOME")
 _HEADER = struct.Struct("<cIII")
 _MAX_SIDE_PX = 4096
