@@ -13,14 +13,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from engine.motion.space.landmark_table import INNER_LIPS, LID_LEFT, LID_RIGHT, MIRROR, OUTER_LIPS
+from engine.motion.space.landmark_table import FACE_OVAL, INNER_LIPS, LID_LEFT, LID_RIGHT, MIRROR, OUTER_LIPS
 
 REGIONS: Final = ("background", "skin", "brows", "eyes", "nose", "lips", "mouth")
 
-_OVAL: Final = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
 _BROW_LEFT: Final = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 _NOSE_LEFT: Final = (168, 193, 245, 188, 174, 217, 198, 49, 64, 98, 97, 2)
 """From the bridge down the image-left side to the middle below the nose."""
@@ -32,7 +28,7 @@ def _mirrored(ring: Sequence[int]) -> tuple[int, ...]:
 
 _NOSE: Final = (*_NOSE_LEFT, *reversed(_mirrored(_NOSE_LEFT[1:-1])))
 _RINGS: Final = (
-    ("skin", _OVAL),
+    ("skin", FACE_OVAL),
     ("brows", _BROW_LEFT),
     ("brows", _mirrored(_BROW_LEFT)),
     ("nose", _NOSE),

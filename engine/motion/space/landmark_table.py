@@ -73,6 +73,12 @@ OUTER_LIPS: Final = (
 lower lip.
 """
 
+FACE_OVAL: Final = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+"""Outline of the face, from the top of the forehead clockwise as seen in the image."""
+
 _RIGID_LEFT_AND_MIDLINE: Final = np.array((
     10, 151, 9, 8, 109, 67, 103, 54, 21, 162, 127,  # forehead
     108, 69, 104, 68, 71, 139, 34, 156, 143, 368,  # temple
