@@ -1,4 +1,4 @@
-"""Sound and video files in, video files out."""
+"""Audio and video files in, video files out."""
 
 from engine.media.audio_file import audio_duration_s, read_audio
 from engine.media.mp4_writer import VIDEO_COMMENT, Mp4Writer

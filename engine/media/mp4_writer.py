@@ -4,9 +4,9 @@
     close           .NAME.<random>.final   the same packets with the index in front (faststart)
                     NAME                   one atomic rename; an older file of that name lives until then
 
-Leaving the `with` block by Ctrl-C or any error closes the video just the same; so does a full disk, with what
-was written before it. Image and audio share one clock that starts at 0; the 1024 samples with which AAC
-begins are taken away again by the file's edit list.
+Leaving the `with` block by Ctrl-C or any error closes the video just the same; so does a full disk, with what was
+written before it. Video and audio share one clock that starts at 0; the 1024 samples with which AAC begins are taken
+away again by the file's edit list.
 """
 
 import logging
@@ -107,12 +107,12 @@ class Mp4Writer:
     def write_audio(self, samples: NDArray[np.float32]) -> None:
         """Append audio: float32 (n,) for one channel, (n, 2) for two, in [-1, 1]; it starts at time 0."""
         if self._audio is None:
-            raise ValueError("this video was opened without sound")
+            raise ValueError("this video was opened without audio")
         if samples.size == 0:
             return
         planes = samples[None] if samples.ndim == 1 else samples.T
         if planes.ndim != 2 or planes.shape[0] != self._audio_channels:
-            raise ValueError(f"sound must have {self._audio_channels} channel(s), got {samples.shape}")
+            raise ValueError(f"audio must have {self._audio_channels} channel(s), got {samples.shape}")
         layout = "mono" if self._audio_channels == 1 else "stereo"
         planes = np.ascontiguousarray(np.clip(planes, -1.0, 1.0), dtype=np.float32)
         frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)

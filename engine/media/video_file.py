@@ -1,6 +1,6 @@
-"""Films read at the frame rate of the engine.
+"""Videos read at the frame rate of the engine.
 
-video at 60, 30, 24, any or changing rate    |a  |b  |c  |d  |e  |f  |g  |
+video at 60, 30, 24, any or changing rate   |a  |b  |c  |d  |e  |f  |g  |
 frames at 25 Hz, the one then on screen     |a   |b   |c   |d   |f   |g   |
 """
 
@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import VideoUnreadable
-from engine.media._open import Source, describe, open_input
+from engine.media._reading import Source, decoded, describe, open_input, with_first_ready
 from engine.timebase import FRAME_RATE_HZ
 
 _MAX_PIXELS = 8192 * 8192
+# A damaged or hostile time stamp could ask for a frame to be repeated for years.
 _MAX_GAP_S = 60
 
 
 def read_video(source: Source) -> Iterator[NDArray[np.uint8]]:
-    """Decode the first image track of a video (path or bytes) at 25 frames a second.
+    """Decode the first video track of a video (path or bytes) at 25 frames a second.
 
     Yields:
         RGB uint8 (height, width, 3), upright (rotation in the file is applied). Frame t is the one on screen
@@ -31,16 +32,9 @@ def read_video(source: Source) -> Iterator[NDArray[np.uint8]]:
             decoded; while reading when time stamps jump by more than a minute. A video damaged further on
             gives what it has.
     """
-    frames = _resample(source)
-    first = next(frames, None)
-    if first is None:
-        raise VideoUnreadable(f"{describe(source)} holds no image that can be decoded")
-    return _chain(first, frames)
-
-
-def _chain(first: NDArray[np.uint8], rest: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    yield first
-    yield from rest
+    return with_first_ready(
+        _resample(source), VideoUnreadable(f"{describe(source)} holds no frame that can be decoded")
+    )
 
 
 def _resample(source: Source) -> Iterator[NDArray[np.uint8]]:
@@ -71,35 +65,22 @@ def _resample(source: Source) -> Iterator[NDArray[np.uint8]]:
 def _decode(source: Source) -> Iterator[tuple[av.VideoFrame, Fraction, Fraction]]:
     """Frames with their time and length in seconds, times strictly rising."""
     with open_input(source, VideoUnreadable) as container:
-        # A cover image in an audio file is an image track of one frame: no video.
+        # The cover of an audio file is a video track of one frame: no video.
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
-            raise VideoUnreadable(f"{describe(source)} has no image track")
+            raise VideoUnreadable(f"{describe(source)} has no video track")
         stream = streams[0]
         stream.thread_type = "AUTO"
         length = 1 / Fraction(stream.average_rate or stream.guessed_rate or FRAME_RATE_HZ)
         last: Fraction | None = None
-        damaged = 0
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-                frames = packet.decode() if packet is not None else []
-            except (av.FFmpegError, ValueError, OSError):
-                damaged += 1
-                if damaged > 100:
-                    return
-                continue
-            if packet is None:
-                return
-            for frame in frames:
-                if frame.pts is not None and frame.time_base is not None:
-                    at = frame.pts * Fraction(frame.time_base)
-                else:
-                    at = Fraction(0) if last is None else last + length
-                if last is None or at > last:
-                    last = at
-                    yield frame, at, length
+        for frame in decoded(container, stream, source):
+            if frame.pts is not None and frame.time_base is not None:
+                at = frame.pts * Fraction(frame.time_base)
+            else:
+                at = Fraction(0) if last is None else last + length
+            if last is None or at > last:
+                last = at
+                yield frame, at, length
 
 
 def _upright(frame: av.VideoFrame, source: Source) -> NDArray[np.uint8]:

@@ -92,7 +92,7 @@ def test_missing_folder_and_audio_file_are_refused(tmp_path: Path, voice_path: P
         read_video(tmp_path / "absent.mp4")
     with pytest.raises(VideoUnreadable, match="folder"):
         read_video(tmp_path)
-    with pytest.raises(VideoUnreadable, match="no image track"):
+    with pytest.raises(VideoUnreadable, match="no video track"):
         read_video(voice_path)
 
 

@@ -1,18 +1,27 @@
-"""Opens a file that a stranger may have made: known containers only, and nothing that leads elsewhere."""
+"""Reads a file that a stranger may have made: known containers only, no file but this one, damage passed over."""
 
 import io
+import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import av
 from av.container import InputContainer
 
 from engine.errors import InputError
 
+_log = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
+
 Source = str | os.PathLike[str] | bytes
 """A path, or the bytes of a whole file."""
+
+# A file with more damage than this is no recording any more; what came before is kept.
+_MAX_DAMAGED_PACKETS = 100
 
 # Playlists and concat scripts (hls, dash, concat) would make the reader open further files and addresses.
 _CONTAINERS = "wav,w64,aiff,au,caf,mp3,aac,amr,ogg,flac,matroska,webm,mov,mp4,m4a,3gp,avi,mpeg,mpegts,flv,asf"
@@ -52,3 +61,33 @@ def open_input(source: Source, error: Callable[[str], InputError]) -> Iterator[I
             ) from cause
         with container:
             yield container
+
+
+def decoded(container: InputContainer, stream: Any, source: Source) -> Iterator[Any]:
+    """Frames of one track, `av.AudioFrame` or `av.VideoFrame`. Damaged packets are skipped; after 100 it ends."""
+    packets = container.demux(stream)
+    damaged = 0
+    while damaged <= _MAX_DAMAGED_PACKETS:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else []
+        except (av.FFmpegError, ValueError, OSError) as cause:
+            damaged += 1
+            _log.debug("skipped a damaged packet of %s: %s", describe(source), cause)
+            continue
+        if packet is None:
+            break
+        yield from frames
+    if damaged:
+        _log.warning("%s is damaged: %d packets could not be decoded", describe(source), damaged)
+
+
+def with_first_ready(items: Iterator[_Item], error: InputError) -> Iterator[_Item]:
+    """``items``, the first of which is computed now, so that a bad file is refused before work is done for it.
+
+    Raises:
+        InputError: ``error``, where there is no item at all.
+    """
+    for first in items:
+        return itertools.chain((first,), items)
+    raise error
