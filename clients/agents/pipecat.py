@@ -77,7 +77,7 @@ class GohdVideoService(AIService):
         await self._close()
 
     async def cleanup(self) -> None:
-        await super().cleanup()  # type: ignore[no-untyped-call]
+        await super().cleanup()
         await self._close()
 
     async def _interrupt(self, frame: InterruptionFrame) -> None:
@@ -100,13 +100,13 @@ class GohdVideoService(AIService):
         """Push a moment. Between two pushes an interruption may come: what is then old is not pushed any more."""
         if moment.rgb is not None:
             height, width, _ = moment.rgb.shape
-            picture = OutputImageRawFrame(image=moment.rgb.tobytes(), size=(width, height), format="RGB")
-            picture.sync_with_audio = moment.sound is not None
-            await self.push_frame(picture)
-        if moment.sound is not None and moment.generation == self._speaker.generation:
+            image = OutputImageRawFrame(image=moment.rgb.tobytes(), size=(width, height), format="RGB")
+            image.sync_with_audio = moment.audio is not None
+            await self.push_frame(image)
+        if moment.audio is not None and moment.generation == self._speaker.generation:
             await self.push_frame(
                 TTSAudioRawFrame(
-                    audio=moment.sound.tobytes(),
+                    audio=moment.audio.tobytes(),
                     sample_rate=VOICE_RATE_HZ,
                     num_channels=1,
                     context_id=self._context_id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,13 +80,12 @@ def compile_weights(request: CompileRequest) -> None:
     ]
     on_cpu = FrameCompiler(network, checksum, precision="fp32")
     for target in targets:
-        if target == "cpu":
-            frame = _build(target, on_cpu.onnx)
-            if request.bundle:
+        for compiler in [on_cpu] if target == "cpu" else engines:
+            started = time.perf_counter()
+            frame = on_cpu.onnx() if target == "cpu" else compiler.tensorrt(target, request.via)[1]
+            _report(target, frame, time.perf_counter() - started)
+            if request.bundle and target == "cpu":
                 _bundle(WeightsFolder.open(request.weights).path, checksum, frame.payload)
-            continue
-        for compiler in engines:
-            _build(target, lambda compiler=compiler, target=target: compiler.tensorrt(target, request.via)[1])
     typer.echo(f"kept in {on_cpu.cache.folder}")
 
 
@@ -99,16 +97,13 @@ def _bundle(folder: Path, checksum: str, network: bytes) -> None:
     typer.echo(f"kept in {folder / bundled_name(checksum)}")
 
 
-def _build(target: str, make: Callable[[], CompiledFrame]) -> CompiledFrame:
-    started = time.perf_counter()
-    frame = make()
-    took = "was there" if frame.was_cached else f"built in {time.perf_counter() - started:.1f} s"
+def _report(target: str, frame: CompiledFrame, seconds: float) -> None:
+    took = "was there" if frame.was_cached else f"built in {seconds:.1f} s"
     key = frame.key
     typer.echo(
         f"{target}  {key.precision}  rows {key.rows or 'any'}  {len(frame.payload) / 2**20:.1f} MiB  {took}  "
         f"{key.package} {key.package_version}"
     )
-    return frame
 
 
 def list_engines() -> None:

@@ -29,7 +29,7 @@ def _taken(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]
 
 
 def test_the_commands_hand_them_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    rendered = _taken(monkeypatch, clients.cli.render, "render_film")
+    rendered = _taken(monkeypatch, clients.cli.render, "render_video")
     served = _taken(monkeypatch, clients.cli.serve, "run_server")
     shown = _taken(monkeypatch, clients.cli.camera, "run_camera")
     for arguments in (
@@ -41,7 +41,7 @@ def test_the_commands_hand_them_on(monkeypatch: pytest.MonkeyPatch) -> None:
         assert result.exit_code == 0, result.output
     assert (rendered[0].device, rendered[0].backend) == ("cuda", "graph")
     assert (served[0]["device"], served[0]["backend"]) == ("cuda", "graph")
-    assert (shown[0].compute, shown[0].backend, shown[0].audio) == ("cuda", "graph", "pyaudio")
+    assert (shown[0].compute, shown[0].backend, shown[0].sound) == ("cuda", "graph", "pyaudio")
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_a_camera_that_vanishes_is_lost(monkeypatch: pytest.MonkeyPatch) -> None
 
     _pyvirtualcam(monkeypatch, lambda *_, **__: SimpleNamespace(device="/dev/video9", send=fail, close=lambda: None))
     camera = open_camera(None, 320, 240)
-    with pytest.raises(DeviceLost, match="/dev/video9 takes no more pictures"):
+    with pytest.raises(DeviceLost, match="/dev/video9 takes no more images"):
         camera.send(np.zeros((240, 320, 3), np.uint8))
 
 

@@ -144,7 +144,7 @@ def test_a_camera_that_vanishes_ends_it_by_name_and_gives_the_audio_back() -> No
 
     def vanish(rgb: Any) -> None:
         if len(parts.camera.sent) > 10:
-            raise DeviceLost("the camera /dev/video9 takes no more pictures")
+            raise DeviceLost("the camera /dev/video9 takes no more images")
         send(rgb)
 
     parts.camera.send = vanish  # type: ignore[method-assign]

@@ -138,7 +138,7 @@ def test_a_camera_that_works_needs_no_command(tmp_path: Path) -> None:
     _file(tmp_path, "etc/modules-load.d/v4l2loopback.conf", "v4l2loopback")
     findings = list(camera_findings(_machine(tmp_path, installed=lambda _: True)))
     assert [finding.subject for finding in findings if finding.command is not None] == []
-    assert "pictures can be sent" in _by_subject(findings)["/dev/video10"].text
+    assert "images can be sent" in _by_subject(findings)["/dev/video10"].text
 
 
 def test_a_module_without_devices_or_nodes_is_told(tmp_path: Path) -> None:

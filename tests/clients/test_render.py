@@ -96,7 +96,7 @@ def test_a_video_can_drive(portrait_path: Path, tone: Path, tmp_path: Path) -> N
     ("portrait", "audio", "output", "extra", "says"),
     [
         ("missing.jpg", None, "out.mp4", [], "missing.jpg"),
-        ("notes.txt", None, "out.mp4", [], "picture"),
+        ("notes.txt", None, "out.mp4", [], "image"),
         ("grey.png", None, "out.mp4", [], "face"),
         (None, "notes.txt", "out.mp4", [], "notes.txt"),
         (None, "empty.wav", "out.mp4", [], "empty.wav"),
@@ -163,11 +163,11 @@ def test_an_hour_of_audio_needs_bounded_memory() -> None:
     """An hour of audio stays within 60 MB of what ten seconds need."""
     script = (
         "import numpy as np, resource, sys\n"
-        "from engine.audio.listener import Listener\n"
-        "listener = Listener()\n"
+        "from engine.audio.listener import AudioFrontend\n"
+        "frontend = AudioFrontend()\n"
         "def hear(seconds):\n"
         "    for _ in range(seconds):\n"
-        "        for block in listener.blocks(np.zeros(16000, np.float32), 16000): listener.hear(block)\n"
+        "        for block in frontend.blocks(np.zeros(16000, np.float32), 16000): frontend.hear(block)\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "first = hear(10)\n"
         "print((hear(3600) - first) / 1024)\n"
