@@ -67,14 +67,11 @@ demo: setup
 	@mkdir -p $(OUT)
 	$(BIN)/gohd render engine/assets/portrait.jpg engine/assets/voice.wav -o $(OUT)/demo.mp4
 
-# What keeps no real time runs on all cores; peers, browsers and servers have the machine to themselves.
-UNHURRIED := $(addprefix tests/,acceptance animator audio docker engine kernels media motion portrait postprocess release \
-  runtime streaming train)
-
+# Tests that measure real time have the machine to themselves, after all others have shared its cores.
 test: setup-test lint
 	@status=0; \
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(UNHURRIED) || status=1; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(UNHURRIED)) || status=1; \
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal -m "not realtime" || status=1; \
+	$(BIN)/python -m pytest -m realtime || status=1; \
 	exit $$status
 
 lint: setup-test

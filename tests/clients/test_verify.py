@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import wave
 from pathlib import Path
 
@@ -14,13 +12,7 @@ from typer.testing import CliRunner, Result
 
 from clients.cli.main import app
 from engine.errors import VideoUnreadable
-
-_GOHD = [sys.executable, "-c", "from clients.cli import main; main()"]
-
-
-def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*_GOHD, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+from tests.command_helper import run_gohd
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +24,7 @@ def video(portrait_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         file.setframerate(16000)
         noise = np.random.default_rng(0).standard_normal(16000)
         file.writeframes((3000 * noise).astype("<i2").tobytes())
-    done = _run("render", portrait_path, folder / "voice.wav", "-o", folder / "out.mp4", "--tag", "4711")
+    done = run_gohd("render", portrait_path, folder / "voice.wav", "-o", folder / "out.mp4", "--tag", "4711")
     assert done.returncode == 0, done.stderr
     return folder / "out.mp4"
 
@@ -42,7 +34,7 @@ def _verify(*arguments: str | Path) -> Result:
 
 
 def test_rendered_video_is_recognised(video: Path) -> None:
-    done = _run("verify", video)
+    done = run_gohd("verify", video)
     assert done.returncode == 0, done.stderr
     assert "the watermark is there (tag 4711" in done.stdout
     assert "the video is unchanged" in done.stdout
