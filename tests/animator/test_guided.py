@@ -18,7 +18,7 @@ from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 from tests.animator.neural_cases import GUIDED, guides, inputs
 from tests.random_weights import randomise_weights
-from train.tasks.animator_start import begin
+from train.tasks.animator_start import start_as_guide
 
 _PORTRAIT = Path(__file__).resolve().parents[2] / "engine" / "assets" / "portrait.jpg"
 
@@ -50,18 +50,18 @@ def windows(portrait: tuple[FaceCrop, Coefficients]) -> np.ndarray:
     return windows
 
 
-def _network(config: FaceAnimatorConfig, start: str = "") -> FaceAnimatorNetwork:
+def _network(config: FaceAnimatorConfig, *, as_guide: bool = False) -> FaceAnimatorNetwork:
     network = FaceAnimatorNetwork(config)
     randomise_weights(network)
-    if start:
-        begin(network, "warp")
+    if as_guide:
+        start_as_guide(network)
     return network
 
 
 def test_it_begins_as_the_image_of_the_mesh(
     mesh: GeometricAnimator, portrait: tuple[FaceCrop, Coefficients], windows: np.ndarray
 ) -> None:
-    animator = NeuralAnimator(_network(FaceAnimatorConfig.guided_lite(), "warp"), mesh=mesh)
+    animator = NeuralAnimator(_network(FaceAnimatorConfig.guided_lite(), as_guide=True), mesh=mesh)
     prepared = animator.prepare(*portrait)
     for window in windows:
         shown = animator.render(prepared, window, intensity=0.7).astype(int)

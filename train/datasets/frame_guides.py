@@ -11,8 +11,9 @@ from engine.animator import GeometricAnimator
 from engine.animator.mesh.guide import frame_guide
 from engine.motion.space.coefficients import EXPRESSION, GAZE, IDENTITY_SIZE, POSE, Coefficients
 from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.pose import similarity_from_pose
 from engine.portrait import FaceCrop
-from train.data.faces.measures import neutral_shapes
+from train.data.faces.face_clips import FACE_SIZE
 
 _NO_MATRIX = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
@@ -33,7 +34,7 @@ class FrameGuides:
         """
         rgb_B3HW = (source_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
         rgb = rgb_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        neutral = neutral_shapes(landmarks_BN3.cpu(), descriptor_BD.cpu(), self._model) - self._model.mean
+        neutral = _neutral_shapes(landmarks_BN3.cpu(), descriptor_BD.cpu(), self._model) - self._model.mean
         rows = zip(
             rgb,
             landmarks_BN3.cpu().numpy(),
@@ -62,3 +63,19 @@ class FrameGuides:
         )
         prepared = self._animator.prepare(FaceCrop(rgb, landmarks_px, _NO_MATRIX), coefficients)
         return frame_guide(*self._animator.render_with_map(prepared, shown[None]))
+
+
+def _neutral_shapes(landmarks_BN3: Tensor, descriptor_BD: Tensor, model: LandmarkModel) -> Tensor:
+    """Canonical shapes at expression 0, (B, 478, 3) face units, of landmarks in px of the 256 crop.
+
+    Their depth counts from the middle of the rigid points, as `LandmarkModel.fit` leaves it.
+    """
+    descriptor_BD = descriptor_BD.to(torch.float64)
+    scale_B, rotation_B33, shift_B3 = similarity_from_pose(descriptor_BD[:, POSE], FACE_SIZE)
+    shape_BN3 = (landmarks_BN3 - shift_B3[:, None]) @ rotation_B33 / scale_B[:, None, None]
+    shape_BN3 = shape_BN3 - torch.tensordot(descriptor_BD[:, EXPRESSION], model.expression_basis.double(), 1)
+    drift_B3 = (shape_BN3 - model.mean)[:, model.rigid_indices].mean(1)
+    depth_B3 = rotation_B33[:, 2]
+    away_B3 = depth_B3 * (drift_B3 * depth_B3).sum(1, keepdim=True)
+    neutral_BN3: Tensor = (shape_BN3 - away_B3[:, None]).float()
+    return neutral_BN3

@@ -28,8 +28,7 @@ class AnimatorLossWeights:
     Attributes:
         mask: what M_lip&eye adds within the boxes of mouth and eyes; the paper gives no value. 0 leaves the mask
             out (Table 4, "w/o M_lip&eye").
-        flow: weight of `flow_loss`, which is ours; 0 as in the paper.
-        landmarks: weight of `landmark_loss`, likewise.
+        landmarks: weight of `landmark_loss`, which is ours; 0 as in the paper.
         mouth: weight of Eq. 12 on the mouth alone, enlarged (`enlarged_mouths`), likewise.
     """
 
@@ -40,7 +39,6 @@ class AnimatorLossWeights:
     parsing: float = 1.0
     adversarial: float = 1.0
     mask: float = 4.0
-    flow: float = 0.0
     landmarks: float = 0.0
     mouth: float = 0.0
 
@@ -105,21 +103,3 @@ def enlarged_mouths(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
     size = [len(rgb_B3HW), 3, rgb_B3HW.shape[2] // 2, rgb_B3HW.shape[3] // 2]
     grid = F.affine_grid(torch.stack(rows, 1), size, align_corners=False)
     return F.grid_sample(rgb_B3HW, grid, padding_mode="border", align_corners=False)
-
-
-def flow_loss(flow_B2HW: Tensor, source_BN2: Tensor, target_BN2: Tensor, weight_BN: Tensor | None = None) -> Tensor:
-    """Ours: at each landmark of the target the decoder's flow should point to that landmark of the source.
-
-    Args:
-        flow_B2HW: x, y from a place of the image to where it is fetched from, in halves of the image
-            (`engine.animator.network.decoder.Decoder.stages`).
-        source_BN2, target_BN2: landmarks x, y in [-1, 1] of the image, its border lying at -1 and 1.
-        weight_BN: 0 leaves a landmark out.
-
-    Returns:
-        Mean over rows and landmarks of |flow - (source - target)|, summed over x and y. Landmarks outside the
-        image meet the flow of its border.
-    """
-    found_B2N1 = F.grid_sample(flow_B2HW, target_BN2[:, :, None], align_corners=False, padding_mode="border")
-    error_BN = (found_B2N1.squeeze(3).mT - (source_BN2 - target_BN2)).abs().sum(2)
-    return error_BN.mean() if weight_BN is None else (error_BN * weight_BN).mean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,7 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces import face_pack
 from train.data.faces.face_clips import FaceClip, load_face_clips
-from train.data.faces.random_motion import RandomMotion
-from train.data.faces.rendered_clips import render_clips
-from train.data.faces.still_clips import StillConfig, still_clips
-from train.data.readers.photo_clips import photo_clips
+from train.data.faces.photo_clips import photo_clips
 from train.datasets.face_augmentation import FaceAugmentation
 from train.export import export_network
 from train.losses.animator import AnimatorLossWeights
@@ -45,10 +42,6 @@ class AnimatorRecipe(TrainingRecipe):
         identity: also measure whether the person stays the same, by dlib's face recognition (an optional package).
         compare: also write the geometric animator's figures on the same pairs into the exported record.
         select: whether `animator` in the exported config names what was trained.
-        still_share: share of the rows that are still portraits moved by the geometric animator, of those that the
-            folder of `prepare_faces` holds.
-        clips_per_still, still: how many clips a portrait is moved in, and how.
-        still_workers: processes that render these clips before the first step; 0 renders when a frame is drawn.
         shrink: share of what a guided network learnt to add that is exported: it holds less of people in no training
             than of those in it.
         pair_share: share of the rows that are two photographs of one person; photo_share: that are one, which stays.
@@ -61,10 +54,6 @@ class AnimatorRecipe(TrainingRecipe):
     identity: bool = False
     compare: bool = False
     select: bool = True
-    still_share: float = 0.0
-    clips_per_still: int = 1
-    still: StillConfig = field(default_factory=StillConfig)
-    still_workers: int = 0
     pair_share: float = 0.0
     photo_share: float = 0.0
     shrink: float = 1.0
@@ -97,20 +86,15 @@ class AnimatorRecipe(TrainingRecipe):
 
             return [(1.0, synthetic_face_clips(clips=3, frames=8))]
         groups: list[tuple[float, Sequence[FaceClip]]] = []
-        video_share = 1 - self.still_share - self.pair_share - self.photo_share
+        video_share = 1 - self.pair_share - self.photo_share
         if video_share > 0 or (self.faces / "manifest.jsonl").is_file():
             groups.append((video_share, load_face_clips(self.faces)))
         if video_share == 1:
             return groups
         portraits = [p for p in face_pack.load_still_portraits(self.faces) if p.split == "train"]
-        if self.pair_share or self.photo_share:
-            photos = photo_clips(portraits, LandmarkModel.load(BUNDLED_MOTION_SPACE))
-            groups.append((self.pair_share, [clip for clip in photos if clip.frames > 1]))
-            groups.append((self.photo_share, [clip for clip in photos if clip.frames == 1]))
-        if self.still_share:
-            moved = still_clips(portraits, self.still, clips_per_portrait=self.clips_per_still)
-            rendered = render_clips(moved, self.still_workers) if self.still_workers else moved
-            groups.append((self.still_share, rendered))
+        photos = photo_clips(portraits, LandmarkModel.load(BUNDLED_MOTION_SPACE))
+        groups.append((self.pair_share, [clip for clip in photos if clip.frames > 1]))
+        groups.append((self.photo_share, [clip for clip in photos if clip.frames == 1]))
         return groups
 
     def _export(self, task: AnimatorTask, clips: Sequence[FaceClip], result: TrainingResult, folder: Path) -> None:
@@ -279,66 +263,19 @@ def table4_without_mask() -> AnimatorRecipe:
 
 
 @recipe
-def open_animator() -> AnimatorRecipe:
-    """The bundled animator, lite layout, on a folder of `prepare_faces`; goes on from ``start=WEIGHTS``.
+def open_guided_animator() -> AnimatorRecipe:
+    """The bundled animator: narrow layout guided by the mesh, on a folder of `prepare_faces`.
 
-    Substitutes: EfficientNet-Lite for VGG19, the bundled landmark network's blendshapes for DECA, its irises for
-    L2CS-Net, a small head on its maps for BiSeNet. Beside the paper's terms: flow at the landmarks. Half of the rows
-    are still portraits moved by the geometric animator. Three stages, each a run of any length that starts from the
-    weights of the one before: ``still_share=1`` at 64 or 128 px, then both kinds at 256 px, then with
-    ``task.losses.adversarial=0.05``.
+    It begins as the geometric animator's image, so that every step is about what that one gets wrong. Beside videos it
+    learns from pairs of photographs of one person and from photographs alone. Substitutes for the paper's networks:
+    EfficientNet-Lite for VGG19, the bundled landmark network for the landmark term. ``start=`` goes on from exported
+    weights. Settings are those of the end of the bundled run; ``train/results`` has its whole course.
     """
     return AnimatorRecipe(
         task=AnimatorTaskConfig(
-            network=FaceAnimatorConfig.lite(),
-            rows=16,
-            learning_rate=2e-3,
-            losses=AnimatorLossWeights(
-                reconstruction=4.0,
-                perceptual=0.5,
-                expression=0.1,
-                gaze=5.0,
-                parsing=0.1,
-                adversarial=0.0,
-                flow=2.0,
-            ),
-            discriminator_widths=(128, 128, 96, 64, 48, 24, 16),
-            discriminator_rate=2e-3,
-            hold_share=0.25,
-            scaled_descriptors=True,
-            begin="warp",
-            cache_mib=2048,
-        ),
-        trainer=TrainerConfig(
-            out=Path("runs/open_animator"),
-            steps=20_000,
-            ema_decay=0.995,
-            evaluate_every=2000,
-            tensorboard=True,
-        ),
-        faces=Path("runs/faces"),
-        compare=True,
-        still_share=0.5,
-        still=StillConfig(motion=RandomMotion(frames=16, gaze_rad=0.35)),
-    )
-
-
-@recipe
-def open_guided_animator() -> AnimatorRecipe:
-    """The bundled animator: lite layout guided by the mesh, on a folder of `prepare_faces`.
-
-    It begins as the geometric animator's image, so that every step is about what that one gets wrong. No moved
-    stills, whose truth is the geometric animator itself: beside videos, pairs of photographs of one person and
-    photographs alone. ``start=`` goes on from exported weights. Settings are those of the end of the bundled run;
-    ``train/results`` has its whole course.
-    """
-    full = open_animator()
-    return dataclasses.replace(
-        full,
-        task=dataclasses.replace(
-            full.task,
             network=FaceAnimatorConfig.guided_lite(),
             rows=8,
+            learning_rate=2e-3,
             losses=AnimatorLossWeights(
                 reconstruction=4.0,
                 perceptual=0.06,
@@ -351,10 +288,21 @@ def open_guided_animator() -> AnimatorRecipe:
             ),
             landmarks_every=3,
             perceptual_window=128,
-            hold_share=0.0,
+            discriminator_widths=(128, 128, 96, 64, 48, 24, 16),
+            discriminator_rate=2e-3,
+            scaled_descriptors=True,
+            cache_mib=2048,
         ),
-        trainer=dataclasses.replace(full.trainer, out=Path("runs/open_guided_animator"), device="cpu"),
-        still_share=0.0,
+        trainer=TrainerConfig(
+            out=Path("runs/open_guided_animator"),
+            steps=20_000,
+            ema_decay=0.995,
+            evaluate_every=2000,
+            device="cpu",
+            tensorboard=True,
+        ),
+        faces=Path("runs/faces"),
+        compare=True,
         pair_share=0.35,
         photo_share=0.1,
     )
@@ -365,23 +313,25 @@ def toy_animator() -> AnimatorRecipe:
     """Animator and discriminator of a few thousand weights at 32 px, 20 steps, on made-up clips."""
     network = FaceAnimatorConfig(
         widths=(16, 16, 12, 8), style_size=16, directions=4, past_frames=2, future_frames=0, mapping_width=16,
-        mapping_kernel=1, mapping_dilations=(1,), head_layers=2, transform_sizes=(32,), mask_mode="paper",
+        mapping_kernel=1, mapping_dilations=(1,), head_layers=2, transform_sizes=(32,),
     )  # fmt: skip
     return AnimatorRecipe(
         task=AnimatorTaskConfig(
             network=network,
             rows=4,
             learning_rate=5e-3,
-            losses=AnimatorLossWeights(perceptual=0, expression=0.01, gaze=1.0, parsing=0, adversarial=0.01, flow=1.0),
+            losses=AnimatorLossWeights(
+                reconstruction=4.0, perceptual=0, expression=0.01, gaze=0.02, parsing=0, adversarial=0.01
+            ),
+            augmentation=FaceAugmentation(brightness=0, contrast=0, saturation=0, tint=0),
             discriminator_widths=(8, 8, 8, 8),
             discriminator_rate=1e-3,
             adversarial_from_step=12,
             r1_every=4,
             scaled_descriptors=True,
-            begin="still",
             evaluation_targets=2,
         ),
         trainer=TrainerConfig.toy("toy_animator", steps=20),
         faces=SYNTHETIC,
-        loss_fall=LossFall(loss="animator/reconstruction", factor=1.5),
+        loss_fall=LossFall(loss="animator/reconstruction", factor=1.2),
     )

@@ -1,6 +1,6 @@
 """The face animator: source image and motion around the target to the target image (section 3.3, App. B.1).
 
-    source ----------------------------> animator --> generated <--> target     Eq. 11-15 (and the flow term, ours)
+    source ----------------------------> animator --> generated <--> target     Eq. 11-15, and terms of ours
     window of descriptors at target ---->                 |
                                                      discriminator              Eq. 16, R1 now and then
 
@@ -16,15 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.network.guided_decoder import GuidedDecoder
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
-from train.data.faces.measures import clip_measures
 from train.datasets.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.datasets.face_augmentation import FaceAugmentation
 from train.datasets.face_pairs import FaceBatch, FacePairs, shrunk_image
@@ -34,7 +31,6 @@ from train.losses.animator import (
     AnimatorLossWeights,
     enlarged_mouths,
     feature_loss,
-    flow_loss,
     landmark_loss,
     parsing_loss,
     perceptual_loss,
@@ -50,7 +46,7 @@ from train.tasks.animator_figures import (
     evaluation_pairs,
 )
 from train.tasks.animator_pretrained import AnimatorExperts
-from train.tasks.animator_start import Begin, begin
+from train.tasks.animator_start import start_as_guide
 from train.tasks.protocol import BatchRng, Update
 
 
@@ -59,8 +55,6 @@ class AnimatorTaskConfig:
     """The animator's training.
 
     Attributes:
-        picture_size: pixels of the images that are compared; 0 is the network's own. A smaller power of two
-            trains the encoder and the decoder's levels up to that size, whose colours are an image themselves.
         rows: batch size over all processes.
         learning_rate, discriminator_rate: of Adam; betas, discriminator_betas: its decays.
         adversarial_from_step: where Eq. 16 and the discriminator begin.
@@ -70,13 +64,11 @@ class AnimatorTaskConfig:
             half of all the rest.
         perceptual_window: side in px of the part of the images that Eq. 12 looks at, drawn anew for every batch; 0 is
             all of them. Half of the side costs a quarter.
-        begin: "random"; "still": with a flow of zero; "warp": as a plain warp of the source (`start_as_warp`).
         cache_mib, readers: memory for decoded images, threads that decode.
         evaluation_targets: frames of each held-out clip that are shown and measured.
     """
 
     network: FaceAnimatorConfig
-    image_size: int = 0
     rows: int = 16
     learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
@@ -92,63 +84,44 @@ class AnimatorTaskConfig:
     scaled_descriptors: bool = False
     landmarks_every: int = 1
     perceptual_window: int = 0
-    begin: Begin = "random"
     cache_mib: int = 1024
     readers: int = 2
     evaluation_targets: int = 4
 
     def __post_init__(self) -> None:
-        levels = 0 if self.network.guided else len(self.network.widths) - 1
-        sizes = [8 << level for level in range(levels)]
-        if self.image_size not in (0, *sizes):
-            raise ValueError(f"picture_size must be 0 or one of {sizes}, not {self.image_size}")
         if self.network.guided and self.network.image_size != FACE_SIZE:
             raise ValueError(f"guides are made of {FACE_SIZE} px: widths needs 6 numbers")
         if min(self.rows, self.r1_every, self.landmarks_every, self.evaluation_targets) < 1:
             raise ValueError("rows, r1_every, landmarks_every and evaluation_targets must be at least 1")
-        if len(self.discriminator_widths) < self.levels + 1:
-            raise ValueError(f"discriminator_widths needs {self.levels + 1} numbers for {self.size} px")
+        if len(self.discriminator_widths) < self.discriminator_levels:
+            raise ValueError(f"discriminator_widths needs {self.discriminator_levels} numbers for {self.size} px")
 
     @property
     def size(self) -> int:
         """Pixels of the compared images."""
-        return self.image_size or self.network.image_size
+        return self.network.image_size
 
     @property
-    def levels(self) -> int:
-        """Levels of the decoder that are run."""
-        return self.size.bit_length() - 3
+    def discriminator_levels(self) -> int:
+        """Resolutions of the discriminator, from the compared images down to 4 px."""
+        return self.size.bit_length() - 2
 
 
 class ScaledAnimator(nn.Module):
-    """The animator as it is trained: descriptors in training units, images of ``size`` pixels."""
+    """The animator as it is trained: descriptors in training units."""
 
     scale_D: Tensor
 
-    def __init__(self, network: FaceAnimatorNetwork, scale_D: Tensor, levels: int) -> None:
+    def __init__(self, network: FaceAnimatorNetwork, scale_D: Tensor) -> None:
         super().__init__()
-        self.network, self.levels = network, levels
+        self.network = network
         self.register_buffer("scale_D", scale_D, persistent=False)
 
-    def forward(
-        self,
-        source_B3HW: Tensor,
-        window_BTD: Tensor,
-        measures_BG: Tensor | None = None,
-        guide_B5HW: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Generated images (B, 3, size, size) and their flow (B, 2, size, size), see `Decoder.stages`.
-
-        Of a guided network, whose flow is the mesh's, the second is what it corrects.
-        """
-        identity_code_BS, features = self.network.encode(source_B3HW, measures_BG)
-        latent_BS = self.network.navigate(identity_code_BS, window_BTD / self.scale_D)
-        decoder = self.network.decoder
-        if isinstance(decoder, GuidedDecoder):
-            assert guide_B5HW is not None
-            image_B3HW, correction_B2HW = decoder.corrected(latent_BS, (*features, guide_B5HW))
-            return image_B3HW, torch.tanh(correction_B2HW)
-        return decoder.stages(latent_BS, features[: self.levels])[-1]
+    def forward(self, source_B3HW: Tensor, window_BTD: Tensor, guide_B5HW: Tensor | None = None) -> Tensor:
+        """Generated images (B, 3, H, W); a guided network needs the guide."""
+        identity_code_BS, features = self.network.encode(source_B3HW)
+        guide = () if guide_B5HW is None else (guide_B5HW,)
+        return self.network.animate(identity_code_BS, (*features, *guide), window_BTD / self.scale_D)
 
 
 class AnimatorTask:
@@ -175,20 +148,20 @@ class AnimatorTask:
         _check_experts(config.losses, experts)
         torch.manual_seed(seed)
         self.config, self.experts = config, experts
-        model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
-        self._model = model if config.network.measured else None
-        self._guides = FrameGuides(model) if config.network.guided else None
         network = FaceAnimatorNetwork(config.network)
-        begin(network, config.begin)
+        self._guides: FrameGuides | None = None
+        if config.network.guided:
+            self._guides = FrameGuides(LandmarkModel.load(BUNDLED_MOTION_SPACE))
+            start_as_guide(network)
         scale_D = descriptor_scale() if config.scaled_descriptors else torch.ones(DESCRIPTOR_SIZE)
-        self.modules = nn.ModuleDict({"animator": ScaledAnimator(network, scale_D, config.levels)})
+        self.modules = nn.ModuleDict({"animator": ScaledAnimator(network, scale_D)})
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "animator": torch.optim.Adam(
                 self.modules["animator"].parameters(), config.learning_rate, betas=config.betas
             )
         }
         if config.losses.adversarial:
-            discriminator = ImageDiscriminator(config.discriminator_widths[: config.levels + 1])
+            discriminator = ImageDiscriminator(config.discriminator_widths[: config.discriminator_levels])
             self.modules["discriminator"] = discriminator
             self.optimisers["discriminator"] = torch.optim.Adam(
                 discriminator.parameters(), config.discriminator_rate, betas=config.discriminator_betas
@@ -233,14 +206,10 @@ class AnimatorTask:
         cfg = self.config
         batch = self._pairs.draw(draw, cfg.rows)
         self._batch = ", ".join(batch.names)
-        target_B3HW = _shrunk(batch.target_B3HW, cfg.size)
-        measures = self._measures(batch.source_landmarks_BN3, batch.source_descriptor_BD)
+        target_B3HW = batch.target_B3HW
         guide = self._guide(batch.source_B3HW, batch.source_landmarks_BN3, batch.source_descriptor_BD, batch.window_BTD)
-        generated_B3HW, flow_B2HW = self.modules["animator"].train()(
-            batch.source_B3HW, batch.window_BTD, measures, guide
-        )
-        generated_B3HW = generated_B3HW.float()
-        terms = self._terms(generated_B3HW, target_B3HW, flow_B2HW.float(), batch, draw.generator)
+        generated_B3HW = self.modules["animator"].train()(batch.source_B3HW, batch.window_BTD, guide).float()
+        terms = self._terms(generated_B3HW, target_B3HW, batch, draw.generator)
         if cfg.losses.landmarks and step % cfg.landmarks_every == 0:
             terms["landmarks"] = cfg.landmarks_every * self._landmark_term(generated_B3HW, target_B3HW, batch)
         adversarial = "discriminator" in self.modules and step >= cfg.adversarial_from_step
@@ -259,11 +228,10 @@ class AnimatorTask:
         self,
         generated_B3HW: Tensor,
         target_B3HW: Tensor,
-        flow_B2HW: Tensor,
         batch: FaceBatch,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Eq. 11 to 15 and the flow term, each where it has a weight, by the name of its weight."""
+        """Eq. 11 to 15 and the term of the enlarged mouth, each where it has a weight, by the name of its weight."""
         weights, experts, size = self.config.losses, self.experts, self.config.size
         landmarks_BN3 = batch.target_landmarks_BN3 * (size / FACE_SIZE)
         mask_B1HW = 1 + weights.mask * lip_eye_mask(landmarks_BN3, size).to(target_B3HW)
@@ -284,12 +252,6 @@ class AnimatorTask:
                 truth = experts.face(target_B3HW, landmarks_BN3)
             for name, found in experts.face(generated_B3HW, landmarks_BN3).items():
                 terms[name] = (parsing_loss if name == "parsing" else feature_loss)(found, truth[name])
-        if weights.flow:
-            half = FACE_SIZE / 2
-            source_BN2, target_BN2 = (
-                points[..., :2] / half - 1 for points in (batch.source_landmarks_BN3, batch.target_landmarks_BN3)
-            )
-            terms["flow"] = flow_loss(flow_B2HW, source_BN2, target_BN2)
         return terms
 
     def _landmark_term(self, generated_B3HW: Tensor, target_B3HW: Tensor, batch: FaceBatch) -> Tensor:
@@ -342,13 +304,6 @@ class AnimatorTask:
         render = self._render(self._animator(modules))
         return {"held_out": contact_sheet(render, self._evaluated, self.config.size)}
 
-    def _measures(self, landmarks_BN3: Tensor, descriptor_BD: Tensor) -> Tensor | None:
-        """What the identity code takes of sources beside their images, if the layout has it."""
-        if self._model is None:
-            return None
-        measures_BG = clip_measures(landmarks_BN3.cpu(), descriptor_BD.cpu(), self._model)
-        return measures_BG.to(landmarks_BN3.device)
-
     def _guide(
         self, source_B3HW: Tensor, landmarks_BN3: Tensor, descriptor_BD: Tensor, window_BTD: Tensor
     ) -> Tensor | None:
@@ -373,22 +328,13 @@ class AnimatorTask:
             window_BTD = torch.from_numpy(np.stack([pair.window_TD for pair in pairs])).to(device)
             landmarks_BN3 = torch.from_numpy(np.stack([p.clip.landmarks_px[p.source] for p in pairs]))
             descriptor_BD = torch.from_numpy(np.stack([p.clip.descriptors[p.source] for p in pairs]))
-            rgb_B3HW, _ = animator(
-                source_B3HW,
-                window_BTD,
-                self._measures(landmarks_BN3.to(device), descriptor_BD),
-                self._guide(source_B3HW, landmarks_BN3, descriptor_BD, window_BTD),
-            )
+            guide = self._guide(source_B3HW, landmarks_BN3, descriptor_BD, window_BTD)
+            rgb_B3HW = animator(source_B3HW, window_BTD, guide)
             bytes_B3HW = (rgb_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
             images: NDArray[np.uint8] = bytes_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
             return images
 
         return render
-
-
-def _shrunk(rgb_B3HW: Tensor, size: int) -> Tensor:
-    """Pictures at ``size`` pixels, each the mean of those it covers."""
-    return rgb_B3HW if rgb_B3HW.shape[-1] == size else F.adaptive_avg_pool2d(rgb_B3HW, size)
 
 
 def _check_experts(weights: AnimatorLossWeights, experts: AnimatorExperts) -> None:

@@ -1,4 +1,4 @@
-"""Clips with images: round trip, exact labels of moving stills, and what is refused."""
+"""Clips with images: round trip, exact labels of made-up clips, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from engine.errors import InputError
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import FaceLandmarker
-from train.data.faces.backdrop import plain_background
 from train.data.faces.face_clips import FaceClip, encode_jpeg, load_face_clips, save_face_clip
-from train.data.faces.random_motion import RandomMotion
-from train.data.faces.still_clips import StillClip, StillConfig, StillPortrait, still_clips
 from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.data.pipeline.manifest import ClipRecord, write_manifest
 
@@ -87,7 +84,7 @@ def test_damaged_file_says_what_to_do(tmp_path: Path, made: list[FaceClip]) -> N
 
 def test_folder_without_images_says_how_to_make_them(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.jsonl", [])
-    with pytest.raises(InputError, match="pictures=true"):
+    with pytest.raises(InputError, match="images=true"):
         load_face_clips(tmp_path)
 
 
@@ -96,7 +93,7 @@ def test_people_are_on_one_side(made: list[FaceClip]) -> None:
     assert len({clip.person for clip in made}) == 2
 
 
-def test_moving_still_is_the_same_for_the_same_seed_and_another_for_another(made: list[FaceClip]) -> None:
+def test_made_up_clip_is_the_same_for_the_same_seed_and_another_for_another(made: list[FaceClip]) -> None:
     again = synthetic_face_clips(clips=2, frames=5, seed=3)
     other = synthetic_face_clips(clips=1, frames=5, seed=4)
     assert np.array_equal(again[1].rgb(4), made[1].rgb(4))
@@ -104,7 +101,7 @@ def test_moving_still_is_the_same_for_the_same_seed_and_another_for_another(made
     assert not np.array_equal(other[0].descriptors, made[0].descriptors)
 
 
-def test_labels_of_a_moving_still_are_where_the_landmarker_sees_them(made: list[FaceClip]) -> None:
+def test_labels_of_a_made_up_clip_are_where_the_landmarker_sees_them(made: list[FaceClip]) -> None:
     landmarker = FaceLandmarker()
     model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
     for frame in (0, 4):
@@ -116,35 +113,3 @@ def test_labels_of_a_moving_still_are_where_the_landmarker_sees_them(made: list[
         assert np.abs(pose[:3] - made[0].descriptors[frame, 64:67]).max() < 0.1
         assert np.abs(pose[3:6] - made[0].descriptors[frame, 67:70]).max() < 0.05
     landmarker.close()
-
-
-def test_motion_stays_within_its_limits(made: list[FaceClip]) -> None:
-    still = made[0]
-    portrait = StillPortrait("p", "p", "train", still.rgb(0), still.landmarks_px[0])
-    config = StillConfig(motion=RandomMotion(frames=200), mirror_probability=1.0)
-    clip = still_clips([portrait], config, clips_per_portrait=1, seed=1)[0]
-    motion = clip.descriptors
-    assert motion.shape == (200, 72)
-    assert np.ptp(motion[:, 65]) <= 4 * config.motion.rotation_rad[1] + 1e-5
-    assert np.abs(motion[:, 70:]).max() <= 2 * config.motion.gaze_rad + 1e-6
-    height = clip.landmarks_px[:, 145, 1] - clip.landmarks_px[:, 159, 1]
-    assert height.min() < 0.4 * np.median(height)
-
-
-def test_only_a_plain_background_is_replaced(made: list[FaceClip]) -> None:
-    busy = np.random.default_rng(0).integers(0, 255, (256, 256, 3)).astype(np.uint8)
-    assert plain_background(busy, made[0].landmarks_px[0]) is None
-    plain = np.full((256, 256, 3), 200, np.uint8)
-    plain[80:] = (120, 80, 60)
-    share = plain_background(plain, made[0].landmarks_px[0])
-    assert share is not None
-    assert share[5, 5] == pytest.approx(1)
-    assert share[200, 128] == pytest.approx(0)
-
-
-def test_still_clip_is_a_face_clip(made: list[FaceClip]) -> None:
-    portrait = StillPortrait("p", "p", "held_out", made[0].rgb(0), made[0].landmarks_px[0])
-    clip: FaceClip = StillClip(clip="p-0", portrait=portrait, config=StillConfig(), seed=0)
-    assert (clip.person, clip.split, clip.frames) == ("p", "held_out", 32)
-    with pytest.raises(IndexError):
-        clip.rgb(32)

@@ -14,13 +14,10 @@ from engine.errors import CommandInvalid, InputError
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces.face_clips import FaceClip, encode_jpeg, load_face_clips, save_face_clip
-from train.data.faces.face_pack import load_still_portraits
-from train.data.faces.random_motion import RandomMotion
-from train.data.faces.rendered_clips import render_clips
-from train.data.faces.still_clips import StillConfig, StillPortrait, still_clips
+from train.data.faces.face_pack import StillPortrait, load_still_portraits
+from train.data.faces.photo_clips import photo_clips
 from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.data.pipeline.manifest import ClipRecord, write_manifest
-from train.data.readers.photo_clips import photo_clips
 
 _PORTRAIT = Path(__file__).resolve().parents[3] / "engine" / "assets" / "portrait.jpg"
 
@@ -87,43 +84,24 @@ def test_missing_or_damaged_stills_are_named(tmp_path: Path) -> None:
         load_still_portraits(tmp_path)
 
 
-def test_rendered_clips_equal_those_rendered_on_demand() -> None:
-    video = synthetic_face_clips(clips=1, frames=2)[0]
-    portrait = StillPortrait("portrait", "someone", "train", video.rgb(0), video.landmarks_px[0])
-    clips = still_clips([portrait], StillConfig(motion=RandomMotion(frames=2)), clips_per_portrait=2)
-    for rendered, clip in zip(render_clips(clips, workers=2), clips, strict=True):
-        assert (rendered.clip, rendered.person, rendered.frames) == (clip.clip, "someone", 2)
-        assert np.array_equal(rendered.rgb(1), clip.rgb(1))
-        assert np.array_equal(rendered.descriptors, clip.descriptors)
-    with pytest.raises(IndexError):
-        rendered.rgb(2)
-
-
-@pytest.mark.parametrize("recipe", ["open_animator", "open_guided_animator"])
-def test_the_open_recipes_learn_from_a_pack_and_go_on_from_their_weights(
-    recipe: str, tmp_path: Path, prepared: Path
-) -> None:
+def test_the_open_recipe_learns_from_a_pack_and_goes_on_from_its_weights(tmp_path: Path, prepared: Path) -> None:
     portraits = tmp_path / "portraits"
     portraits.mkdir()
     for name in ("sam.jpg", "kim-neutral.jpg", "kim-smile.jpg"):
         shutil.copy(_PORTRAIT, portraits / name)
     pack = tmp_path / "pack"
     _pack(pack, f"prepared={prepared}", f"portraits={portraits}", "every=2")
-    layout = (
-        ["task.network.paint_sizes=32", "task.network.widths=4,4,4,4", "still.motion.frames=2"]
-        if recipe == "open_animator"
-        else ["task.network.widths=4,4,4,4,4,4", "pair_share=0.4", "photo_share=0.3"]
-    )
     settings = [
-        f"faces={pack}", *layout, "task.rows=2", "task.readers=1",
+        f"faces={pack}", "task.network.widths=4,4,4,4,4,4", "pair_share=0.4", "photo_share=0.3",
+        "task.rows=2", "task.readers=1",
         "task.losses.perceptual=0", "task.losses.parsing=0", "task.losses.adversarial=0.05", "trainer.steps=2",
         "trainer.device=cpu", "trainer.threads=1", "trainer.tensorboard=false", "compare=false",
     ]  # fmt: skip
     weights = tmp_path / "weights"
-    figures = train.run(recipe, [*settings, f"trainer.out={tmp_path / 'one'}", f"weights={weights}"])
+    figures = train.run("open_guided_animator", [*settings, f"trainer.out={tmp_path / 'one'}", f"weights={weights}"])
     assert np.isfinite(figures["discriminator/loss"])
     again = [*settings, f"trainer.out={tmp_path / 'two'}", f"start={weights}"]
-    assert np.isfinite(train.run(recipe, again)["animator/reconstruction"])
+    assert np.isfinite(train.run("open_guided_animator", again)["animator/reconstruction"])
 
 
 def test_photographs_of_a_person_are_a_clip(video: FaceClip) -> None:

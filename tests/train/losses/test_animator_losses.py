@@ -12,7 +12,6 @@ from train.losses.animator import (
     AnimatorLossWeights,
     enlarged_mouths,
     feature_loss,
-    flow_loss,
     landmark_loss,
     parsing_loss,
     perceptual_loss,
@@ -28,7 +27,7 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 def test_lambdas_are_the_paper_s() -> None:
     weights = AnimatorLossWeights()
     assert (weights.reconstruction, weights.perceptual, weights.expression) == (1, 1, 1)
-    assert (weights.gaze, weights.parsing, weights.adversarial, weights.flow) == (100, 1, 1, 0)
+    assert (weights.gaze, weights.parsing, weights.adversarial) == (100, 1, 1)
     with pytest.raises(ValueError, match="'gaze'"):
         AnimatorLossWeights(gaze=-1)
 
@@ -77,19 +76,6 @@ def test_adversarial_equals_equation_16_and_the_discriminator_opposes_it() -> No
     assert adversarial_loss(generated).item() == pytest.approx(np.mean(-np.log(d_generated)))
     expected = np.mean(-np.log(d_real)) + np.mean(-np.log(1 - d_generated))
     assert discriminator_loss(real, generated).item() == pytest.approx(expected)
-
-
-def test_flow_is_judged_at_the_landmarks_of_the_target() -> None:
-    # A flow that is linear in place is sampled exactly away from the border.
-    centres = (torch.arange(16, dtype=torch.float64) + 0.5) / 8 - 1
-    y, x = torch.meshgrid(centres, centres, indexing="ij")
-    flow = torch.stack([0.1 + 0.3 * x, 0.2 * y - 0.1])[None]
-    target = torch.tensor([[[0.2, -0.4], [-0.3, 0.55]]], dtype=torch.float64)
-    source = target + torch.stack([0.1 + 0.3 * target[..., 0], 0.2 * target[..., 1] - 0.1], -1)
-    assert flow_loss(flow, source, target).item() == pytest.approx(0, abs=1e-12)
-    away = source + torch.tensor([0.02, -0.03])
-    assert flow_loss(flow, away, target).item() == pytest.approx(0.05)
-    assert flow_loss(flow, away, target, torch.tensor([[1.0, 0.0]])).item() == pytest.approx(0.025)
 
 
 def test_mouths_are_cut_out_at_twice_their_size() -> None:

@@ -1,4 +1,4 @@
-"""The animator's training: gradients, losses, shares, lower sizes, start and export."""
+"""The animator's training: gradients, losses, shares, start and export."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +27,6 @@ from train.losses.animator import AnimatorLossWeights
 from train.recipes.animator import (
     AnimatorRecipe,
     animator_experts,
-    open_animator,
     paper_animator,
     table4_without_mask,
     table4_without_parsing,
@@ -51,7 +49,7 @@ from train.trainer import TrainingResult
 _WEIGHTS = Path(__file__).resolve().parents[3] / "engine" / "weights" / "default"
 _TINY = FaceAnimatorConfig(
     widths=(4, 4, 4, 4), style_size=8, directions=3, past_frames=2, future_frames=0, mapping_width=6,
-    mapping_kernel=1, mapping_dilations=(1,), head_layers=2, transform_sizes=(32,), mask_mode="paper",
+    mapping_kernel=1, mapping_dilations=(1,), head_layers=2, transform_sizes=(32,),
 )  # fmt: skip
 
 
@@ -118,14 +116,14 @@ def test_gradients_of_the_whole_animator_equal_finite_differences() -> None:
 
 def test_the_loss_is_equation_17(clips: list[FaceClip]) -> None:
     weights = AnimatorLossWeights(
-        reconstruction=1.5, perceptual=2, expression=3, gaze=5, parsing=7, adversarial=11, flow=13, mouth=17
+        reconstruction=1.5, perceptual=2, expression=3, gaze=5, parsing=7, adversarial=11, mouth=17
     )
     task = _task(clips, losses=weights)
     first, second = list(task.updates(BatchRng.of(0, 0), 0))
     assert (first.optimiser, second.optimiser) == ("animator", "discriminator")
     expected = sum(getattr(weights, name) * float(value) for name, value in first.log.items())
     assert set(first.log) == {
-        "reconstruction", "perceptual", "expression", "gaze", "parsing", "adversarial", "flow", "mouth",
+        "reconstruction", "perceptual", "expression", "gaze", "parsing", "adversarial", "mouth",
     }  # fmt: skip
     assert first.loss.item() == pytest.approx(expected, rel=1e-5)
     assert "r1" in second.log
@@ -153,7 +151,7 @@ def test_landmarks_are_looked_for_now_and_then_and_weigh_as_much_more(clips: lis
     assert set(second.log) == {"reconstruction"}
     animator = task.modules["animator"]
     batch = task._pairs.draw(BatchRng.of(0, 0), 4)
-    shown, _ = animator(batch.source_B3HW, batch.window_BTD)
+    shown = animator(batch.source_B3HW, batch.window_BTD)
     apart = _brightness(shown) - _brightness(batch.target_B3HW)
     # of x and y, x moves; the landmarks are the pictures' own, and twice as much counts
     assert first.log["landmarks"].item() == pytest.approx(2 * apart.abs().mean().item() / 2, rel=1e-4)
@@ -176,40 +174,9 @@ def test_two_shares_learn_what_the_whole_batch_teaches(clips: list[FaceClip]) ->
             assert torch.allclose(one, (a + b) / 2, atol=1e-5, rtol=1e-3)
 
 
-def test_a_smaller_image_trains_the_levels_up_to_its_size(clips: list[FaceClip]) -> None:
-    task = _task(clips, image_size=16, losses=AnimatorLossWeights(adversarial=0))
-    (update,) = task.updates(BatchRng.of(0, 0), 0)
-    update.loss.backward()  # type: ignore[no-untyped-call]
-    untouched = {
-        name.split(".")[3]
-        for name, parameter in task.modules["animator"].named_parameters()
-        if parameter.grad is None and ".decoder." in name
-    }
-    assert untouched == {"2"}
-    assert task.images(dict(task.modules.items()))["held_out"].shape == (16, 48, 3)
-    with pytest.raises(ValueError, match="picture_size"):
-        dataclasses.replace(task.config, image_size=24)
-
-
-@pytest.mark.parametrize("layout", ["tiny", "measured"])
-def test_warp_start_shows_the_source_as_it_is(clips: list[FaceClip], layout: str) -> None:
-    changes: dict[str, Any] = (
-        {} if layout == "tiny" else {"measured": True, "exact_grid": True, "paint_sizes": (16, 32)}
-    )
-    network = dataclasses.replace(_TINY, **{"exact_grid": True, **changes})
-    task = _task(clips, network=network, begin="warp")
-    source = torch.rand(1, 3, 32, 32) * 1.9 - 0.95
-    shown, flow = task.modules["animator"](source, torch.randn(1, 3, 72))
-    assert not flow.any()
-    # Beyond the border lie zeros, which the mask's way up through the levels takes in.
-    inside = (slice(None), slice(None), slice(8, -8), slice(8, -8))
-    assert (shown - source)[inside].abs().max() < 1e-3
-    assert (shown - source).abs().max() < 0.05
-
-
 def test_a_guided_training_begins_with_what_the_geometric_animator_shows(clips: list[FaceClip]) -> None:
     layout = dataclasses.replace(FaceAnimatorConfig.guided_lite(), widths=(4,) * 6, style_size=8, directions=3)
-    task = _task(clips, network=layout, begin="warp", discriminator_widths=(4,) * 7, perceptual_window=64)
+    task = _task(clips, network=layout, discriminator_widths=(4,) * 7, perceptual_window=64)
     figures = task.evaluate(dict(task.modules.items()))
     expected = task.figures(geometric_render(LandmarkModel.load(BUNDLED_MOTION_SPACE), task.config.size))
     assert figures["ssim"] == pytest.approx(expected["ssim"], abs=0.01)
@@ -252,12 +219,12 @@ def test_exported_weights_start_a_training_and_speak_in_a_session(tmp_path: Path
     network = NeuralAnimator.load(weights).network
     rgb, window = torch.rand(1, 3, 256, 256) * 2 - 1, torch.randn(1, 3, 72)
     with torch.no_grad():
-        expected, _ = task.modules["animator"](rgb, window)
+        expected = task.modules["animator"](rgb, window)
         # Weights are stored in half precision, and random flows over noise are steep.
         assert (network(rgb, window) - expected).abs().mean() < 0.01
         again = _task(clips, network=layout, scaled_descriptors=True, discriminator_widths=(4,) * 7)
         again.start_from(load_start(folder, layout))
-        assert (again.modules["animator"](rgb, window)[0] - expected).abs().mean() < 0.01
+        assert (again.modules["animator"](rgb, window) - expected).abs().mean() < 0.01
     with pytest.raises(CommandInvalid, match="laid out"):
         load_start(folder, _TINY)
 
@@ -325,7 +292,6 @@ def test_table_4_changes_one_thing_each() -> None:
     assert losses(table4_without_parsing()) == dataclasses.replace(full.task.losses, parsing=0)
     assert full.task.losses == AnimatorLossWeights()
     assert full.task.learning_rate == 1e-4
-    assert open_animator().task.network == FaceAnimatorConfig.lite()
 
 
 def test_open_substitutes_teach_the_image(clips: list[FaceClip]) -> None:

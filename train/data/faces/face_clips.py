@@ -115,6 +115,34 @@ class FilmedClip:
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class MemoryClip:
+    """A `FaceClip` in memory, with an image of every frame: uint8 (T,256,256,3)."""
+
+    clip: str
+    person: str
+    split: str
+    descriptors: FloatArray
+    landmarks_px: FloatArray
+    images: ImageArray
+
+    @property
+    def frames(self) -> int:
+        """T."""
+        return len(self.images)
+
+    @property
+    def pictured(self) -> IntArray:
+        """int64 (T,): every frame."""
+        return np.arange(self.frames)
+
+    def rgb(self, frame: int) -> ImageArray:
+        """Crop of a frame, uint8 (256,256,3). Raises IndexError."""
+        if not 0 <= frame < self.frames:
+            raise IndexError(f"clip {self.clip} has {self.frames} frames, no frame {frame}")
+        return np.asarray(self.images[frame], np.uint8)
+
+
 def save_face_clip(
     path: Path,
     images: Iterable[bytes],

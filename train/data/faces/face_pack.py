@@ -5,8 +5,7 @@
     stills.safetensors          jpeg, jpeg_start, landmarks float16 (S,478,3) as in faces/; metadata: names, people
     ../PACK.zip                 all of it, one file
 
-Landmarks of frames without an image are not kept: they stand in the middle of the crop. Stills are moved by the
-geometric animator where they are trained on (`train.data.faces.still_clips`), so they take no more room than an image.
+Landmarks of frames without an image are not kept: they stand in the middle of the crop.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from safetensors import SafetensorError, safe_open
 from engine.errors import InputError, PortraitError
 from engine.portrait import FaceLandmarker, crop_face, load_image
 from train.data.faces.face_clips import FACE_SIZE, FaceClip, load_face_clips, save_face_clip
-from train.data.faces.still_clips import StillPortrait
 from train.data.pipeline.files import make_folder, save_tensors
 from train.data.pipeline.manifest import read_manifest, write_manifest
 from train.data.readers.portraits import portrait_held_out
@@ -40,6 +38,17 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _CENTRE_PX = FACE_SIZE / 2
 _EXPRESSIONS = ("-neutral", "-smile")
 """Ends of file names under which one person is shown more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StillPortrait:
+    """A portrait's crop: rgb uint8 (256,256,3) and its landmarks float32 (478,3) in crop px."""
+
+    name: str
+    person: str
+    split: str
+    rgb: NDArray[np.uint8]
+    landmarks_px: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
