@@ -14,7 +14,7 @@ from torch import Tensor
 
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig, PoseWindowState
-from engine.motion.networks.prosody import gather_columns, prosody_columns, prosody_condition
+from engine.motion.networks.prosody import PROSODY_COLUMNS, mel_windows, prosody_columns
 from tests.streaming_helper import Streamed, check_streaming, chunk_sizes
 
 TINY = dataclasses.replace(DenoiserConfig.lite(), width=16, blocks=2, heads=2, step_width=16)
@@ -75,9 +75,9 @@ def _listen(window: PoseWindow, mel: np.ndarray, sizes: list[int]) -> Tensor:
     made: list[Tensor] = []
     for heard in itertools.accumulate(sizes):
         while prosody_columns(HOP * (len(made) + 1) - 1)[1] <= heard:
-            frames = range(HOP * len(made), HOP * (len(made) + 1))
-            hop = [prosody_condition(gather_columns(mel[:, :heard], *prosody_columns(frame))) for frame in frames]
-            made.append(window.step(torch.from_numpy(np.stack(hop))[None], state))
+            first, _ = prosody_columns(torch.arange(HOP * len(made), HOP * (len(made) + 1)))
+            hop = mel_windows(torch.from_numpy(mel[:, :heard]), first, PROSODY_COLUMNS).transpose(1, 2).flatten(1)
+            made.append(window.step(hop[None], state))
     return torch.cat(made, dim=1)
 
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.motion.networks.prosody import (
-    gather_columns,
-    lip_window,
-    prosody_columns,
-    prosody_condition,
-    released_lip_window,
-    released_prosody_columns,
-)
+from engine.audio import MEL_SILENCE
+from engine.motion.networks.prosody import lip_window, mel_windows, prosody_columns
 
-MEL = np.random.default_rng(0).standard_normal((80, 40)).astype(np.float32)
+MEL = torch.from_numpy(np.random.default_rng(0).standard_normal((80, 40)).astype(np.float32))
 
 
 @given(st.integers(0, 90_000), st.integers(0, 200), st.integers(1, 24))
@@ -43,25 +37,18 @@ def test_prosody_of_a_hop_needs_no_more_lookahead_than_its_first_frames_lips() -
         assert prosody_columns(first + 2)[1] <= lip_window(first)[1]
 
 
-def test_the_releases_windows() -> None:
-    assert released_lip_window(10, 100).tolist() == list(range(25, 41))
-    assert released_lip_window(0, 100).tolist() == [0] * 6 + list(range(10))
-    assert released_lip_window(30, 100).tolist() == [*range(89, 100), *[99] * 5]
-    assert released_prosody_columns(7) == (28, 32)
+def test_many_frames_are_answered_as_each_alone() -> None:
+    frames = torch.arange(-3, 200)
+    for window in (lip_window, prosody_columns):
+        starts, stops = window(frames)
+        assert list(zip(starts.tolist(), stops.tolist(), strict=True)) == [window(frame) for frame in frames.tolist()]
 
 
-@pytest.mark.parametrize(("start", "stop"), [(-5, 3), (3, 9), (37, 45), (-9, -2), (41, 44), (-3, 50)])
-def test_columns_outside_the_audio_are_silence(start: int, stop: int) -> None:
-    cut = gather_columns(MEL, start, stop)
-    assert cut.shape == (80, stop - start)
-    assert cut.dtype == np.float32
-    for place, column in enumerate(range(start, stop)):
-        expected = MEL[:, column] if 0 <= column < MEL.shape[1] else np.full(80, -4.0)
-        assert np.array_equal(cut[:, place], expected)
-
-
-def test_condition_lists_each_columns_bands_in_turn() -> None:
-    columns = gather_columns(MEL, 8, 12)
-    condition = prosody_condition(columns)
-    assert condition.shape == (320,)
-    assert np.array_equal(condition[80:160], MEL[:, 9])
+def test_columns_outside_the_audio_are_silence() -> None:
+    starts = torch.tensor([-5, 3, 37, -9, 41, -3])
+    windows = mel_windows(MEL, starts, 8)
+    assert windows.shape == (6, 80, 8)
+    for start, window in zip(starts.tolist(), windows, strict=True):
+        for place, column in enumerate(range(start, start + 8)):
+            expected = MEL[:, column] if 0 <= column < MEL.shape[1] else torch.full((80,), MEL_SILENCE)
+            assert torch.equal(window[:, place], expected)

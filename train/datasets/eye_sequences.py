@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.audio import MEL_SILENCE
+from engine.motion.networks.prosody import lip_window, mel_windows
 from train.data.pipeline.shards import ClipFeatures, FloatArray, resample_motion
-from train.data.pipeline.windows import SILENCE, lip_windows
 from train.metrics.blink import blink_statistics
 from train.motion_space.expression_model import ExpressionModel
 from train.tasks.protocol import BatchRng
@@ -149,7 +150,8 @@ class EyeSequences:
 
     def windows(self, mel_FM: Tensor, frames: Tensor) -> Tensor:
         """Mel windows (T,80,W) of frames."""
-        return lip_windows(mel_FM, frames, self.config.lookahead_ms, self.config.columns)
+        first, _ = lip_window(frames, self.config.lookahead_ms, self.config.columns)
+        return mel_windows(mel_FM, first, self.config.columns)
 
     def audio(self, track: EyeTrack, start: int, length: int) -> Tensor:
         """(length, A) or (length, 80, W) of a track with audio."""
@@ -187,9 +189,9 @@ class EyeSequences:
         audio_BT = torch.stack([self.audio(track, start, length) for track, start in heard[own]])
         expression_BTE = torch.stack(expressions)
         silent = torch.rand(cfg.rows, generator=generator) < cfg.silence_share
-        hush = SILENCE + 0.5 * torch.rand(cfg.rows, 80, cfg.columns, generator=generator)
+        silence = MEL_SILENCE + 0.5 * torch.rand(cfg.rows, 80, cfg.columns, generator=generator)
         if silent[own].any():
-            quiet = (hush if self._embed is None else self._embed(hush))[own][:, None]
+            quiet = (silence if self._embed is None else self._embed(silence))[own][:, None]
             where = silent[own].reshape(-1, *[1] * (quiet.ndim - 1))
             audio_BT = torch.where(where, quiet, audio_BT)
         style = torch.randint(len(self._styles_SE), (cfg.rows,), generator=generator)

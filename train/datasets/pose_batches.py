@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from train.data.pipeline.windows import SILENCE
+from engine.audio import MEL_SILENCE
 from train.datasets.pose_tracks import MotionPart, Track, mirrored
 from train.tasks.protocol import BatchRng
 
@@ -85,7 +85,7 @@ def draw_windows(
         motion = track.motion[start : start + length] - track.centre
         voice = picked.voice(track, start, length)
         if picked.chance(augmentation.silence):
-            voice = torch.full_like(voice, SILENCE)
+            voice = torch.full_like(voice, MEL_SILENCE)
         initial = track.centre.clone()
         turn = initial[:3]
         if part == "pose":
@@ -120,7 +120,7 @@ class _Picks:
         if track.prosody is not None:
             return track.prosody[start : start + length]
         if not self._voices:
-            return torch.full((length, 320), SILENCE)
+            return torch.full((length, 320), MEL_SILENCE)
         other = self._voices[self.integer(len(self._voices))]
         begin = self.integer(len(other) - length + 1)
         return other[begin : begin + length]
@@ -132,4 +132,4 @@ def _started(motion: Tensor, voice: Tensor, begin: int) -> tuple[Tensor, Tensor]
     offset = motion[begin] * torch.exp(-age.clamp(min=0) / _REST_FRAMES)[:, None]
     before = (age < 0)[:, None]
     motion = torch.where(before, torch.zeros_like(motion), motion - offset)
-    return motion, torch.where(before, torch.full_like(voice, SILENCE), voice)
+    return motion, torch.where(before, torch.full_like(voice, MEL_SILENCE), voice)

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.motion.networks.prosody import PROSODY_COLUMNS, mel_windows, prosody_columns
 from train.data.faces.mirror import mirror_gaze, mirror_pose
 from train.data.pipeline.shards import ClipFeatures, resample_motion
-from train.data.pipeline.windows import prosody_windows
 
 MotionPart = Literal["pose", "gaze"]
 
@@ -64,7 +64,8 @@ def clip_tracks(
         moved = torch.from_numpy(resample_motion(motion, speed))
         prosody = None
         if mel is not None:
-            prosody = prosody_windows(torch.from_numpy(mel), torch.arange(len(moved)), delay_frames)
+            first, _ = prosody_columns(torch.arange(len(moved)), delay_frames)
+            prosody = mel_windows(torch.from_numpy(mel), first, PROSODY_COLUMNS).transpose(1, 2).flatten(1)
         weight = tame if short else 1.0
         if mel is not None and index and not short:
             weight /= 3

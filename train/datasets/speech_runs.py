@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.audio import MEL_SILENCE
+from engine.motion.networks.prosody import lip_window
 from train.data.pipeline.shards import ClipFeatures, resample_motion
-from train.data.pipeline.windows import SILENCE
 from train.data.speech.augment import MelStretch, stretch_mel
 from train.datasets.regions import eye_swap_operator, mouth_closing_operator
 from train.motion_space.expression_model import ExpressionModel
@@ -126,9 +126,8 @@ class SpeechRuns:
                 heard = resample_motion(clip.heard.astype(np.float32), variant.speed) > 0.99
                 whole = np.convolve(heard, np.ones(length), "valid") > length - 0.5
                 first = np.flatnonzero(whole) if len(heard) >= length else np.zeros(0, np.int64)
-                last_column = _last_column(first, self.config.lookahead_ms).astype(np.int64)
                 start = {
-                    "column": position + reach + last_column - self._columns + 1,
+                    "column": position + reach + self._first_column(torch.from_numpy(first)).numpy(),
                     "row": row + first,
                     "clip_row": np.full_like(first, row),
                     "clip_frames": np.full_like(first, len(motion)),
@@ -136,7 +135,7 @@ class SpeechRuns:
                     "clip": np.full_like(first, number),
                 }
                 starts.append(np.stack(list(start.values()), 1))
-                padded = np.pad(variant.mel.T, ((reach, reach), (0, 0)), constant_values=SILENCE)
+                padded = np.pad(variant.mel.T, ((reach, reach), (0, 0)), constant_values=MEL_SILENCE)
                 mels.append(padded)
                 motions.append(motion)
                 position += len(padded)
@@ -197,16 +196,14 @@ class SpeechRuns:
         cfg, count = self.config, len(column)
         block_RFW = self._mel_MF[column[:, None] + torch.arange(self._block)].float().transpose(1, 2)
         faint = torch.rand(count, 1, 1, generator=generator) * torch.rand(block_RFW.shape, generator=generator)
-        block_RFW = torch.where(silent[:, None, None], SILENCE + 0.6 * faint, block_RFW)
+        block_RFW = torch.where(silent[:, None, None], MEL_SILENCE + 0.6 * faint, block_RFW)
         if cfg.stretch is not None:
             block_RFW = stretch_mel(block_RFW, generator, cfg.stretch)
-        frames = (frame[:, None] + torch.arange(cfg.run_frames)).numpy()
-        last = _last_column(frames, cfg.lookahead_ms)
-        offset_RK = torch.from_numpy(last - last[:, :1]).long()
+        first_RK = self._first_column(frame[:, None] + torch.arange(cfg.run_frames))
+        offset_RK = first_RK - first_RK[:, :1]
         window = (offset_RK[:, :, None] + torch.arange(self._columns))[:, :, None, :].expand(-1, -1, 80, -1)
         return block_RFW[:, None].expand(-1, cfg.run_frames, -1, -1).gather(3, window)
 
-
-def _last_column(frames: NDArray[np.int64], lookahead_ms: int) -> NDArray[np.float64]:
-    """Last mel column that frames see, as `train.data.pipeline.windows.lip_windows` has it."""
-    return np.asarray(np.floor((40.0 * frames + lookahead_ms - 25) / 12.5 + 1e-6))
+    def _first_column(self, frames: Tensor) -> Tensor:
+        """First mel column of the windows of frames."""
+        return lip_window(frames, self.config.lookahead_ms, self._columns)[0]

@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engine.audio import MEL_SILENCE
 from engine.motion.networks.lip import LipConfig, LipNetwork
+from engine.motion.networks.prosody import lip_window, mel_windows
 from train.data.pipeline.shards import ClipFeatures
-from train.data.pipeline.windows import SILENCE, lip_windows
 from train.datasets.scales import normalise
 from train.datasets.speech_runs import SpeechRuns, SpeechRunsConfig
 from train.distributed import gather_rows
@@ -179,12 +180,9 @@ class ExpressionStage1Task:
     @torch.no_grad()
     def predict(self, network: LipNetwork, clip: ClipFeatures, eye_feature_TF: Tensor | None = None) -> Tensor:
         """Expressions (T,64) of a clip from its unchanged audio, e_0 its first frame, f held at f_0 unless given."""
-        mel_NFW = lip_windows(
-            torch.from_numpy(clip.variants[0].mel),
-            torch.arange(clip.frames),
-            self.config.data.lookahead_ms,
-            self.config.network.audio_columns,
-        )
+        columns = self.config.network.audio_columns
+        first, _ = lip_window(torch.arange(clip.frames), self.config.data.lookahead_ms, columns)
+        mel_NFW = mel_windows(torch.from_numpy(clip.variants[0].mel), first, columns)
         expression0 = torch.from_numpy(clip.expression[0]).expand(clip.frames, -1)
         eye = self.model.eye_feature(expression0) if eye_feature_TF is None else eye_feature_TF
         device = next(network.parameters()).device
@@ -250,12 +248,12 @@ class ExpressionStage1Task:
     def _silence(self, network: LipNetwork) -> dict[str, float]:
         silent, spoken = [], []
         device = next(network.parameters()).device
-        hush = torch.full((1, 80, self.config.network.audio_columns), SILENCE, device=device)
+        silence = torch.full((1, 80, self.config.network.audio_columns), MEL_SILENCE, device=device)
         for clip in self.held_out:
             expression0 = torch.from_numpy(clip.expression[:1])
             eye = normalise(self.model.eye_feature(expression0)).to(device)
             seen = eye if self.config.network.eye_feature_size else None
-            rest = network(network.encode_audio(hush), expression0.to(device), seen)
+            rest = network(network.encode_audio(silence), expression0.to(device), seen)
             silent.append(mouth_opening(self.model, rest.cpu()))
             spoken.append(mouth_opening(self.model, self.predict(network, clip)))
         return {

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from engine.audio import MEL_SILENCE
 from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.networks.lip import LipNetwork
 from train.data.pipeline.shards import ClipFeatures
-from train.data.pipeline.windows import SILENCE
 from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig, EyeTrack
 from train.datasets.scales import normalise, restore
 from train.distributed import gather_rows
@@ -310,8 +310,8 @@ class ExpressionStage2Task:
         frames = self.config.evaluation_frames
         joined = torch.cat(voices)
         speech = joined.repeat(frames // len(joined) + 1, 1)[:frames]
-        hush = torch.full((1, 80, self.config.data.columns), SILENCE, device=next(lip.parameters()).device)
-        silence = lip.encode_audio(hush).cpu().expand(frames, -1)
+        quiet = torch.full((1, 80, self.config.data.columns), MEL_SILENCE, device=next(lip.parameters()).device)
+        silence = lip.encode_audio(quiet).cpu().expand(frames, -1)
         figures: dict[str, float] = {}
         for name, audio in (("speech", speech), ("silence", silence)):
             samples = [

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.audio import MEL_SILENCE
 from engine.motion.networks.audio_encoder import AudioEncoder, AudioEncoderConfig
-from train.data.pipeline.windows import SILENCE
 from train.data.speech.augment import MelStretch, stretch_mel
 from train.data.speech.speech_synthesis import PHONES
 from train.data.speech.synthetic_speech import SyntheticSpeech
@@ -128,6 +128,6 @@ def _spaced(speech: SyntheticSpeech, bounds: list[int], space: int) -> tuple[Ten
     """Mels (M,80) and phones (M,) of the utterances between ``bounds``, ``space`` silent columns around each."""
     mels, phones = [], []
     for start, stop in itertools.pairwise(bounds):
-        mels.append(np.pad(speech.mel[start:stop], ((space, space), (0, 0)), constant_values=SILENCE))
+        mels.append(np.pad(speech.mel[start:stop], ((space, space), (0, 0)), constant_values=MEL_SILENCE))
         phones.append(np.pad(speech.phone[start:stop], space, constant_values=_SILENT))
     return torch.from_numpy(np.concatenate(mels)), torch.from_numpy(np.concatenate(phones)).long()

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.audio import MEL_SILENCE
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.prior import fit_lags
 from engine.motion.diffusion.schedule import DiffusionSchedule
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from train.data.pipeline.shards import ClipFeatures
-from train.data.pipeline.windows import SILENCE
 from train.datasets.pose_batches import MotionBatch, StreamAugmentation, draw_sequences, draw_windows
 from train.datasets.pose_tracks import MotionPart, Track, clip_tracks, spread
 from train.losses.pose import noise_prediction_loss
@@ -256,7 +256,7 @@ class PoseTask:
         voices = [t.prosody for t in self.held_out if t.prosody is not None]
         voices = voices or [t.prosody for t in self.tracks[:1] if t.prosody is not None]
         frames = cfg.evaluation_frames - cfg.evaluation_frames % cfg.sampling.hop
-        silence = torch.full((frames, cfg.network.prosody_size), SILENCE)
+        silence = torch.full((frames, cfg.network.prosody_size), MEL_SILENCE)
         voice = torch.cat(voices) if voices else silence
         speech = voice.repeat(frames // len(voice) + 1, 1)[:frames]
         both = torch.stack([speech] * _SEEDS + [silence] * _SEEDS).to(device)

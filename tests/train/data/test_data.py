@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.audio import mel_spectrogram
+from engine.audio import MEL_SILENCE, mel_spectrogram
 from engine.motion.space.landmark_model import LandmarkModel
 from train.data.faces.mirror import mirror_pose
 from train.data.pipeline.align import AlignmentClip, estimate_offsets
 from train.data.pipeline.manifest import ClipRecord, read_manifest, write_manifest
 from train.data.pipeline.shards import load_clip, resample_motion, save_clip
-from train.data.pipeline.windows import SILENCE, lip_windows, prosody_windows
 from train.data.readers.clips import read_audio, read_frames
 from train.data.readers.portraits import portrait_held_out
 from train.data.readers.sources import HELD_OUT_CLIPS, describe_clip
@@ -60,23 +59,6 @@ def test_split_is_by_person() -> None:
     assert not portrait_held_out("london-011-smile")
 
 
-@pytest.mark.parametrize("frame", [0, 1, 7, 30])
-def test_lip_window_sees_no_further_than_its_lookahead(frame: int) -> None:
-    mel = torch.arange(200.0).repeat(80, 1)
-    window = lip_windows(mel, torch.tensor([frame]), lookahead_ms=80)[0]
-    last = int(window[0, -1])
-    assert 12.5 * last + 25 <= 40 * frame + 80 < 12.5 * (last + 1) + 25
-    assert window.shape == (80, 16)
-    if frame == 0:
-        assert (window[:, : 16 - last - 1] == SILENCE).all()
-
-
-def test_prosody_is_four_columns_in_turn_after_the_delay() -> None:
-    mel = torch.arange(100.0).repeat(80, 1)
-    window = prosody_windows(mel, torch.tensor([10]), delay_frames=2)[0]
-    assert window.view(4, 80)[:, 0].tolist() == [25.0, 26.0, 27.0, 28.0]
-
-
 def test_stretched_audio_stays_in_range_and_silence_stays_silent() -> None:
     rng = np.random.default_rng(0)
     wave = (0.3 * np.sin(np.arange(16000) / 20)).astype(np.float32)
@@ -90,8 +72,8 @@ def test_stretched_audio_stays_in_range_and_silence_stays_silent() -> None:
     changed = stretch_mel(mel, generator)
     assert changed.shape == mel.shape
     assert changed.abs().max() <= 4
-    hush = stretch_mel(torch.full((8, 80, 16), SILENCE), generator)
-    assert hush.max() < SILENCE + 0.6
+    silence = stretch_mel(torch.full((8, 80, 16), MEL_SILENCE), generator)
+    assert silence.max() < MEL_SILENCE + 0.6
 
 
 def test_mirroring_twice_gives_the_same_motion() -> None:

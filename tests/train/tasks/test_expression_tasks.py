@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from engine.errors import CommandInvalid, ExpertNotFound
 from engine.motion.networks.eye_lstm import EyeConfig
 from engine.motion.networks.lip import LipNetwork
+from engine.motion.networks.prosody import lip_window, mel_windows
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from tests.train.basel_face import face_file
 from train.data.pipeline.manifest import ClipRecord, write_manifest
-from train.data.pipeline.windows import lip_windows
 from train.data.speech.synthetic import synthetic_clips
 from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig
 from train.datasets.scales import fold_lip
@@ -225,7 +225,7 @@ def test_a_plain_run_is_the_clip_as_it_is(model: LandmarkModel) -> None:
     assert batch.mel_RKFW.shape == (3, 30, 80, 16)
     assert torch.equal(batch.expression0_RKE[:, 5], batch.target_RKE[:, 0])
     whole = torch.from_numpy(clips[0].expression)
-    windows = lip_windows(torch.from_numpy(clips[0].variants[0].mel), torch.arange(64), 133)
+    windows = mel_windows(torch.from_numpy(clips[0].variants[0].mel), lip_window(torch.arange(64), 133)[0], 16)
     for mel_KFW, target_KE in zip(batch.mel_RKFW, batch.target_RKE, strict=True):
         first = int((whole - target_KE[0]).abs().sum(1).argmin())
         assert torch.equal(target_KE, whole[first : first + 30])
