@@ -27,64 +27,21 @@ from dataclasses import asdict
 from typing import Any
 
 from server.live.messages import (
-    HTTP_STATUS,
     Answer,
     Audio,
     Control,
-    ErrorEvent,
     Event,
     Gaze,
     Intensity,
     Interrupt,
-    Interrupted,
     Look,
     Offer,
     Ping,
-    Pong,
     Pose,
     Refusal,
     Start,
-    Started,
-    StateEvent,
-    StatsEvent,
     TellState,
 )
-
-__all__ = [
-    "CONTROL_LABEL",
-    "HTTP_STATUS",
-    "MAX_CONTROL_BYTES",
-    "Answer",
-    "Audio",
-    "Control",
-    "ErrorEvent",
-    "Event",
-    "Gaze",
-    "Intensity",
-    "Interrupt",
-    "Interrupted",
-    "Look",
-    "Offer",
-    "Ping",
-    "Pong",
-    "Pose",
-    "Refusal",
-    "Start",
-    "Started",
-    "StateEvent",
-    "StatsEvent",
-    "TellState",
-    "encode_answer",
-    "encode_error",
-    "encode_event",
-    "encode_ice_servers",
-    "encode_portrait",
-    "parse_control",
-    "parse_ingest",
-    "parse_offer",
-    "parse_pcm",
-    "parse_start",
-]
 
 CONTROL_LABEL = "control"
 MAX_CONTROL_BYTES = 4096
@@ -108,7 +65,7 @@ def parse_offer(body: bytes) -> Offer:
     sdp = fields.get("sdp")
     if not isinstance(sdp, str) or not sdp:
         raise Refusal("bad_message", "The field 'sdp' must hold the session description as text.")
-    return Offer(sdp=sdp, **_whom(fields))
+    return Offer(sdp=sdp, **_target(fields))
 
 
 def parse_control(text: str | bytes) -> Control:
@@ -135,13 +92,12 @@ def parse_start(text: str | bytes) -> Start:
     fields = _parse_object(text)
     if fields.get("type") != "start":
         raise Refusal("bad_message", "The first message must be of the type 'start'.")
-    rate_hz = fields.get("rate")
-    if isinstance(rate_hz, bool) or not isinstance(rate_hz, int) or not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-        raise Refusal("bad_message", f"The field 'rate' must be a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz.")
-    return Start(rate_hz=rate_hz, live=_truth(fields, "live", False), **_whom(fields))
+    wanted = f"a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
+    rate_hz = _integer(fields, "rate", MIN_RATE_HZ, MAX_RATE_HZ, wanted)
+    return Start(rate_hz=rate_hz, live=_boolean(fields, "live", False), **_target(fields))
 
 
-def parse_ingest(message: str | bytes) -> Audio | Control:
+def parse_message(message: str | bytes) -> Audio | Control:
     """Read any later message of a WebSocket: audio as binary or base64, or control.
 
     Raises:
@@ -170,7 +126,7 @@ def parse_pcm(audio: bytes) -> bytes:
     if len(audio) > MAX_AUDIO_BYTES:
         raise Refusal("too_large", f"A message holds at most {MAX_AUDIO_BYTES} bytes of audio.")
     if len(audio) % 2:
-        raise Refusal("bad_message", "Sound must hold whole samples of two bytes each.")
+        raise Refusal("bad_message", "Audio must hold whole samples of two bytes each.")
     return audio
 
 
@@ -181,15 +137,15 @@ def _control(fields: dict[str, Any]) -> Control:
         case Look.TYPE:
             return Look(at=_one_of(fields, "at", _LOOKS))
         case Intensity.TYPE:
-            return Intensity(value=_share(fields, "value"))
+            return Intensity(value=float(_number(fields, "value", 0, 1, "a number from 0 to 1")))
         case Pose.TYPE:
-            return Pose(on=_truth(fields, "on"))
+            return Pose(on=_boolean(fields, "on"))
         case TellState.TYPE:
             return TellState(state=_one_of(fields, "state", _STATES))
         case Interrupt.TYPE:
             return Interrupt()
         case Ping.TYPE:
-            return Ping(id=_counter(fields, "id"))
+            return Ping(id=_integer(fields, "id", 0, 2**53 - 1, "a whole number from 0 to 2^53"))
     raise Refusal("bad_message", "The field 'type' must be gaze, look, intensity, pose, state, interrupt or ping.")
 
 
@@ -228,14 +184,21 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _angle(fields: dict[str, Any], name: str) -> float:
+def _number(fields: dict[str, Any], name: str, low: float, high: float, wanted: str) -> float:
     value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= GAZE_LIMIT_RAD:
-        raise Refusal("bad_message", f"The field '{name}' must be an angle between -pi/2 and pi/2 radians.")
-    return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise Refusal("bad_message", f"The field '{name}' must be {wanted}.")
+    return value
 
 
-def _whom(fields: dict[str, Any]) -> dict[str, str]:
+def _integer(fields: dict[str, Any], name: str, low: int, high: int, wanted: str) -> int:
+    value = _number(fields, name, low, high, wanted)
+    if not isinstance(value, int):
+        raise Refusal("bad_message", f"The field '{name}' must be {wanted}.")
+    return value
+
+
+def _target(fields: dict[str, Any]) -> dict[str, str]:
     found = {}
     for name in ("portrait", "session"):
         value = fields.get(name)
@@ -249,6 +212,11 @@ def _whom(fields: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def _angle(fields: dict[str, Any], name: str) -> float:
+    wanted = "an angle between -pi/2 and pi/2 radians"
+    return float(_number(fields, name, -GAZE_LIMIT_RAD, GAZE_LIMIT_RAD, wanted))
+
+
 def _one_of(fields: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or value not in choices:
@@ -256,22 +224,8 @@ def _one_of(fields: dict[str, Any], name: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def _share(fields: dict[str, Any], name: str) -> float:
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise Refusal("bad_message", f"The field '{name}' must be a number from 0 to 1.")
-    return float(value)
-
-
-def _truth(fields: dict[str, Any], name: str, default: bool | None = None) -> bool:
+def _boolean(fields: dict[str, Any], name: str, default: bool | None = None) -> bool:
     value = fields.get(name, default)
     if not isinstance(value, bool):
         raise Refusal("bad_message", f"The field '{name}' must be true or false.")
-    return value
-
-
-def _counter(fields: dict[str, Any], name: str) -> int:
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
-        raise Refusal("bad_message", f"The field '{name}' must be a whole number from 0 to 2^53.")
     return value

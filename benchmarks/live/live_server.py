@@ -73,7 +73,7 @@ async def measure_cycles(cycles: int) -> dict[str, Any]:
     }
 
 
-async def _lobby() -> tuple[SessionManager, Any]:
+async def _manager() -> tuple[SessionManager, Any]:
     engines: list[Any] = []
     config = ServerConfig()
 
@@ -82,11 +82,11 @@ async def _lobby() -> tuple[SessionManager, Any]:
         return engines[0]
 
     configure_codecs()
-    lobby = SessionManager(config)
-    lobby.start(load, PORTRAIT)
-    await lobby.wait_loaded()
-    lobby.sessions.core_count = 1000
-    return lobby, engines[0]
+    manager = SessionManager(config)
+    manager.start(load, PORTRAIT)
+    await manager.wait_loaded()
+    manager.sessions.core_count = 1000
+    return manager, engines[0]
 
 
 def _speak(session: LiveSession, seconds: float) -> None:
@@ -96,10 +96,10 @@ def _speak(session: LiveSession, seconds: float) -> None:
 
 async def measure_interrupts(count: int) -> dict[str, Any]:
     """Each interrupt comes at a random moment of speech."""
-    lobby, engine = await _lobby()
+    manager, engine = await _manager()
     # The frame on show when the interrupt comes is the first of those in which the mouth closes.
     frames_to_rest = engine.networks.mixer.mouth_close_frames - 1
-    session = await lobby.open()
+    session = await manager.open()
     outlet = session.open_outlet()
     dice = np.random.default_rng(0)
     first_ms, rest_ms = [], []
@@ -117,7 +117,7 @@ async def measure_interrupts(count: int) -> dict[str, Any]:
             await asyncio.sleep(0.0005)
         rest_ms.append(1e3 * (time.perf_counter() - began_s))
     drain.cancel()
-    await lobby.close()
+    await manager.close()
     return {
         "interrupts": count,
         "frames_to_rest": frames_to_rest,
@@ -128,8 +128,8 @@ async def measure_interrupts(count: int) -> dict[str, Any]:
 
 async def measure_sessions(count: int, seconds: float = 10.0) -> dict[str, Any]:
     """``count`` sessions that speak at once."""
-    lobby, _ = await _lobby()
-    sessions = [await lobby.open() for _ in range(count)]
+    manager, _ = await _manager()
+    sessions = [await manager.open() for _ in range(count)]
     outlets = [session.open_outlet() for session in sessions]
     tasks = [asyncio.ensure_future(_watch(outlet, H264Encoder())) for outlet in outlets]
     for session in sessions:
@@ -141,8 +141,8 @@ async def measure_sessions(count: int, seconds: float = 10.0) -> dict[str, Any]:
     elapsed_s = time.perf_counter() - began_s
     after = [(s.frames_made, s.frames_late, o.video.sent) for s, o in zip(sessions, outlets, strict=True)]
     made, late, sent = (np.array(after) - np.array(before)).T
-    cost = lobby.sessions.cost
-    lobby.sessions.core_count = len(os.sched_getaffinity(0))
+    cost = manager.sessions.cost
+    manager.sessions.core_count = len(os.sched_getaffinity(0))
     report = {
         "sessions": count,
         "fps_least": round(float(sent.min()) / elapsed_s, 2),
@@ -150,11 +150,11 @@ async def measure_sessions(count: int, seconds: float = 10.0) -> dict[str, Any]:
         "delay_ms": [20 * session.timeline.delay_blocks for session in sessions],
         "render_ms": [round(session.worker.render_ms, 1) for session in sessions],
         "frame_cost_ms": None if cost is None else round(cost.total_ms, 1),
-        "admitted": lobby.sessions.capacity,
+        "admitted": manager.sessions.capacity,
     }
     for task in tasks:
         task.cancel()
-    await lobby.close()
+    await manager.close()
     return report
 
 

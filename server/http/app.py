@@ -18,15 +18,9 @@ from server.http.uploads import read_limited, read_upload
 from server.http.websocket import WebSocketEndpoint
 from server.http.whep import WhepEndpoint
 from server.live.clock import Clock
-from server.live.metrics import Metrics
-from server.protocol import (
-    Answer,
-    Refusal,
-    encode_answer,
-    encode_ice_servers,
-    encode_portrait,
-    parse_offer,
-)
+from server.live.messages import Answer, Refusal
+from server.metrics import Metrics
+from server.protocol import encode_answer, encode_ice_servers, encode_portrait, parse_offer
 from server.sessions.engine_thread import EngineLike
 from server.sessions.manager import SessionManager
 from server.sessions.registry import SessionRegistry
@@ -44,17 +38,17 @@ class AvatarServer:
         self.config = config
         self.port = config.port
         self.metrics = Metrics()
-        self.lobby = SessionManager(config, clock, self.metrics)
+        self.manager = SessionManager(config, clock, self.metrics)
         self._load = load
         self._assets = Assets(config.portrait)
         self._portrait_rate = AddressLimits(per_second=0.5, burst=10)
         self._decoder = ImageDecoder()
         self._consents = ConsentRecord(config.consent_log)
-        self._guard = SecurityMiddleware(config, self.lobby.clock, self.metrics)
+        self._guard = SecurityMiddleware(config, self.manager.clock, self.metrics)
 
     @property
     def sessions(self) -> SessionRegistry:
-        return self.lobby.sessions
+        return self.manager.sessions
 
     def application(self) -> web.Application:
         app = web.Application(
@@ -67,11 +61,11 @@ class AvatarServer:
         app.router.add_post("/portraits", self._portrait)
         app.router.add_delete("/sessions/{id}", self._delete)
         app.router.add_get("/ice", self._ice)
-        app.router.add_get("/ws", WebSocketEndpoint(self.lobby).handle)
+        app.router.add_get("/ws", WebSocketEndpoint(self.manager).handle)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        WhepEndpoint(self.lobby, DemoVoice(self._assets.demo_voice)).add_routes(app.router)
+        WhepEndpoint(self.manager, DemoVoice(self._assets.demo_voice)).add_routes(app.router)
         for path in self._assets.paths:
             app.router.add_get(path, self._asset)
         return app
@@ -83,20 +77,20 @@ class AvatarServer:
 
     async def wait_loaded(self) -> None:
         """Return when the engine runs; raises what kept it from running."""
-        await self.lobby.wait_loaded()
+        await self.manager.wait_loaded()
 
     async def drain(self) -> None:
         """Take nobody in any more; return when all have left, or when their time is over."""
-        await self.lobby.drain()
+        await self.manager.drain()
 
     async def _start(self, app: web.Application) -> None:
         configure_codecs()
         limit_gathering(self.config.gather_timeout_s)
         self.listening_on(self.port)
-        self.lobby.start(self._load, self._assets.portrait_path)
+        self.manager.start(self._load, self._assets.portrait_path)
 
     async def _stop(self, app: web.Application) -> None:
-        await self.lobby.close()
+        await self.manager.close()
         await self._decoder.close()
 
     async def _offer(self, request: web.Request) -> web.Response:
@@ -107,19 +101,19 @@ class AvatarServer:
         if offer.session is not None:
             session = self.sessions.find(offer.session)
         else:
-            session = await self.lobby.open(offer.portrait)
-        viewer = self.lobby.view(session, speaks=not watches, owns=not watches)
+            session = await self.manager.open(offer.portrait)
+        viewer = self.manager.view(session, speaks=not watches, owns=not watches)
         answer = Answer(sdp=await viewer.accept(description), session_id=session.session_id)
         return web.json_response(encode_answer(answer))
 
     async def _portrait(self, request: web.Request) -> web.Response:
-        self._portrait_rate.check(self._guard.address(request), self.lobby.clock.now_s())
+        self._portrait_rate.check(self._guard.address(request), self.manager.clock.now_s())
         upload = await read_upload(request, self.config.max_portrait_bytes)
         if not upload.consent:
             raise Refusal("consent_missing", "Confirm that you have the right to use this image (consent=true).")
         rgb = await self._decoder.decode(upload.image)
         consent = await self._consents.add(upload.image)
-        portrait_id = await self.lobby.enroll(rgb)
+        portrait_id = await self.manager.enroll(rgb)
         log.info("portrait %s: taken, consent for %s", portrait_id[:6], consent.sha256[:12])
         return web.json_response(encode_portrait(portrait_id), status=201)
 
@@ -136,7 +130,7 @@ class AvatarServer:
     async def _readyz(self, request: web.Request) -> web.Response:
         if self.sessions.draining:
             raise Refusal("draining", "This server is about to stop.", retry_after_s=5)
-        if not self.lobby.ready:
+        if not self.manager.ready:
             raise Refusal("not_ready", "The engine is still loading.", retry_after_s=2)
         return web.json_response({"status": "ready", "free_sessions": self.sessions.free})
 

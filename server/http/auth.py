@@ -12,7 +12,7 @@ import hmac
 import jwt
 
 from server.config import ServerConfig
-from server.protocol import Refusal
+from server.live.messages import Refusal
 
 _ALGORITHM = "HS256"
 _LEEWAY_S = 5

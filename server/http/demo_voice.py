@@ -33,7 +33,7 @@ class DemoVoice:
             task.cancel()
             await asyncio.wait({task})
 
-        session.add_guest(stop)
+        session.add_close_hook(stop)
 
     async def _run(self, session: LiveSession, clock: Clock) -> None:
         voice = session.open_voice(live=False)

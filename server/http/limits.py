@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import ifaddr
 
 from server.config import ServerConfig, is_loopback
-from server.protocol import Refusal
+from server.live.messages import Refusal
+from server.rate_limit import RateLimit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_ADDRESSES = 4096
@@ -77,25 +78,6 @@ def client_address(remote: str | None, forwarded_for: str | None, proxies: tuple
     if remote in proxies and forwarded_for:
         return forwarded_for.rpartition(",")[2].strip()
     return remote or ""
-
-
-class RateLimit:
-    """A token bucket: ``burst`` at once, ``per_second`` in the long run. Time comes from the caller."""
-
-    def __init__(self, per_second: float, burst: int) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._tokens = float(burst)
-        self._last_s: float | None = None
-
-    def allow(self, now_s: float) -> bool:
-        if self._last_s is not None:
-            self._tokens = min(self._burst, self._tokens + (now_s - self._last_s) * self._per_second)
-        self._last_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class AddressLimits:

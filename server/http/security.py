@@ -23,8 +23,9 @@ from server.config import ServerConfig
 from server.http.auth import TokenVerifier, bearer_token
 from server.http.limits import AddressLimits, allowed_hosts, check_host, check_origin, client_address
 from server.live.clock import Clock
-from server.live.metrics import Metrics
-from server.protocol import Refusal, encode_error
+from server.live.messages import Refusal
+from server.metrics import Metrics
+from server.protocol import encode_error
 
 log = logging.getLogger(__name__)
 

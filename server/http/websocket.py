@@ -18,21 +18,10 @@ from collections import deque
 import numpy as np
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from server.http.limits import RateLimit
+from server.live.messages import Audio, ErrorEvent, Event, Refusal, Start, Started, StateEvent
 from server.live.session import LiveSession
-from server.protocol import (
-    MAX_AUDIO_BYTES,
-    Audio,
-    ErrorEvent,
-    Event,
-    Refusal,
-    Start,
-    Started,
-    StateEvent,
-    encode_event,
-    parse_ingest,
-    parse_start,
-)
+from server.protocol import MAX_AUDIO_BYTES, encode_event, parse_message, parse_start
+from server.rate_limit import RateLimit
 from server.sessions.manager import SessionManager
 
 log = logging.getLogger(__name__)
@@ -49,8 +38,8 @@ _AGAIN = ("busy", "draining", "not_ready")
 class WebSocketEndpoint:
     """``GET /ws``."""
 
-    def __init__(self, lobby: SessionManager) -> None:
-        self._lobby = lobby
+    def __init__(self, manager: SessionManager) -> None:
+        self._manager = manager
         self._open = 0
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
@@ -58,11 +47,11 @@ class WebSocketEndpoint:
             raise Refusal("busy", "Too many connections are open here.", retry_after_s=5)
         self._open += 1
         try:
-            return await self._converse(request)
+            return await self._serve(request)
         finally:
             self._open -= 1
 
-    async def _converse(self, request: web.Request) -> web.WebSocketResponse:
+    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(
             protocols=(_SUBPROTOCOL,), max_msg_size=2 * MAX_AUDIO_BYTES, heartbeat=_HEARTBEAT_S
         )
@@ -76,16 +65,16 @@ class WebSocketEndpoint:
             code = WSCloseCode.TRY_AGAIN_LATER if refusal.code in _AGAIN else WSCloseCode.POLICY_VIOLATION
             await socket.close(code=code, message=refusal.code.encode())
             return socket
-        await _Ingest(request, socket, session, start, self._lobby, owns).run()
+        await _Connection(request, socket, session, start, self._manager, owns).run()
         return socket
 
     async def _session(self, start: Start) -> tuple[LiveSession, bool]:
         if start.session is not None:
-            return self._lobby.sessions.find(start.session), False
-        return await self._lobby.open(start.portrait), True
+            return self._manager.sessions.find(start.session), False
+        return await self._manager.open(start.portrait), True
 
 
-class _Ingest:
+class _Connection:
     """One connection after its beginning."""
 
     def __init__(
@@ -94,7 +83,7 @@ class _Ingest:
         socket: web.WebSocketResponse,
         session: LiveSession,
         start: Start,
-        lobby: SessionManager,
+        manager: SessionManager,
         owns: bool,
     ) -> None:
         self._request = request
@@ -103,7 +92,7 @@ class _Ingest:
         self._rate_hz = start.rate_hz
         self._owns = owns
         self._voice = session.open_voice(live=start.live)
-        self._clock = lobby.clock
+        self._clock = manager.clock
         self._pace = RateLimit(per_second=200, burst=400)
         self._events: deque[Event] = deque(maxlen=_MAX_WAITING_EVENTS)
         self._changed = asyncio.Event()
@@ -112,7 +101,7 @@ class _Ingest:
         self._send(Started(session_id=self._session.session_id))
         self._send(StateEvent(state=self._session.state))
         unsubscribe = self._session.subscribe(self._send)
-        leave = self._session.add_guest(self._session_ends)
+        leave = self._session.add_close_hook(self._session_ends)
         sender = asyncio.get_running_loop().create_task(self._send_all())
         try:
             async for message in self._socket:
@@ -131,14 +120,14 @@ class _Ingest:
         try:
             if not self._pace.allow(self._clock.now_s()):
                 raise Refusal("rate_limited", "Too many messages: send larger pieces of audio.")
-            message = parse_ingest(data)
+            message = parse_message(data)
         except Refusal as refusal:
             self._send(ErrorEvent(code=refusal.code, message=refusal.message))
             return
         if isinstance(message, Audio):
             self._voice.push_pcm(np.frombuffer(message.pcm, "<i2").astype(np.int16), self._rate_hz)
         else:
-            self._session.obey(message, self._send)
+            self._session.handle_control(message, self._send)
 
     def _send(self, event: Event) -> None:
         self._events.append(event)

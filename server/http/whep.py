@@ -19,8 +19,8 @@ from aiortc import RTCSessionDescription
 from server.http.demo_voice import DemoVoice
 from server.http.limits import check_content_type
 from server.http.uploads import read_limited
+from server.live.messages import Refusal
 from server.live.session import LiveSession
-from server.protocol import Refusal
 from server.sessions.manager import SessionManager
 from server.webrtc.ice import ice_links
 from server.webrtc.sdp_validation import check_candidates, check_offer
@@ -34,8 +34,8 @@ _MAX_FRAGMENT_BYTES = 16 * 2**10
 class WhepEndpoint:
     """``demo_voice`` speaks to those who watch a session of their own."""
 
-    def __init__(self, lobby: SessionManager, demo_voice: DemoVoice) -> None:
-        self._lobby = lobby
+    def __init__(self, manager: SessionManager, demo_voice: DemoVoice) -> None:
+        self._manager = manager
         self._demo_voice = demo_voice
         self._viewers: dict[str, tuple[Viewer, str]] = {}
 
@@ -51,13 +51,13 @@ class WhepEndpoint:
     async def _post(self, request: web.Request) -> web.Response:
         check_content_type(request.headers.get("Content-Type"), (_SDP,))
         _check_accept(request.headers.get("Accept"))
-        body = await read_limited(request, self._lobby.config.max_offer_bytes)
+        body = await read_limited(request, self._manager.config.max_offer_bytes)
         offer = check_offer(body.decode("utf-8", "replace"), needs_audio=False)
         named = request.match_info.get("session")
         if named is not None:
-            return await self._watch(self._lobby.sessions.find(named), offer, owns=False)
-        session = await self._lobby.open()
-        self._demo_voice.speak(session, self._lobby.clock)
+            return await self._watch(self._manager.sessions.find(named), offer, owns=False)
+        session = await self._manager.open()
+        self._demo_voice.speak(session, self._manager.clock)
         return await self._watch(session, offer, owns=True)
 
     async def _watch(self, session: LiveSession, offer: RTCSessionDescription, owns: bool) -> web.Response:
@@ -66,7 +66,7 @@ class WhepEndpoint:
         def closed() -> None:
             self._viewers.pop(viewer_id, None)
 
-        viewer = self._lobby.view(session, speaks=False, owns=owns, on_closed=closed)
+        viewer = self._manager.view(session, speaks=False, owns=owns, on_closed=closed)
         self._viewers[viewer_id] = viewer, etag
         try:
             answer = await viewer.accept(offer)
@@ -76,7 +76,7 @@ class WhepEndpoint:
         response.headers["Location"] = f"/whep/viewers/{viewer_id}"
         response.headers["ETag"] = etag
         response.headers["Accept-Patch"] = _FRAGMENT
-        for link in ice_links(self._lobby.config):
+        for link in ice_links(self._manager.config):
             response.headers.add("Link", link)
         return response
 

@@ -1,4 +1,4 @@
-"""One who speaks into a session: audio of any usual rate becomes blocks in its inbox.
+"""One who speaks into a session: audio of any usual rate becomes blocks in its jitter_buffer.
 
 A session has one voice at a time. Whoever opens an input last is heard; what others still push is dropped, and when
 the newest is closed, the session falls silent.
@@ -23,29 +23,29 @@ class AudioSource:
     10 s of it are kept. Else it may come as fast as it likes: up to 120 s wait, and pauses are kept.
     """
 
-    def __init__(self, inbox: JitterBuffer, *, live: bool) -> None:
-        self._inbox: JitterBuffer | None = inbox
+    def __init__(self, jitter_buffer: JitterBuffer, *, live: bool) -> None:
+        self._jitter_buffer: JitterBuffer | None = jitter_buffer
         self._live = live
         self._resampler: av.AudioResampler | None = None
         self._rate_hz = 0
-        inbox.clear()
-        inbox.keeps_pauses = not live
-        inbox.max_blocks = _LIVE_BACKLOG_BLOCKS if live else _PACED_BACKLOG_BLOCKS
+        jitter_buffer.clear()
+        jitter_buffer.keeps_pauses = not live
+        jitter_buffer.max_blocks = _LIVE_BACKLOG_BLOCKS if live else _PACED_BACKLOG_BLOCKS
 
     def push_frame(self, frame: av.AudioFrame) -> None:
         """Take a decoded frame of any layout and rate."""
-        if self._inbox is None:
+        if self._jitter_buffer is None:
             return
         if self._resampler is None or frame.sample_rate != self._rate_hz:
             self._rate_hz = frame.sample_rate
             self._resampler = av.AudioResampler(format="s16", layout="mono", rate=MEDIA_RATE_HZ)
         for resampled in self._resampler.resample(frame):
             samples = np.frombuffer(bytes(resampled.planes[0]), np.int16)
-            self._inbox.push(samples[: resampled.samples])
+            self._jitter_buffer.push(samples[: resampled.samples])
 
     def push_pcm(self, samples: npt.NDArray[np.int16], rate_hz: int) -> None:
         """Take int16 (n,) mono at ``rate_hz``, 8000 to 96000."""
-        if len(samples) == 0 or self._inbox is None:
+        if len(samples) == 0 or self._jitter_buffer is None:
             return
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate = rate_hz
@@ -53,5 +53,5 @@ class AudioSource:
 
     def close(self) -> None:
         """Push no more; what was taken is still said."""
-        self._inbox = None
+        self._jitter_buffer = None
         self._resampler = None  # it owns threads, which must not wait for the garbage collector

@@ -10,7 +10,7 @@ A client tells listening, thinking and idle; speaking is heard. A gaze that a cl
 
 from __future__ import annotations
 
-from server.protocol import Gaze, Look
+from server.live.messages import Gaze, Look
 
 _SPEAKING_HOLD_BLOCKS = 15
 _CAMERA = (0.0, 0.0)

@@ -1,11 +1,11 @@
 """A session: one voice, one avatar, any number of viewers. The in-process interface that every client builds on.
 
-    voice input --> inbox --clock--> timeline --> worker thread (engine) --> outlets: image track, audio track
+    voice input --> jitter_buffer --clock--> timeline --> worker thread (engine) --> outlets: image track, audio track
                                          `---------------------------------> (one pair for each viewer)
 
     session.open_voice(live=True).push_pcm(samples, rate_hz)     audio in
     outlet = session.open_outlet()                               await outlet.video.recv(), await outlet.audio.recv()
-    session.obey(Interrupt())                                    gaze, intensity, pose, state
+    session.handle_control(Interrupt())                                    gaze, intensity, pose, state
     stop = session.subscribe(print)                              events: state, stats, interrupted, error
 
 A session ends once, whatever the cause; when ``close`` returns, its tasks, its thread, its viewers and its place in the
@@ -26,10 +26,7 @@ from server.live.avatar_state import AvatarState
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
 from server.live.jitter_buffer import JitterBuffer
-from server.live.metrics import Metrics
-from server.live.timeline import BLOCK_S, MediaTimeline
-from server.live.worker import EngineSession, EngineWorker
-from server.protocol import (
+from server.live.messages import (
     Control,
     ErrorEvent,
     Event,
@@ -45,6 +42,9 @@ from server.protocol import (
     StatsEvent,
     TellState,
 )
+from server.live.timeline import BLOCK_S, MediaTimeline
+from server.live.worker import EngineSession, EngineWorker
+from server.metrics import Metrics
 from server.webrtc.tracks import Image, ViewerTracks
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,9 @@ class LiveSession:
         self._on_closed = on_closed
         self._metrics = metrics or Metrics()
         self._loop = asyncio.get_running_loop()
-        self.inbox = JitterBuffer()
+        self.jitter_buffer = JitterBuffer()
         delay_s = engine_session.lookahead_ms / 1e3 + BLOCK_S + _RENDER_ALLOWANCE_S
-        self.timeline = MediaTimeline(clock.now_s(), self.inbox, delay_blocks=-int(-delay_s // BLOCK_S))
+        self.timeline = MediaTimeline(clock.now_s(), self.jitter_buffer, delay_blocks=-int(-delay_s // BLOCK_S))
         self.worker = EngineWorker(
             engine_session,
             clock,
@@ -95,14 +95,14 @@ class LiveSession:
         self.outlets: list[ViewerTracks] = []
         self.frames_made = 0
         self.frames_late = 0
-        self._conduct = AvatarState()
-        self._told_state: str | None = None
-        self._told_gaze: tuple[float, float] | None = None
+        self._avatar_state = AvatarState()
+        self._published_state: str | None = None
+        self._commanded_gaze: tuple[float, float] | None = None
         self._seconds_without_frame = 0
         self._frames_before = 0
         self._voice: AudioSource | None = None
         self._subscribers: dict[Subscriber, ViewerTracks | None] = {}
-        self._guests: list[Callable[[str], Awaitable[None]]] = []
+        self._close_hooks: list[Callable[[str], Awaitable[None]]] = []
         self._worker_done = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -118,13 +118,13 @@ class LiveSession:
     @property
     def state(self) -> str:
         """``speaking``, ``listening``, ``thinking`` or ``idle``."""
-        return self._conduct.state
+        return self._avatar_state.state
 
     def open_voice(self, *, live: bool) -> AudioSource:
         """Speak into the session; whoever spoke before is not heard any more."""
         if self._voice is not None:
             self._voice.close()
-        self._voice = AudioSource(self.inbox, live=live)
+        self._voice = AudioSource(self.jitter_buffer, live=live)
         return self._voice
 
     def open_outlet(self) -> ViewerTracks:
@@ -147,23 +147,23 @@ class LiveSession:
 
         return unsubscribe
 
-    def add_guest(self, close: Callable[[str], Awaitable[None]]) -> Callable[[], None]:
+    def add_close_hook(self, close: Callable[[str], Awaitable[None]]) -> Callable[[], None]:
         """``close(reason)`` is awaited when the session ends. Returns what takes the guest off the list."""
-        self._guests.append(close)
+        self._close_hooks.append(close)
 
         def leave() -> None:
             with contextlib.suppress(ValueError):
-                self._guests.remove(close)
+                self._close_hooks.remove(close)
 
         return leave
 
-    def obey(self, control: Control, reply: Subscriber | None = None) -> None:
+    def handle_control(self, control: Control, reply: Subscriber | None = None) -> None:
         """Do what a client says; ``reply`` takes what is for this client alone."""
         match control:
             case Gaze() | Look():
-                self._conduct.look(control)
+                self._avatar_state.look(control)
             case TellState(state=state):
-                self._conduct.tell(state)
+                self._avatar_state.tell(state)
             case Intensity(value=value):
                 self.worker.command(lambda session: session.set_intensity(value))
             case Pose(on=on):
@@ -173,7 +173,7 @@ class LiveSession:
             case Ping(id=ping_id):
                 if reply is not None:
                     reply(Pong(id=ping_id))
-        self._tell_conduct()
+        self._publish_state()
 
     def interrupt(self) -> None:
         """Stop speaking now: nothing that was heard before leaves any more."""
@@ -204,7 +204,7 @@ class LiveSession:
             if self._ticker is not None:
                 self._ticker.cancel()
                 await asyncio.wait({self._ticker})
-            await asyncio.gather(*(close(reason) for close in list(self._guests)), return_exceptions=True)
+            await asyncio.gather(*(close(reason) for close in list(self._close_hooks)), return_exceptions=True)
             for outlet in list(self.outlets):
                 self.close_outlet(outlet)
             if self._voice is not None:
@@ -214,7 +214,7 @@ class LiveSession:
                     await asyncio.wait_for(self._worker_done.wait(), _WORKER_TIMEOUT_S)
         finally:
             self._subscribers.clear()
-            self._metrics.voice_dropped(self.inbox.dropped_overflow_blocks * BLOCK_S)
+            self._metrics.voice_dropped(self.jitter_buffer.dropped_overflow_blocks * BLOCK_S)
             self._on_closed(self)
 
     async def _tick(self) -> None:
@@ -230,12 +230,12 @@ class LiveSession:
                 if blocks:
                     self.worker.put(blocks)
                 leaving = self.timeline.outgoing_audio(index)
-                self._conduct.hear(leaving is not None and leaving.voiced)
-                self._tell_conduct()
+                self._avatar_state.hear(leaving is not None and leaving.voiced)
+                self._publish_state()
                 if ticks % _STATS_BLOCKS == 0:
                     self._check_engine()
                     now_s = self._clock.now_s()
-                    sent_before = self._tell_stats(sent_before, max(now_s - told_s, 1e-3))
+                    sent_before = self._publish_stats(sent_before, max(now_s - told_s, 1e-3))
                     told_s = now_s
         except Exception:
             log.exception("session %s: the clock's task failed", self.label)
@@ -264,19 +264,19 @@ class LiveSession:
         for outlet in self.outlets:
             outlet.video.offer(image)
 
-    def _tell_conduct(self) -> None:
-        if self._conduct.gaze != self._told_gaze:
-            self._told_gaze = gaze = self._conduct.gaze
+    def _publish_state(self) -> None:
+        if self._avatar_state.gaze != self._commanded_gaze:
+            self._commanded_gaze = gaze = self._avatar_state.gaze
             if gaze is None:
                 self.worker.command(lambda session: session.clear_gaze())
             else:
                 pitch, yaw = gaze
                 self.worker.command(lambda session: session.set_gaze(pitch, yaw))
-        if self._conduct.state != self._told_state:
-            self._told_state = self._conduct.state
-            self._send(StateEvent(state=self._told_state))
+        if self._avatar_state.state != self._published_state:
+            self._published_state = self._avatar_state.state
+            self._send(StateEvent(state=self._published_state))
 
-    def _tell_stats(self, sent_before: dict[Subscriber, int], elapsed_s: float) -> dict[Subscriber, int]:
+    def _publish_stats(self, sent_before: dict[Subscriber, int], elapsed_s: float) -> dict[Subscriber, int]:
         sent_now = {}
         for send, outlet in list(self._subscribers.items()):
             sent = self.frames_made if outlet is None else outlet.video.sent
@@ -284,12 +284,12 @@ class LiveSession:
             send(
                 StatsEvent(
                     fps=round((sent - sent_before.get(send, 0)) / elapsed_s, 1),
-                    latency_ms=self.inbox.backlog_ms + round(1e3 * BLOCK_S * self.timeline.delay_blocks),
+                    latency_ms=self.jitter_buffer.backlog_ms + round(1e3 * BLOCK_S * self.timeline.delay_blocks),
                     render_ms=round(self.worker.render_ms, 1),
                     frames_sent=sent,
                     frames_late=self.frames_late,
                     frames_dropped=0 if outlet is None else outlet.video.overtaken,
-                    voice_dropped_ms=20 * self.inbox.dropped_overflow_blocks,
+                    voice_dropped_ms=20 * self.jitter_buffer.dropped_overflow_blocks,
                 )
             )
         return sent_now

@@ -1,6 +1,6 @@
 """One media clock for audio and image (sans I/O, no locks: it belongs to the event loop).
 
-The clock cuts time into blocks of 20 ms. Block n of the voice is what the inbox held at ``start + 20 ms
+The clock cuts time into blocks of 20 ms. Block n of the voice is what the jitter_buffer held at ``start + 20 ms
 (n + 1)``, silence included, so the engine hears an unbroken voice and idles when nobody speaks. The same
 block leaves again ``delay_blocks`` later, in step with the frames made from it:
 
@@ -53,12 +53,12 @@ class MediaTimeline:
     ``generation`` counts interrupts; what carries an older one must not leave the server.
     """
 
-    def __init__(self, start_s: float, inbox: JitterBuffer, delay_blocks: int) -> None:
+    def __init__(self, start_s: float, jitter_buffer: JitterBuffer, delay_blocks: int) -> None:
         self.start_s = start_s
         self.delay_blocks = delay_blocks
         self.generation = 0
         self._min_delay_blocks = 2
-        self._inbox = inbox
+        self._jitter_buffer = jitter_buffer
         self._next_index = 0
         self._sounds: deque[Block] = deque(maxlen=_MAX_DELAY_BLOCKS + 50)
         self._leaving: dict[int, Block | None] = {}
@@ -80,7 +80,7 @@ class MediaTimeline:
             self.start_s += (due - self._next_index) * BLOCK_S
             due = self._next_index
         while self._next_index < due:
-            samples = self._inbox.take()
+            samples = self._jitter_buffer.take()
             block = Block(
                 index=self._next_index,
                 samples=self._silence if samples is None else samples,
@@ -156,7 +156,7 @@ class MediaTimeline:
         delay to pass.
         """
         self.generation += 1
-        self._inbox.clear()
+        self._jitter_buffer.clear()
         self._sounds.clear()
         first = self.outgoing_index(now_s) - self.delay_blocks
         # These frames are asked for in the last moment: that they come late says nothing about the others.

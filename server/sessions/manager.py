@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from server.config import ServerConfig
-from server.http.uploads import PortraitStore
 from server.live.clock import Clock, MonotonicClock
-from server.live.metrics import Metrics
+from server.live.messages import Refusal
 from server.live.session import LiveSession
-from server.protocol import Refusal
+from server.metrics import Metrics
 from server.sessions.engine_thread import EngineLike, EngineThread
+from server.sessions.portraits import PortraitStore
 from server.sessions.registry import SessionRegistry
 from server.webrtc.viewer import Viewer
 
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 class SessionManager:
     """One engine, its portraits and its sessions. Belongs to one event loop.
 
-    lobby = Lobby(ServerConfig())
-    lobby.start(engine_loader(lobby.config), portrait)      # loads on a thread of its own
-    session = await lobby.open()                            # waits for that
+    manager = SessionManager(ServerConfig())
+    manager.start(engine_loader(manager.config), portrait)      # loads on a thread of its own
+    session = await manager.open()                              # waits for that
     """
 
     def __init__(self, config: ServerConfig, clock: Clock | None = None, metrics: Metrics | None = None) -> None:

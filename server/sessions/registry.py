@@ -8,8 +8,8 @@ import secrets
 from collections import deque
 
 from server.live.capacity import CpuPerFrame, FrameCost, capacity, cores
+from server.live.messages import Refusal
 from server.live.session import LiveSession
-from server.protocol import Refusal
 
 _RETRY_S = 5
 _REMEMBERED = 256

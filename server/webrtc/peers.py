@@ -28,9 +28,10 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import candidate_from_sdp
 
 from server.config import ServerConfig
-from server.http.limits import RateLimit
 from server.live.clock import Clock
-from server.protocol import CONTROL_LABEL, Control, ErrorEvent, Event, Refusal, encode_event, parse_control
+from server.live.messages import Control, ErrorEvent, Event, Refusal
+from server.protocol import CONTROL_LABEL, encode_event, parse_control
+from server.rate_limit import RateLimit
 from server.webrtc.codecs import prefer_video_codecs, shorten_jitter_buffer
 from server.webrtc.ice import ice_configuration
 from server.webrtc.rtcp_feedback import RtcpFeedback

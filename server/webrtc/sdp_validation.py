@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from aiortc import RTCSessionDescription
 from aiortc.sdp import MediaDescription, SessionDescription
 
-from server.protocol import Refusal
+from server.live.messages import Refusal
 
 _MAX_LINES = 1000
 _MAX_FORMATS = 250

@@ -13,9 +13,9 @@ from aiortc import RTCSessionDescription
 
 from server.config import ServerConfig
 from server.live.clock import Clock
-from server.live.metrics import Metrics
+from server.live.messages import Control
 from server.live.session import LiveSession
-from server.protocol import Control
+from server.metrics import Metrics
 from server.webrtc.peers import Peer
 
 log = logging.getLogger(__name__)
@@ -48,13 +48,13 @@ class Viewer:
             config,
             outlet=self.outlet,
             on_voice=None if self._voice is None else self._voice.push_frame,
-            on_control=self._obey,
+            on_control=self._handle_control,
             on_gone=self._gone,
         )
         began_s = clock.now_s()
         self.outlet.video.on_first_frame = lambda: self._metrics.first_frame(clock.now_s() - began_s)
         self._unsubscribe = session.subscribe(self.peer.send, self.outlet)
-        self._leave = session.add_guest(self.close)
+        self._leave = session.add_close_hook(self.close)
         self._leaving: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -96,8 +96,8 @@ class Viewer:
         else:
             await self.close(reason)
 
-    def _obey(self, control: Control) -> None:
-        self._session.obey(control, self.peer.send)
+    def _handle_control(self, control: Control) -> None:
+        self._session.handle_control(control, self.peer.send)
 
     def _gone(self, reason: str) -> None:
         if self._owns:

@@ -73,7 +73,7 @@ def _is_as_made(rgb: np.ndarray) -> bool:
 @contextlib.asynccontextmanager
 async def _beside_a_steady_session(served: Served) -> AsyncIterator[_Steady]:
     await served.server.wait_loaded()
-    steady = _Steady(await served.server.lobby.open())
+    steady = _Steady(await served.server.manager.open())
     await until(lambda: len(steady.pts) > 3)
     yield steady
     await steady.check()
@@ -161,7 +161,7 @@ async def test_an_engine_that_takes_nobody_says_so_and_keeps_no_place(serve_fake
         status, body = await served.caller().post()
         assert (status, body["error"]["code"]) == (500, "internal")
         with pytest.raises(RuntimeError):
-            await served.server.lobby.open()
+            await served.server.manager.open()
         engine.fault = "enroll"
         async with served.http.post(
             f"{served.url}/portraits?consent=true", data=image_bytes(), headers=JPEG
@@ -206,7 +206,7 @@ async def test_a_full_disk_takes_no_portrait_and_says_why(serve_fake: ServeFacto
     served = await serve_fake(consent_log=Path("/dev/full"))
     async with _beside_a_steady_session(served):
         assert await _upload(served, image_bytes()) == (507, "unwritable")
-        assert len(served.server.lobby._portraits._avatars) == 0
+        assert len(served.server.manager._portraits._avatars) == 0
 
 
 async def test_a_decoder_that_dies_or_hangs_costs_one_image(served: Served) -> None:
@@ -245,8 +245,8 @@ async def test_a_reader_that_does_not_read_is_cut_off_at_the_end(served: Served)
 
             await until(others)
             (session,) = others()
-            await until(lambda: session._guests)
-            (ingest,) = session._guests
+            await until(lambda: session._close_hooks)
+            (ingest,) = session._close_hooks
             events = ingest.__self__._events  # type: ignore[attr-defined]
             flood = _frame(b"{") * 500
             for _ in range(200):
@@ -282,8 +282,8 @@ class _JumpingClock(MonotonicClock):
 async def test_a_clock_that_jumps_leaves_audio_and_image_together(served: Served, leap_s: float) -> None:
     await served.server.wait_loaded()
     clock = _JumpingClock()
-    served.server.lobby.clock = clock
-    session = await served.server.lobby.open()
+    served.server.manager.clock = clock
+    session = await served.server.manager.open()
     outlet = session.open_outlet()
     newest = {"video": 0.0, "audio": 0.0}
 

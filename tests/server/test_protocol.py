@@ -11,30 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import protocol
-from server.protocol import Refusal
+from server.live import messages
+from server.live.messages import Refusal
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "protocol.json").read_text("utf-8"))
 CONTROLS = {
     c.TYPE: c
     for c in (
-        protocol.Gaze,
-        protocol.Look,
-        protocol.Intensity,
-        protocol.Pose,
-        protocol.TellState,
-        protocol.Interrupt,
-        protocol.Ping,
+        messages.Gaze,
+        messages.Look,
+        messages.Intensity,
+        messages.Pose,
+        messages.TellState,
+        messages.Interrupt,
+        messages.Ping,
     )
 }
 EVENTS = {
     e.TYPE: e
     for e in (
-        protocol.Started,
-        protocol.StateEvent,
-        protocol.StatsEvent,
-        protocol.Interrupted,
-        protocol.Pong,
-        protocol.ErrorEvent,
+        messages.Started,
+        messages.StateEvent,
+        messages.StatsEvent,
+        messages.Interrupted,
+        messages.Pong,
+        messages.ErrorEvent,
     )
 }
 
@@ -63,7 +64,7 @@ def test_bad_offers_are_refused(vector: dict[str, Any]) -> None:
 
 def test_answers_portraits_and_errors_are_written() -> None:
     for vector in GOLDEN["answers"]:
-        answer = protocol.Answer(sdp=vector["sdp"], session_id=vector["session_id"])
+        answer = messages.Answer(sdp=vector["sdp"], session_id=vector["session_id"])
         assert protocol.encode_answer(answer) == json.loads(vector["wire"])
     for vector in GOLDEN["portraits"]:
         assert protocol.encode_portrait(vector["portrait_id"]) == json.loads(vector["wire"])
@@ -90,7 +91,7 @@ def test_bad_controls_are_refused(vector: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("vector", GOLDEN["starts"], ids=lambda v: v["wire"])
 def test_starts_are_read(vector: dict[str, Any]) -> None:
-    assert protocol.parse_start(vector["wire"]) == protocol.Start(**vector["start"])
+    assert protocol.parse_start(vector["wire"]) == messages.Start(**vector["start"])
 
 
 @pytest.mark.parametrize("vector", GOLDEN["bad_starts"], ids=_by_name)
@@ -103,21 +104,21 @@ def test_bad_starts_are_refused(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", GOLDEN["sounds"], ids=lambda v: v["wire"])
 def test_audio_is_read_as_text_and_as_bytes(vector: dict[str, Any]) -> None:
     pcm = bytes(vector["bytes"])
-    assert protocol.parse_ingest(vector["wire"]) == protocol.parse_ingest(pcm) == protocol.Audio(pcm)
+    assert protocol.parse_message(vector["wire"]) == protocol.parse_message(pcm) == messages.Audio(pcm)
 
 
 @pytest.mark.parametrize("vector", GOLDEN["bad_sounds"], ids=_by_name)
 def test_bad_audio_is_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as caught:
-        protocol.parse_ingest(vector["wire"])
+        protocol.parse_message(vector["wire"])
     assert caught.value.code == vector["code"]
 
 
 def test_audio_has_limits() -> None:
     for audio in (b"x", bytes(protocol.MAX_AUDIO_BYTES + 2)):
         with pytest.raises(Refusal):
-            protocol.parse_ingest(audio)
-    assert protocol.parse_ingest('{"type":"interrupt"}') == protocol.Interrupt()
+            protocol.parse_message(audio)
+    assert protocol.parse_message('{"type":"interrupt"}') == messages.Interrupt()
 
 
 @pytest.mark.parametrize("vector", GOLDEN["events"], ids=lambda v: v["event"]["type"])
@@ -144,7 +145,7 @@ def test_no_text_breaks_the_parsers(text: str | bytes) -> None:
         protocol.parse_control,
         protocol.parse_offer,
         protocol.parse_start,
-        protocol.parse_ingest,
+        protocol.parse_message,
     ):
         try:
             parse(text)  # type: ignore[arg-type]

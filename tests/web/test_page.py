@@ -190,7 +190,7 @@ async def _drop(served: Served) -> None:
     """Cut every path to the browser without a good-bye, as a dead network does."""
     session = next(iter(served.server.sessions._places.values()))
     assert session is not None
-    viewer: Any = session._guests[0].__self__  # type: ignore[attr-defined]
+    viewer: Any = session._close_hooks[0].__self__  # type: ignore[attr-defined]
     for transceiver in viewer.peer._pc.getTransceivers():
         for protocol in transceiver.receiver.transport.transport._connection._protocols:
             protocol.transport.close()

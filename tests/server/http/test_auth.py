@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from server import ServerConfig
 from server.http.auth import TokenVerifier, bearer_token
-from server.protocol import Refusal
+from server.live.messages import Refusal
 
 TOKEN = "0123456789abcdef-token"
 SECRET = "a secret of more than thirty-two bytes"

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.http.limits import AddressLimits
-from server.protocol import Refusal
+from server.live.messages import Refusal
 from server.webrtc.sdp_validation import check_candidates, check_offer
 from tests.serving_helper import Served, ServeFactory, VoiceTrack, image_bytes, until
 
@@ -194,7 +194,7 @@ async def test_any_request(patient: Served, method: str, path: str, header: str,
 @given(st.lists(MESSAGES, max_size=8))
 async def test_any_beginning_of_a_socket(patient: Served, messages: list[str | bytes]) -> None:
     async with patient.http.ws_connect(f"{patient.url}/ws") as socket:
-        await _converse(socket, messages)
+        await _serve(socket, messages)
 
 
 @some
@@ -203,7 +203,7 @@ async def test_any_messages_in_a_session(patient: Served, messages: list[str | b
     async with patient.http.ws_connect(f"{patient.url}/ws") as socket:
         await socket.send_str('{"type":"start","rate":16000}')
         assert json.loads(await socket.receive_str())["type"] == "started"
-        await _converse(socket, messages)
+        await _serve(socket, messages)
         await socket.send_str('{"type":"ping","id":77}')
         async with asyncio.timeout(5):
             while '"id":77' not in await socket.receive_str():
@@ -214,14 +214,14 @@ async def test_hostile_messages_of_old(patient: Served) -> None:
     async with patient.http.ws_connect(f"{patient.url}/ws") as socket:
         await socket.send_str('{"type":"start","rate":16000}')
         for number, message in enumerate(HOSTILE["messages"]):
-            await _converse(socket, [message])
+            await _serve(socket, [message])
             await socket.send_str(f'{{"type":"ping","id":{number}}}')
             async with asyncio.timeout(5):
                 while f'"id":{number}}}' not in await socket.receive_str():
                     pass
 
 
-async def _converse(socket: aiohttp.ClientWebSocketResponse, messages: list[str | bytes]) -> None:
+async def _serve(socket: aiohttp.ClientWebSocketResponse, messages: list[str | bytes]) -> None:
     for message in messages:
         if socket.closed:
             return
@@ -384,7 +384,7 @@ async def test_any_bytes_for_a_voice(talkative: Served, noise: list[bytes]) -> N
     caller = await talkative.caller(_NoiseTrack(noise, None)).connect()
     await until(lambda: caller.frames)
     session = talkative.server.sessions.find(caller.session_id)
-    taken = session.inbox
+    taken = session.jitter_buffer
     count = len(caller.frames)
     await until(lambda: len(caller.frames) > count + 10)
     assert not session.ending

@@ -173,7 +173,7 @@ async def test_an_image_whose_consent_cannot_be_recorded_is_not_used(serve_fake:
     headers = {"Content-Type": "image/jpeg"}
     async with served.http.post(f"{served.url}/portraits?consent=true", data=JPEG, headers=headers) as response:
         assert await _error(response) == (507, "unwritable")
-    assert len(served.server.lobby._portraits._avatars) == 0
+    assert len(served.server.manager._portraits._avatars) == 0
 
 
 async def test_logs_hold_no_secrets(serve_fake: ServeFactory, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,14 +8,14 @@ from server import ServerConfig
 from server.config import is_loopback
 from server.http.limits import (
     AddressLimits,
-    RateLimit,
     allowed_hosts,
     check_content_type,
     check_host,
     check_origin,
     client_address,
 )
-from server.protocol import Refusal
+from server.live.messages import Refusal
+from server.rate_limit import RateLimit
 
 LOCAL = allowed_hosts(ServerConfig(), 8080)
 

@@ -70,10 +70,10 @@ async def test_a_speech_sent_at_once_is_said_at_its_pace_with_its_pauses(served:
     for _ in range(3):
         await socket.send_bytes(sentence.tobytes())
     session = served.server.sessions.find(session_id)
-    await until(lambda: session.inbox.backlog_ms > 2000)
-    await until(lambda: session.inbox.backlog_ms == 0)
+    await until(lambda: session.jitter_buffer.backlog_ms > 2000)
+    await until(lambda: session.jitter_buffer.backlog_ms == 0)
     assert 2.8 < asyncio.get_running_loop().time() - began < 5
-    assert session.inbox.dropped_quiet_blocks == session.inbox.dropped_overflow_blocks == 0
+    assert session.jitter_buffer.dropped_quiet_blocks == session.jitter_buffer.dropped_overflow_blocks == 0
     await socket.close()
 
 
@@ -83,7 +83,7 @@ async def test_an_interrupt_drops_what_waits(served: Served) -> None:
     await _state(socket, "speaking")
     await socket.send_json({"type": "interrupt"})
     assert (await _next(socket, "interrupted"))["generation"] == 1
-    assert served.server.sessions.find(session_id).inbox.backlog_ms == 0
+    assert served.server.sessions.find(session_id).jitter_buffer.backlog_ms == 0
     await _state(socket, "idle")
     await socket.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.live.avatar_state import AvatarState
-from server.protocol import Gaze, Look
+from server.live.messages import Gaze, Look
 
 
 def test_speaking_is_heard_and_held_through_short_pauses() -> None:

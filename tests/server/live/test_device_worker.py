@@ -104,9 +104,9 @@ async def test_a_device_that_falls_behind_hides_frames_and_catches_up(shared: Se
 
 
 async def test_sessions_that_come_and_go_leave_nothing_at_the_device(shared: Served) -> None:
-    lobby = shared.server.lobby
+    manager = shared.server.manager
     for _ in range(3):
-        sessions = await asyncio.gather(*(lobby.open() for _ in range(6)))
+        sessions = await asyncio.gather(*(manager.open() for _ in range(6)))
         await until(lambda sessions=sessions: all(session.frames_made > 2 for session in sessions))
         await asyncio.gather(*(session.close("test") for session in sessions))
     performers = {session.performer for session in shared.engine.sessions[-18:]}

@@ -22,78 +22,78 @@ def _pause(blocks: int) -> npt.NDArray[np.int16]:
 @given(st.lists(st.integers(0, 4000), max_size=20))
 def test_any_chunking_gives_the_same_audio(sizes: list[int]) -> None:
     wave = np.arange(sum(sizes), dtype=np.int64).astype(np.int16) | 1
-    inbox, start = JitterBuffer(), 0
+    jitter_buffer, start = JitterBuffer(), 0
     for size in sizes:
-        inbox.push(wave[start : start + size])
+        jitter_buffer.push(wave[start : start + size])
         start += size
-    inbox._floor_rms = 0.0
+    jitter_buffer._floor_rms = 0.0
     whole = len(wave) // BLOCK_SAMPLES
-    assert len(inbox) == whole
-    assert np.array_equal(np.concatenate([_pause(0), *inbox._blocks]), wave[: whole * BLOCK_SAMPLES])
+    assert len(jitter_buffer) == whole
+    assert np.array_equal(np.concatenate([_pause(0), *jitter_buffer._blocks]), wave[: whole * BLOCK_SAMPLES])
 
 
 def test_silence_when_nothing_comes() -> None:
-    inbox = JitterBuffer()
-    assert inbox.take() is None
-    inbox.push(_speech(1))
-    assert inbox.take() is not None
-    assert inbox.take() is None
+    jitter_buffer = JitterBuffer()
+    assert jitter_buffer.take() is None
+    jitter_buffer.push(_speech(1))
+    assert jitter_buffer.take() is not None
+    assert jitter_buffer.take() is None
 
 
 def test_speech_is_never_shortened() -> None:
-    inbox = JitterBuffer()
-    inbox.push(_speech(100))
-    taken = [inbox.take() for _ in range(100)]
+    jitter_buffer = JitterBuffer()
+    jitter_buffer.push(_speech(100))
+    taken = [jitter_buffer.take() for _ in range(100)]
     assert all(block is not None for block in taken)
-    assert inbox.dropped_quiet_blocks == inbox.dropped_overflow_blocks == 0
+    assert jitter_buffer.dropped_quiet_blocks == jitter_buffer.dropped_overflow_blocks == 0
 
 
 def test_a_backlog_shrinks_in_pauses() -> None:
-    inbox = JitterBuffer()
-    inbox.push(np.concatenate([_speech(20), _pause(40), _speech(20)]))
+    jitter_buffer = JitterBuffer()
+    jitter_buffer.push(np.concatenate([_speech(20), _pause(40), _speech(20)]))
     takes = 0
-    while inbox.take() is not None:
+    while jitter_buffer.take() is not None:
         takes += 1
-    assert inbox.dropped_quiet_blocks >= 15
-    assert takes == 80 - inbox.dropped_quiet_blocks
+    assert jitter_buffer.dropped_quiet_blocks >= 15
+    assert takes == 80 - jitter_buffer.dropped_quiet_blocks
 
 
 def test_a_backlog_has_an_end() -> None:
-    inbox = JitterBuffer(max_blocks=50)
-    inbox.push(_speech(80))
-    assert len(inbox) == 50
-    assert inbox.dropped_overflow_blocks == 30
+    jitter_buffer = JitterBuffer(max_blocks=50)
+    jitter_buffer.push(_speech(80))
+    assert len(jitter_buffer) == 50
+    assert jitter_buffer.dropped_overflow_blocks == 30
 
 
 def test_running_dry_in_mid_speech_asks_for_more_reserve() -> None:
-    inbox = JitterBuffer()
+    jitter_buffer = JitterBuffer()
     for _ in range(10):
-        inbox.push(_speech(1))
-        assert inbox.take() is not None
-    assert inbox.take() is None
-    inbox.push(_speech(1))
-    assert inbox.take() is not None
-    assert inbox.underflows == 1
-    assert inbox.target_blocks == 2
+        jitter_buffer.push(_speech(1))
+        assert jitter_buffer.take() is not None
+    assert jitter_buffer.take() is None
+    jitter_buffer.push(_speech(1))
+    assert jitter_buffer.take() is not None
+    assert jitter_buffer.underflows == 1
+    assert jitter_buffer.target_blocks == 2
 
 
 def test_a_long_pause_does_not_count_as_running_dry() -> None:
-    inbox = JitterBuffer()
-    inbox.push(_speech(5))
+    jitter_buffer = JitterBuffer()
+    jitter_buffer.push(_speech(5))
     for _ in range(100):
-        inbox.take()
-    inbox.push(_speech(5))
-    inbox.take()
-    assert inbox.target_blocks == 1
+        jitter_buffer.take()
+    jitter_buffer.push(_speech(5))
+    jitter_buffer.take()
+    assert jitter_buffer.target_blocks == 1
 
 
 def test_clear_forgets_what_waits() -> None:
-    inbox = JitterBuffer()
-    inbox.push(_speech(5)[:-10])
-    inbox.clear()
-    inbox.push(_speech(1)[:20])
-    assert len(inbox) == 0
-    assert inbox.take() is None
+    jitter_buffer = JitterBuffer()
+    jitter_buffer.push(_speech(5)[:-10])
+    jitter_buffer.clear()
+    jitter_buffer.push(_speech(1)[:20])
+    assert len(jitter_buffer) == 0
+    assert jitter_buffer.take() is None
 
 
 def test_quiet_is_relative_to_the_noise_of_the_room() -> None:

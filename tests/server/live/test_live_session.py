@@ -181,11 +181,11 @@ async def test_interrupt_silences_at_once(served: Served) -> None:
     caller = await served.caller(VoiceTrack(np.concatenate([_silence(0.3), _tone(16.0)]), speed=4.0)).connect()
     await until(lambda: any(_is_white(frame) for frame in caller.frames))
     runner = served.server.sessions.find(caller.session_id)
-    await until(lambda: runner.inbox.backlog_ms > 4000)
+    await until(lambda: runner.jitter_buffer.backlog_ms > 4000)
     caller.voice._sent = 10**9  # the caller falls silent
     caller.channel.send('{"type":"interrupt"}')
     await until(lambda: {"type": "interrupted", "generation": 1} in caller.events)
-    assert runner.inbox.backlog_ms < 1000, "what was heard before the interrupt is gone"
+    assert runner.jitter_buffer.backlog_ms < 1000, "what was heard before the interrupt is gone"
     caller.frames.clear()
     caller.sounds.clear()
     # Packets on the way may still come; what was to be said would take longer.

@@ -11,8 +11,8 @@ LOUD = np.full(BLOCK_SAMPLES, 9000, np.int16)
 
 
 def _timeline(delay_blocks: int = 5) -> tuple[MediaTimeline, JitterBuffer]:
-    inbox = JitterBuffer()
-    return MediaTimeline(100.0, inbox, delay_blocks), inbox
+    jitter_buffer = JitterBuffer()
+    return MediaTimeline(100.0, jitter_buffer, delay_blocks), jitter_buffer
 
 
 def test_blocks_come_by_the_clock() -> None:
@@ -23,8 +23,8 @@ def test_blocks_come_by_the_clock() -> None:
 
 
 def test_audio_leaves_after_the_delay_and_silence_fills_the_rest() -> None:
-    timeline, inbox = _timeline(delay_blocks=5)
-    inbox.push(LOUD)
+    timeline, jitter_buffer = _timeline(delay_blocks=5)
+    jitter_buffer.push(LOUD)
     timeline.advance(100.0 + 2.5 * BLOCK_S)
     timeline.advance(100.0 + 9.5 * BLOCK_S)
     out = [timeline.outgoing_audio(index) for index in range(9)]
@@ -32,9 +32,9 @@ def test_audio_leaves_after_the_delay_and_silence_fills_the_rest() -> None:
 
 
 def test_audio_and_frame_of_one_moment_leave_together() -> None:
-    timeline, inbox = _timeline(delay_blocks=7)
+    timeline, jitter_buffer = _timeline(delay_blocks=7)
     for _ in range(20):
-        inbox.push(LOUD)
+        jitter_buffer.push(LOUD)
     timeline.advance(100.0 + 20.5 * BLOCK_S)
     block = timeline.outgoing_audio(7 + 4)
     assert block is not None
@@ -53,9 +53,9 @@ def test_late_frames_lengthen_the_delay_in_a_pause() -> None:
 
 
 def test_speech_is_not_cut_to_lengthen_the_delay_at_once() -> None:
-    timeline, inbox = _timeline(delay_blocks=5)
+    timeline, jitter_buffer = _timeline(delay_blocks=5)
     for _ in range(60):
-        inbox.push(LOUD)
+        jitter_buffer.push(LOUD)
     timeline.advance(100.0 + 60.5 * BLOCK_S)
     timeline.note_frame_ready(0, timeline.departure_s(0) + 0.03)
     for index in range(5, 40):
@@ -87,9 +87,9 @@ def test_a_delay_grown_in_a_bad_moment_goes_in_the_next_pause() -> None:
 
 
 def test_speech_is_never_cut_to_shorten_the_delay() -> None:
-    timeline, inbox = _timeline(delay_blocks=10)
+    timeline, jitter_buffer = _timeline(delay_blocks=10)
     for _ in range(400):
-        inbox.push(LOUD)
+        jitter_buffer.push(LOUD)
     heard = []
     for index in range(400):
         timeline.advance(100.0 + (index + 0.5) * BLOCK_S)
@@ -101,18 +101,18 @@ def test_speech_is_never_cut_to_shorten_the_delay() -> None:
 
 
 def test_interrupt_makes_everything_before_it_silent() -> None:
-    timeline, inbox = _timeline(delay_blocks=8)
+    timeline, jitter_buffer = _timeline(delay_blocks=8)
     for _ in range(30):
-        inbox.push(LOUD)
+        jitter_buffer.push(LOUD)
     now_s = 100.0 + 20.5 * BLOCK_S
     timeline.advance(now_s)
     refill = timeline.interrupt(now_s)
     assert timeline.generation == 1
-    assert len(inbox) == 0
+    assert len(jitter_buffer) == 0
     assert [block.index for block in refill] == list(range(13, 20))
     assert all(block.generation == 1 and not block.samples.any() for block in refill)
     assert all(timeline.outgoing_audio(index) is None for index in range(21, 28))
-    inbox.push(LOUD)
+    jitter_buffer.push(LOUD)
     timeline.advance(now_s + BLOCK_S)
     block = timeline.outgoing_audio(20 + 8)
     assert block is not None
@@ -131,8 +131,8 @@ def test_frames_asked_for_in_the_last_moment_do_not_lengthen_the_delay() -> None
 
 
 def test_a_machine_that_slept_goes_on_where_it_stopped() -> None:
-    timeline, inbox = _timeline(delay_blocks=5)
-    inbox.push(LOUD)
+    timeline, jitter_buffer = _timeline(delay_blocks=5)
+    jitter_buffer.push(LOUD)
     assert [block.index for block in timeline.advance(100.0 + 3.5 * BLOCK_S)] == [0, 1, 2]
     assert timeline.advance(100.0 + 3600.0) == []
     assert [block.index for block in timeline.advance(100.0 + 3600.0 + 10.5 * BLOCK_S)] == [*range(3, 13)]

@@ -277,5 +277,5 @@ async def test_reports_of_a_real_receiver_arrive(served: Served) -> None:
 def _server_senders(served: Served) -> list[Any]:
     session = next(iter(served.server.sessions._places.values()))
     assert session is not None
-    viewer: Any = session._guests[0].__self__  # type: ignore[attr-defined]
+    viewer: Any = session._close_hooks[0].__self__  # type: ignore[attr-defined]
     return list(viewer.peer._pc.getSenders())

@@ -57,8 +57,8 @@ class _PaperClock:
 
 async def test_an_hour_takes_them_less_than_ten_milliseconds_apart() -> None:
     """Frames come sooner and later, so the delay follows them; what is stamped must still be what is heard."""
-    clock, inbox, dice = _PaperClock(), JitterBuffer(), np.random.default_rng(7)
-    timeline = MediaTimeline(clock.time_s, inbox, delay_blocks=7)
+    clock, jitter_buffer, dice = _PaperClock(), JitterBuffer(), np.random.default_rng(7)
+    timeline = MediaTimeline(clock.time_s, jitter_buffer, delay_blocks=7)
     track = AvatarVideoTrack(timeline, clock)
     rgb = np.zeros((2, 2, 3), np.uint8)
     errors_ms, delays = [], set()

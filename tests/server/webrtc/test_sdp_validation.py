@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.protocol import Refusal
+from server.live.messages import Refusal
 from server.webrtc.sdp_validation import check_offer
 from tests.serving_helper import Served, ServeFactory, until
 
