@@ -16,7 +16,9 @@ from engine.motion.networks.eye_lstm import EyeConfig
 from engine.motion.networks.lip import LipConfig
 from engine.motion.space.resnet import ResNetConfig
 from engine.release import RELEASE_FILES, ReleaseConfig
-from engine.release.layout import PartName, Shapes, part_shapes, two_stage_shapes
+from engine.release.convert import part_shapes
+from engine.release.files import PartName
+from engine.release.names import Shapes
 
 KEYS = {file.part: file.key for file in RELEASE_FILES}
 
@@ -68,11 +70,6 @@ def _values(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     return noise if equalised else noise / np.float32(math.sqrt(math.prod(shape[1:])))
 
 
-def shapes_of(part: PartName, config: ReleaseConfig, *, two_stage: bool = False) -> Shapes:
-    """Layout of a part."""
-    return two_stage_shapes(config) if two_stage else part_shapes(part, config)
-
-
 def write_release(
     folder: Path, config: ReleaseConfig, *parts: PartName, two_stage: bool = False, seed: int = 1
 ) -> dict[PartName, Path]:
@@ -82,7 +79,7 @@ def write_release(
     for file in RELEASE_FILES:
         if file.part not in parts:
             continue
-        state = filled(shapes_of(file.part, config, two_stage=two_stage and file.part == "expression"), seed)
+        state = filled(part_shapes(file.part, config, two_stage=two_stage), seed)
         if file.part == "expression":
             state = {f"module.{name}": tensor for name, tensor in state.items()}
         sources[file.part] = folder / file.file_name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.release.check import OutputError, check_weights
-from engine.release.layout import RELEASE_FILES, PartName, ReleaseConfig, ReleaseFile
+from engine.release.files import RELEASE_FILES, PartName, ReleaseConfig, ReleaseFile
 from engine.release.write import ImportedPart, import_release
 
 __all__ = [

@@ -193,8 +193,8 @@ def _two_stage(folder: WeightsFolder, inputs: Arrays, _: Path) -> Arrays:
 def _mel(_: WeightsFolder, __: Arrays, against: Path) -> Arrays:
     with wave.open(str(against / "speech.wav")) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
-    sound = samples.astype(np.float32) / np.float32(32768)
-    return {"mel": torch.from_numpy(mel_spectrogram(sound))}
+    audio = samples.astype(np.float32) / np.float32(32768)
+    return {"mel": torch.from_numpy(mel_spectrogram(audio))}
 
 
 _CHECKS: dict[str, tuple[str, Callable[[WeightsFolder, Arrays, Path], Arrays]]] = {

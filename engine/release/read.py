@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.errors import CheckpointRefused, WeightsNotFound
 from engine.release import _worker
-from engine.release.layout import Shapes
+from engine.release.names import Shapes
 
 _TIMEOUT_S = 300
 _PARALLEL = "module."

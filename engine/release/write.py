@@ -15,7 +15,7 @@ from engine.checkpoint import save_tensors, write_checksums
 from engine.config import FORMAT_VERSION, MixerConfig, StreamConfig
 from engine.errors import CommandInvalid, GohdError, OutputUnwritable, WeightsNotFound
 from engine.release.convert import ConvertedPart, convert
-from engine.release.layout import RELEASE_FILES, PartName, ReleaseConfig
+from engine.release.files import RELEASE_FILES, PartName, ReleaseConfig
 from engine.release.read import read_checkpoint
 
 _KEYS = {file.part: file.key for file in RELEASE_FILES}

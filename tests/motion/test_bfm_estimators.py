@@ -14,8 +14,7 @@ from engine.motion.space.landmark_table import IBUG_68
 from engine.motion.space.resnet import ResNetConfig
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 from engine.release import ReleaseConfig, import_release
-from engine.release.convert import convert
-from engine.release.layout import part_shapes
+from engine.release.convert import convert, part_shapes
 from tests.release_helper import filled, small_release, write_release
 
 SMALL = ResNetConfig(width=4, blocks=(1, 2, 1, 1))

@@ -23,8 +23,8 @@ from engine.errors import (
     WeightsNotFound,
 )
 from engine.release import check_weights, import_release
-from engine.release.convert import convert
-from tests.release_helper import filled, shapes_of, small_release, write_release
+from engine.release.convert import convert, part_shapes
+from tests.release_helper import filled, small_release, write_release
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "release"
 CONFIG = small_release()
@@ -99,7 +99,7 @@ class _Payload:
 
 
 def _gaze() -> dict[str, torch.Tensor]:
-    return filled(shapes_of("gaze", CONFIG))
+    return filled(part_shapes("gaze", CONFIG))
 
 
 def _with_nan() -> dict[str, torch.Tensor]:
