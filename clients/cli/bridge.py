@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import typer
 
@@ -17,42 +15,46 @@ from engine.errors import CommandInvalid
 _PIECE_BYTES = 4_800
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeRequest:
-    """What the command was asked for; ``key`` and ``token`` stay out of its text form."""
+def bridge(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="The service's WebSocket: wss://HOST/v1/realtime?model=NAME")
+    ],
+    server: Annotated[
+        str, typer.Option(metavar="URL", help="The gohd server that shows the face.")
+    ] = "http://127.0.0.1:8080",
+    key: Annotated[
+        str | None, typer.Option(envvar=["GOHD_REALTIME_KEY", "OPENAI_API_KEY"], help="The service's API key.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(envvar="GOHD_TOKEN", help="Bearer token of the gohd server.")] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Speak in this session, as that of an open page; by default in a new one."),
+    ] = None,
+    portrait: Annotated[
+        str | None, typer.Option(metavar="ID", help="A portrait that was uploaded to the server.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(metavar="JSON", help="Settings that the service is sent, as session.update.")
+    ] = None,
+    hear: Annotated[
+        bool, typer.Option("--hear", help="Send the user's voice from standard input: PCM16, 24 kHz, mono.")
+    ] = False,
+) -> None:
+    """Let a service with the OpenAI Realtime protocol speak through a session of a gohd server."""
+    import asyncio
 
-    url: str
-    server: str
-    key: str | None = field(repr=False)
-    token: str | None = field(repr=False)
-    session: str | None
-    portrait: str | None
-    settings: Path | None
-    hear: bool
-
-
-def run_bridge(request: BridgeRequest) -> None:
-    """Bridge until the service ends the conversation, or Ctrl-C."""
-    asyncio.run(_bridge(request))
-
-
-async def _bridge(request: BridgeRequest) -> None:
     from clients.agents.realtime import RealtimeBridge, ServerMouth
 
-    settings = None if request.settings is None else _read_settings(request.settings)
-    mouth = ServerMouth(
-        _socket_url(request.server), token=request.token, session=request.session, portrait=request.portrait
-    )
-    async with mouth:
-        typer.echo(f"session {mouth.session_id}: watch it at {request.server.rstrip('/')}/whep/{mouth.session_id}")
-        bridge = RealtimeBridge(
-            request.url,
-            request.key,
-            mouth,
-            microphone=_standard_input() if request.hear else None,
-            session=settings,
-        )
-        await bridge.run()
+    session_settings = None if settings is None else _read_settings(settings)
+    mouth = ServerMouth(_socket_url(server), token=token, session=session, portrait=portrait)
+
+    async def run() -> None:
+        async with mouth:
+            typer.echo(f"session {mouth.session_id}: watch it at {server.rstrip('/')}/whep/{mouth.session_id}")
+            microphone = _standard_input() if hear else None
+            await RealtimeBridge(url, key, mouth, microphone=microphone, session=session_settings).run()
+
+    asyncio.run(run())
 
 
 def _socket_url(server: str) -> str:
@@ -62,7 +64,7 @@ def _socket_url(server: str) -> str:
     return f"{'wss' if scheme == 'https' else 'ws'}://{rest}/ws"
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> dict[str, object]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -74,6 +76,8 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 async def _standard_input() -> AsyncIterator[bytes]:
     """PCM16, 24 kHz, mono, in pieces of at most 100 ms."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)

@@ -4,97 +4,91 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.network.neural import load_network
-from engine.checkpoint import WeightsFolder, write_checksums
+from clients.cli import options
 from engine.errors import CommandInvalid, WeightsIncomplete
-from engine.runtime import CompiledFrame, EngineCache, FrameCompiler
-from engine.runtime.compilation import bundled_name
-from engine.runtime.tensorrt_package import choose_package, present_target
 
-_DRAWN_SEED = 0
+if TYPE_CHECKING:
+    from engine.animator import FaceAnimatorNetwork
+    from engine.runtime import CompiledFrame
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompileRequest:
-    """What to build.
-
-    Attributes:
-        weights: name of bundled weights, or a folder.
-        preset: "paper" or "lite" builds that layout with weights drawn at random, in place of ``weights``.
-        targets: "sm86" and the like, "cpu" for OpenVINO and ONNX Runtime; empty is this machine's.
-        via: "auto", "tensorrt-rtx", "tensorrt" or "torch-tensorrt".
-        precision: of engines, "fp16" or "fp32"; the CPU's network is always fp32.
-        rows: sessions in one pass, an engine for each number; a server makes batches of 1, 2, 4, 8 and 16.
-        bundle: also put the CPU's network into the weights folder, so that machines need nothing to export it.
-        layout: of what engines hand out: "rgb", which sessions take, or "i420" for programs of your own.
-    """
-
-    weights: str = "default"
-    preset: str | None = None
-    targets: tuple[str, ...] = ()
-    via: str = "auto"
-    precision: str = "fp16"
-    rows: tuple[int, ...] = (1,)
-    layout: str = "rgb"
-    bundle: bool = False
+_RANDOM_SEED = 0
 
 
-def parse_rows(text: str) -> tuple[int, ...]:
-    """``1,2,4`` as numbers, each once.
+def compile_weights(
+    weights: options.Weights = "default",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="paper|guided-lite", help="Build this layout with random weights instead, to measure its speed."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Cards as sm86,sm89,sm120, or cpu; by default those of this machine."),
+    ] = None,
+    via: Annotated[
+        str, typer.Option(metavar="PACKAGE", help="auto, tensorrt-rtx, tensorrt or torch-tensorrt.")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="fp16|fp32", help="Of engines for cards; the CPU's network is always fp32.")
+    ] = "fp16",
+    rows: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBERS", help="Sessions in one pass; 1,2,4,8,16 for a server whose sessions share the card."
+        ),
+    ] = "1",
+    layout: Annotated[
+        str, typer.Option(metavar="rgb|i420", help="Pixels of the output: rgb for sessions, i420 for other programs.")
+    ] = "rgb",
+    bundle: Annotated[bool, typer.Option(help="Also keep what --target cpu builds in the weights folder.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Only list what is built, and its size.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Only delete what is built.")] = False,
+) -> None:
+    """Build the animator for graphics cards ahead of time, also on a machine that has none."""
+    from engine.checkpoint import WeightsFolder
+    from engine.runtime import EngineCache, FrameCompiler
+    from engine.runtime.tensorrt_package import choose_package, present_target
 
-    Raises:
-        CommandInvalid: it is something else.
-    """
+    if clear:
+        cache = EngineCache()
+        typer.echo(f"freed {cache.clear() / 2**20:.1f} MiB in {cache.folder}")
+        return
+    if show:
+        _list_engines()
+        return
+    targets = tuple(name.strip().lower() for name in target.split(",")) if target else ()
+    if bundle and (preset or "cpu" not in targets):
+        raise CommandInvalid("--bundle keeps the network of --target cpu with the weights that it is of")
+    targets = targets or (present_target() or "cpu",)
+    for name in targets:  # all of them, before the first is built
+        if name != "cpu":
+            choose_package(via, name)
+    network, checksum = _random(preset) if preset else _loaded(weights)
+    for_cards = [
+        FrameCompiler(network, checksum, rows=count, precision=precision, layout=layout) for count in _parse_rows(rows)
+    ]
+    for_cpu = FrameCompiler(network, checksum, precision="fp32")
+    for name in targets:
+        for compiler in [for_cpu] if name == "cpu" else for_cards:
+            started = time.perf_counter()
+            frame = for_cpu.onnx() if name == "cpu" else compiler.tensorrt(name, via)[1]
+            _report(name, frame, time.perf_counter() - started)
+            if bundle and name == "cpu":
+                _bundle(WeightsFolder.open(weights).path, checksum, frame.payload)
+    typer.echo(f"kept in {for_cpu.cache.folder}")
+
+
+def _parse_rows(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError as error:
         raise CommandInvalid(f"--rows takes numbers of sessions, as 1 or 1,2,4,8,16, not {text!r}") from error
-
-
-def compile_weights(request: CompileRequest) -> None:
-    """Build, or find, an engine for every target and say what each is.
-
-    Raises:
-        WeightsIncomplete: the weights' animator is no network.
-        CommandInvalid, MissingDependency, BackendUnavailable: see the message.
-    """
-    if request.bundle and (request.preset or "cpu" not in request.targets):
-        raise CommandInvalid("--bundle keeps the network of --target cpu with the weights that it is of")
-    targets = request.targets or (present_target() or "cpu",)
-    for target in targets:  # all of them, before the first is built
-        if target != "cpu":
-            choose_package(request.via, target)
-    network, checksum = _drawn(request.preset) if request.preset else _loaded(request.weights)
-    engines = [
-        FrameCompiler(network, checksum, rows=rows, precision=request.precision, layout=request.layout)
-        for rows in request.rows
-    ]
-    on_cpu = FrameCompiler(network, checksum, precision="fp32")
-    for target in targets:
-        for compiler in [on_cpu] if target == "cpu" else engines:
-            started = time.perf_counter()
-            frame = on_cpu.onnx() if target == "cpu" else compiler.tensorrt(target, request.via)[1]
-            _report(target, frame, time.perf_counter() - started)
-            if request.bundle and target == "cpu":
-                _bundle(WeightsFolder.open(request.weights).path, checksum, frame.payload)
-    typer.echo(f"kept in {on_cpu.cache.folder}")
-
-
-def _bundle(folder: Path, checksum: str, network: bytes) -> None:
-    for older in folder.glob("animator-*.onnx"):
-        older.unlink()
-    (folder / bundled_name(checksum)).write_bytes(network)
-    write_checksums(folder)
-    typer.echo(f"kept in {folder / bundled_name(checksum)}")
 
 
 def _report(target: str, frame: CompiledFrame, seconds: float) -> None:
@@ -106,19 +100,33 @@ def _report(target: str, frame: CompiledFrame, seconds: float) -> None:
     )
 
 
-def list_engines() -> None:
-    """Print what the cache holds and how large it is."""
+def _bundle(folder: Path, checksum: str, network: bytes) -> None:
+    from engine.checkpoint import write_checksums
+    from engine.runtime.compilation import bundled_name
+
+    for older in folder.glob("animator-*.onnx"):
+        older.unlink()
+    (folder / bundled_name(checksum)).write_bytes(network)
+    write_checksums(folder)
+    typer.echo(f"kept in {folder / bundled_name(checksum)}")
+
+
+def _list_engines() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from engine.runtime import EngineCache
+
     cache = EngineCache()
-    table = Table("target", "precision", "rows", "built by", "weights", "MiB")
     entries = cache.entries()
+    table = Table("target", "precision", "rows", "built by", "weights", "MiB")
     for entry in entries:
         size = f"{entry.size_bytes / 2**20:.1f}"
         if (key := entry.key) is None:
             table.add_row("damaged", "", "", "", entry.path.name, size)
-            continue
-        rows = str(key.rows or "any")
-        built_by = f"{key.package} {key.package_version}"
-        table.add_row(key.target, key.precision, rows, built_by, key.weights[:12], size)
+        else:
+            built_by = f"{key.package} {key.package_version}"
+            table.add_row(key.target, key.precision, str(key.rows or "any"), built_by, key.weights[:12], size)
     if entries:
         console = Console(highlight=False)
         (console if console.is_terminal else Console(highlight=False, width=120)).print(table)
@@ -126,13 +134,10 @@ def list_engines() -> None:
     typer.echo(f"{len(entries)} engines, {total_mib:.1f} MiB in {cache.folder}")
 
 
-def clear_engines() -> None:
-    """Delete what the cache holds."""
-    cache = EngineCache()
-    typer.echo(f"freed {cache.clear() / 2**20:.1f} MiB in {cache.folder}")
-
-
 def _loaded(weights: str) -> tuple[FaceAnimatorNetwork, str]:
+    from engine.animator.network.neural import load_network
+    from engine.checkpoint import WeightsFolder
+
     folder = WeightsFolder.open(weights)
     if folder.config.get("animator") != "neural":
         raise WeightsIncomplete(
@@ -142,7 +147,11 @@ def _loaded(weights: str) -> tuple[FaceAnimatorNetwork, str]:
     return load_network(folder)
 
 
-def _drawn(preset: str) -> tuple[FaceAnimatorNetwork, str]:
+def _random(preset: str) -> tuple[FaceAnimatorNetwork, str]:
+    import torch
+
+    from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+
     presets = {
         "paper": FaceAnimatorConfig.paper,
         "lite": FaceAnimatorConfig.lite,
@@ -151,6 +160,6 @@ def _drawn(preset: str) -> tuple[FaceAnimatorNetwork, str]:
     if preset not in presets:
         raise CommandInvalid(f"--preset must be one of {', '.join(presets)}, not {preset!r}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_DRAWN_SEED)
+        torch.manual_seed(_RANDOM_SEED)
         network = FaceAnimatorNetwork(presets[preset]())
-    return network, hashlib.sha256(f"drawn {_DRAWN_SEED} torch {torch.__version__}".encode()).hexdigest()
+    return network, hashlib.sha256(f"drawn {_RANDOM_SEED} torch {torch.__version__}".encode()).hexdigest()

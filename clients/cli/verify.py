@@ -1,74 +1,86 @@
-"""``gohd verify``: was this image or video made here, and is it as it was made?"""
+"""``gohd verify``: was this image or video made here, and is it unchanged?"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from engine.errors import VideoUnreadable
-from engine.media import read_video
-from engine.portrait import load_image
-from engine.postprocess import PUBLIC_KEY, SMALLEST_SIDE_PX, WatermarkDetector, WatermarkReading
-from engine.postprocess.manifest import ManifestReading, manifest_path, read_manifest
+from clients.cli import options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engine.postprocess import WatermarkReading
+    from engine.postprocess.manifest import ManifestReading
 
 _IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic"}
 _MOST_FRAMES = 3000
+"""Two minutes: enough to read the watermark of any video that has one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The mark in a file, and the manifest beside it if there is one."""
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Video or image.")],
+    key_file: options.KeyFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Look for the invisible watermark in FILE and check the manifest beside it; exit code 1 without a watermark."""
+    from clients.cli.keys import read_key
+    from engine.postprocess.manifest import manifest_path, read_manifest
 
-    watermark: WatermarkReading
-    manifest: ManifestReading | None
-
-
-def verify_file(path: Path, key: bytes = PUBLIC_KEY) -> Verdict:
-    """Read the mark in an image, or in the first two minutes of a video, and the manifest beside it.
-
-    Raises:
-        VideoUnreadable, ImageUnreadable, ManifestUnreadable: see the message.
-    """
-    detector = WatermarkDetector(key)
-    for rgb in _images(path):
-        if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:
-            raise VideoUnreadable(f"'{path}' is smaller than {SMALLEST_SIDE_PX} pixels: no mark could be read")
-        detector.push(rgb)
-    manifest = read_manifest(path) if manifest_path(path).is_file() else None
-    return Verdict(detector.read(), manifest)
-
-
-def _images(path: Path) -> Iterator[NDArray[np.uint8]]:
-    if path.suffix.lower() in _IMAGES:
-        yield load_image(path)
-    else:
-        yield from islice(read_video(path), _MOST_FRAMES)
-
-
-def report(path: Path, verdict: Verdict, as_json: bool) -> None:
-    """Print a verdict."""
+    watermark = _read_watermark(file, read_key(key_file))
+    manifest = read_manifest(file) if manifest_path(file).is_file() else None
     if as_json:
-        typer.echo(json.dumps(asdict(verdict), indent=1))
-        return
-    mark = verdict.watermark
-    if mark.found:
-        tag = "its tag is damaged" if mark.tag is None else f"tag {mark.tag}"
-        typer.echo(
-            f"{path}: AI-generated, the watermark is there ({tag}; score {mark.score:.1f}, {mark.frames} frames)"
-        )
+        reading = {"watermark": asdict(watermark), "manifest": None if manifest is None else asdict(manifest)}
+        typer.echo(json.dumps(reading, indent=1))
     else:
-        typer.echo(f"{path}: no watermark found with this key (score {mark.score:.1f}, {mark.frames} frames)")
-    if verdict.manifest is None:
+        _print_watermark(file, watermark)
+        _print_manifest(manifest)
+    if not watermark.found:
+        raise typer.Exit(1)
+
+
+def _read_watermark(file: Path, key: bytes) -> WatermarkReading:
+    from engine.errors import VideoUnreadable
+    from engine.postprocess import SMALLEST_SIDE_PX, WatermarkDetector
+
+    detector = WatermarkDetector(key)
+    for rgb in _frames(file):
+        if min(rgb.shape[:2]) < SMALLEST_SIDE_PX:
+            raise VideoUnreadable(f"'{file}' is smaller than {SMALLEST_SIDE_PX} pixels: no watermark could be read")
+        detector.push(rgb)
+    return detector.read()
+
+
+def _frames(file: Path) -> Iterator[NDArray[np.uint8]]:
+    from engine.media import read_video
+    from engine.portrait import load_image
+
+    if file.suffix.lower() in _IMAGES:
+        yield load_image(file)
+    else:
+        yield from islice(read_video(file), _MOST_FRAMES)
+
+
+def _print_watermark(file: Path, reading: WatermarkReading) -> None:
+    figures = f"score {reading.score:.1f}, {reading.frames} frames"
+    if reading.found:
+        tag = "its tag is damaged" if reading.tag is None else f"tag {reading.tag}"
+        typer.echo(f"{file}: AI-generated, the watermark is there ({tag}; {figures})")
+    else:
+        typer.echo(f"{file}: no watermark found with this key ({figures})")
+
+
+def _print_manifest(manifest: ManifestReading | None) -> None:
+    if manifest is None:
         typer.echo("no manifest beside it")
         return
-    manifest = verdict.manifest
     if not manifest.signed:
         typer.echo("the manifest beside it is NOT what its maker signed")
     elif not manifest.unchanged:

@@ -1,93 +1,157 @@
-"""``gohd weights import | check | fetch``: the authors' weights in our format, and proof that they compute the same."""
+"""``gohd weights``: list and verify weights folders; import the authors' weights and check what they compute."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-import urllib.error
-import urllib.request
+import math
 from pathlib import Path
-from typing import cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from clients.cli import options
+from clients.cli.compile import compile_weights
 from engine.errors import OutputUnwritable, WeightsCorrupt, WeightsNotFound
-from engine.release import RELEASE_FILES, ImportedPart, PartName, check_weights, import_release
+
+if TYPE_CHECKING:
+    from engine.release import PartName
 
 _TIMEOUT_S = 30
 _BLOCK_BYTES = 2**20
 _MAX_BYTES = 2 * 2**30
 
-
-def import_files(sources: dict[str, Path | None], out: Path) -> None:
-    """Import the files that are given and say what became of them."""
-    given = {cast(PartName, part): path for part, path in sources.items() if path is not None}
-    _report(import_release(given, out), out)
+weights_app = typer.Typer(no_args_is_help=True, help="List, verify, import, check and compile weights.")
+weights_app.command("compile")(compile_weights)
 
 
-def check(weights: str, against: Path, as_json: bool) -> bool:
-    """Print the error of every output; True when all are within their bars."""
-    figures, left_out = check_weights(weights, against)
-    passed = all(figure.met for figure in figures)
+@weights_app.command("list")
+def list_weights() -> None:
+    """List the bundled weights."""
+    from engine.checkpoint import list_weights as bundled
+
+    for folder in bundled():
+        size_mib = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+        typer.echo(f"{folder.name}  {size_mib:.1f} MiB  {folder}")
+
+
+@weights_app.command("verify")
+def verify_weights(
+    weights: Annotated[str, typer.Argument(metavar="NAME|DIR", help="Bundled weights, or a folder.")] = "default",
+) -> None:
+    """Check every checksum, name and shape of a weights folder."""
+    from engine import load_engine
+
+    engine = load_engine(weights=weights)
+    typer.echo(f"{weights}: checksums, names and shapes are as they should be ({engine.weights_path})")
+
+
+@weights_app.command("import")
+def import_weights(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Weights folder to make.")],
+    animator: Annotated[Path | None, typer.Option(metavar="FILE", help="FaceAnimator_GoHD.pt")] = None,
+    pose: Annotated[Path | None, typer.Option(metavar="FILE", help="audio2pose.pt")] = None,
+    gaze: Annotated[Path | None, typer.Option(metavar="FILE", help="audio2gaze.pt")] = None,
+    expression: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="audio2exp.pth, one-stage or two-stage.")
+    ] = None,
+    recon: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="epoch_20.pth of Deep3DFaceRecon, to measure portraits.")
+    ] = None,
+    l2cs: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="L2CSNet_gaze360.pkl, to measure their gaze.")
+    ] = None,
+) -> None:
+    """Make a weights folder from the authors' checkpoint files (any subset). No code in them is run."""
+    parts: dict[PartName, Path | None] = {
+        "animator": animator,
+        "pose": pose,
+        "gaze": gaze,
+        "expression": expression,
+        "recon": recon,
+        "l2cs": l2cs,
+    }
+    _import({part: path for part, path in parts.items() if path is not None}, out)
+
+
+@weights_app.command("check")
+def check_weights(
+    weights: Annotated[str, typer.Argument(metavar="DIR", help="Imported weights folder.")],
+    against: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder with reference outputs (animator.npz, pose.npz, ...).")
+    ],
+    as_json: options.AsJson = False,
+) -> None:
+    """Run imported weights on reference inputs and compare every output; exit code 1 when one differs too much."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from engine.release import check_weights as check
+
+    errors, left_out = check(weights, against)
+    passed = all(error.met for error in errors)
     if as_json:
         rows = [
             {
-                "reference": figure.reference,
-                "output": figure.output,
-                "error": figure.error if figure.error < float("inf") else None,
-                "bar": figure.bar,
-                "met": figure.met,
+                "reference": error.reference,
+                "output": error.output,
+                "error": error.error if math.isfinite(error.error) else None,
+                "bar": error.bar,
+                "met": error.met,
             }
-            for figure in figures
+            for error in errors
         ]
         typer.echo(json.dumps({"passed": passed, "outputs": rows, "left_out": left_out}, indent=1))
-        return passed
-    table = Table("reference", "output", "relative error", "bar", "")
-    for figure in figures:
-        table.add_row(
-            figure.reference,
-            figure.output,
-            f"{figure.error:.2e}",
-            f"{figure.bar:.0e}",
-            "met" if figure.met else "MISSED",
-        )
-    Console().print(table)
-    for name, reason in left_out.items():
-        typer.echo(f"{name}: left out, {reason}")
-    return passed
+    else:
+        table = Table("reference", "output", "relative error", "bar", "")
+        for error in errors:
+            met = "met" if error.met else "MISSED"
+            table.add_row(error.reference, error.output, f"{error.error:.2e}", f"{error.bar:.0e}", met)
+        Console().print(table)
+        for name, reason in left_out.items():
+            typer.echo(f"{name}: left out, {reason}")
+    if not passed:
+        raise typer.Exit(1)
 
 
-def fetch(source: str | None, out: Path) -> None:
-    """Take the release's files from a folder or from below an address, and import them.
+@weights_app.command("fetch")
+def fetch_weights(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Weights folder to make.")] = Path("gohd-weights"),
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="DIR|URL", help="Where the authors' files are.")
+    ] = None,
+) -> None:
+    """Import the authors' files from a folder or a URL; without one, say where they can be had."""
+    import tempfile
+    from urllib.parse import urlsplit
 
-    Raises:
-        WeightsNotFound: no source is named, it holds none of the files, or it cannot be reached.
-    """
+    from engine.release import RELEASE_FILES
+
     if source is None:
         raise WeightsNotFound(_where())
-    if urlsplit(source).scheme not in ("http", "https"):
-        folder = Path(source)
-        found = {file.part: folder / file.file_name for file in RELEASE_FILES}
-        there: dict[PartName, Path] = {part: path for part, path in found.items() if path.is_file()}
-        if not there:
-            raise WeightsNotFound(f"{folder} holds none of the release's files. {_where()}")
-        _report(import_release(there, out), out)
-        return
+    found: dict[PartName, Path] = {}
     with tempfile.TemporaryDirectory(prefix="gohd-fetch-") as temporary:
-        downloaded: dict[PartName, Path] = {}
+        remote = urlsplit(source).scheme in ("http", "https")
+        folder = Path(temporary) if remote else Path(source)
         for file in RELEASE_FILES:
-            target = Path(temporary) / file.file_name
-            if _download(f"{source.rstrip('/')}/{file.file_name}", target):
-                downloaded[file.part] = target
-        if not downloaded:
-            raise WeightsNotFound(f"{source} offers none of the release's files. {_where()}")
-        _report(import_release(downloaded, out), out)
+            path = folder / file.file_name
+            if _download(f"{source.rstrip('/')}/{file.file_name}", path) if remote else path.is_file():
+                found[file.part] = path
+        if not found:
+            raise WeightsNotFound(f"{source} has none of the release's files. {_where()}")
+        _import(found, out)
+
+
+def _import(files: dict[PartName, Path], out: Path) -> None:
+    from engine.release import import_release
+
+    for part in import_release(files, out):
+        typer.echo(f"{part.form}: {part.tensors} tensors of {part.source.name}  sha256 {part.sha256}")
+    typer.echo(f"wrote {out}")
 
 
 def _where() -> str:
+    from engine.release import RELEASE_FILES
+
     names = "\n".join(f"  {file.file_name}  ({file.part})" for file in RELEASE_FILES)
     return (
         "The authors' weights come from the authors: the repository github.com/Jia1018/GoHD has a script that "
@@ -98,32 +162,27 @@ def _where() -> str:
     )
 
 
-def _download(address: str, target: Path) -> bool:
-    """Whether there is such a file; it lies at ``target`` then."""
-    request = urllib.request.Request(address, headers={"User-Agent": "gohd-live"})
+def _download(url: str, target: Path) -> bool:
+    """Whether there is such a file; it is at ``target`` then."""
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(url, headers={"User-Agent": "gohd-live"})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer, target.open("wb") as file:
             size = 0
             while block := answer.read(_BLOCK_BYTES):
                 size += len(block)
                 if size > _MAX_BYTES:
-                    raise WeightsCorrupt(f"{address} is larger than {_MAX_BYTES // 2**20} MiB")
+                    raise WeightsCorrupt(f"{url} is larger than {_MAX_BYTES // 2**20} MiB")
                 file.write(block)
     except urllib.error.HTTPError as error:
         if error.code in (403, 404, 410):
             return False
-        raise WeightsNotFound(f"{address} answered {error.code} {error.reason}") from error
+        raise WeightsNotFound(f"{url} answered {error.code} {error.reason}") from error
     except (urllib.error.URLError, TimeoutError) as error:
         reason = getattr(error, "reason", error)
-        raise WeightsNotFound(
-            f"{address} cannot be reached ({reason}); fetching needs the internet. {_where()}"
-        ) from error
+        raise WeightsNotFound(f"{url} cannot be reached ({reason}); fetching needs the internet. {_where()}") from error
     except OSError as error:
-        raise OutputUnwritable(f"cannot keep {address}: {error.strerror or error}") from error
+        raise OutputUnwritable(f"cannot keep {url}: {error.strerror or error}") from error
     return True
-
-
-def _report(imported: list[ImportedPart], out: Path) -> None:
-    for entry in imported:
-        typer.echo(f"{entry.form}: {entry.tensors} tensors of {entry.source.name}  sha256 {entry.sha256}")
-    typer.echo(f"wrote {out}")

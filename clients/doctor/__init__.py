@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from clients.doctor.audio import audio_findings
 from clients.doctor.camera import camera_findings
+from clients.doctor.installation import installation_findings
 from clients.doctor.machine import Finding, Machine
 from clients.doctor.media import codec_findings, gpu_findings, network_findings, package_findings
 
@@ -16,6 +17,7 @@ __all__ = [
     "camera_findings",
     "codec_findings",
     "gpu_findings",
+    "installation_findings",
     "network_findings",
     "package_findings",
     "sections",
@@ -23,10 +25,11 @@ __all__ = [
 
 
 def sections(machine: Machine) -> Iterator[tuple[str, Iterator[Finding]]]:
-    """Titles and what belongs under them."""
+    """Title and findings of each part of the report."""
+    yield "this machine", installation_findings()
     yield "graphics card", gpu_findings(machine)
     yield "camera", camera_findings(machine)
-    yield "sound", audio_findings(machine)
+    yield "audio", audio_findings(machine)
     yield "codecs", codec_findings(machine)
     yield "network", network_findings(machine)
     yield "optional packages", package_findings(machine)

@@ -11,10 +11,10 @@ from av.codec.codec import UnknownCodecError
 from clients.doctor.machine import Finding, Machine
 
 _ENCODERS = (
-    ("libx264", "H.264 for calls and films"),
-    ("libvpx", "VP8 for calls"),
-    ("libopus", "sound of calls"),
-    ("aac", "sound of films"),
+    ("libx264", "H.264 of calls and videos"),
+    ("libvpx", "VP8 of calls"),
+    ("libopus", "audio of calls"),
+    ("aac", "audio of videos"),
 )
 _OPTIONAL = (
     ("onnx", "onnx", "--backend onnx: export of the animator"),
@@ -29,7 +29,7 @@ _OPTIONAL = (
     ("soxr", "train", "training and evaluation"),
     ("tensorboard", "train", "training curves"),
     ("matplotlib", "evaluate", "plots of an evaluation"),
-    ("dlib", "experts", "open substitutes of the frozen networks"),
+    ("dlib", "experts", "open substitutes of the paper's pretrained networks"),
 )
 """Import name, extra, what for."""
 _TENSORRT = "--backend tensorrt: engines for every card, built on the card itself"
@@ -62,7 +62,7 @@ def gpu_findings(machine: Machine, cuda_build: str | None = torch.version.cuda) 
 
 
 def codec_findings(machine: Machine) -> Iterator[Finding]:
-    """Encoders that PyAV brings."""
+    """Encoders of PyAV's libraries."""
     for name, purpose in _ENCODERS:
         try:
             av.codec.Codec(name, "w")

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 from clients.audio import open_backend
 from clients.camera import Compositor, parse_colour, parse_command, parse_size, read_commands
-from clients.cli.camera import CameraRequest, run_camera
+from clients.cli.camera import camera
 from clients.cli.main import app
 from engine.errors import (
     CommandInvalid,
@@ -47,23 +48,23 @@ class _Engine(FakeEngine):
 
 
 class _Parts:
-    """What `run_camera` opens, made up; ``stop_after_s`` presses Ctrl-C once images flow."""
+    """What the command opens, made up; ``stop_after_s`` presses Ctrl-C once images flow."""
 
-    def __init__(self, sound: FakeAudio | None = None) -> None:
-        self.sound = sound or FakeAudio(DEVICES)
+    def __init__(self, audio: FakeAudio | None = None) -> None:
+        self.audio = audio or FakeAudio(DEVICES)
         self.camera = FakeCamera(time.monotonic)
         self.engine = _Engine()
         self.pressed_s = 0.0
 
-    def run(self, press: int | None = signal.SIGINT, after_s: float = 0.8, **request: Any) -> None:
+    def run(self, press: int | None = signal.SIGINT, after_s: float = 0.8, **options: Any) -> None:
         if press is not None:
             threading.Thread(target=self._press, args=(press, after_s), daemon=True).start()
-        run_camera(
-            CameraRequest(portrait=Path("somebody.jpg"), size_px=(320, 240), **request),
-            open_audio=lambda _: self.sound,
-            open_image=lambda *_: self.camera,
-            load=lambda *_: self.engine,
-        )
+        with (
+            patch("clients.audio.open_backend", lambda _: self.audio),
+            patch("clients.camera.open_camera", lambda *_: self.camera),
+            patch("engine.load_engine", lambda **_: self.engine),
+        ):
+            camera(portrait=Path("somebody.jpg"), size="320x240", **options)
 
     def _press(self, number: int, after_s: float) -> None:
         while len(self.camera.sent) < 5:
@@ -77,11 +78,11 @@ class _Parts:
 def test_ctrl_c_ends_within_a_second_and_leaves_nothing_open(number: int) -> None:
     before = threading.active_count()
     parts = _Parts()
-    parts.run(press=number, speaker="cable")
+    parts.run(press=number, audio_out="cable")
     assert time.monotonic() - parts.pressed_s < 1.0
     assert parts.camera.closed
-    assert parts.sound.closed
-    assert all(not stream.active for stream in parts.sound.streams)
+    assert parts.audio.closed
+    assert all(not stream.active for stream in parts.audio.streams)
     assert parts.engine.sessions[0].closed
     end_s = time.monotonic() + 1.0
     while threading.active_count() > before + 1 and time.monotonic() < end_s:
@@ -91,12 +92,12 @@ def test_ctrl_c_ends_within_a_second_and_leaves_nothing_open(number: int) -> Non
 
 def test_images_and_voice_flow_to_the_devices_that_were_named() -> None:
     parts = _Parts()
-    parts.run(microphone="head", speaker="1", frame="full", intensity=0.5, gaze=(0.1, -0.2), after_s=1.5)
-    assert parts.sound.opened == [("input", "headset", 48_000), ("output", "cable", 48_000)]
+    parts.run(mic="head", audio_out="1", frame="full", intensity=0.5, gaze="0.1,-0.2", after_s=1.5)
+    assert parts.audio.opened == [("input", "headset", 48_000), ("output", "cable", 48_000)]
     assert parts.engine.settings == {"frame": "full", "intensity": 0.5, "generate_gaze": False}
     assert parts.engine.sessions[0].gaze == (0.1, -0.2)
     assert max(brightest for _, _, brightest in parts.camera.sent) > 60
-    heard = np.concatenate(parts.sound.played)
+    heard = np.concatenate(parts.audio.played)
     assert set(np.unique(heard)) <= set(range(301))
     assert (heard == 300).any()
 
@@ -106,7 +107,7 @@ def test_without_an_output_the_user_is_told_the_delay(caplog: pytest.LogCaptureF
     parts = _Parts()
     parts.run()
     assert any("sync offset" in record.message for record in caplog.records)
-    assert parts.sound.opened == [("input", "headset", 48_000)]
+    assert parts.audio.opened == [("input", "headset", 48_000)]
 
 
 def test_a_busy_microphone_ends_it_and_the_camera_is_given_back() -> None:
@@ -114,7 +115,7 @@ def test_a_busy_microphone_ends_it_and_the_camera_is_given_back() -> None:
     with pytest.raises(DeviceBusy, match="headset"):
         parts.run(press=None)
     assert parts.camera.closed
-    assert parts.sound.closed
+    assert parts.audio.closed
 
 
 def test_an_absent_microphone_is_told_before_the_weights_are_loaded() -> None:
@@ -130,7 +131,7 @@ def test_a_microphone_that_is_unplugged_ends_it_with_its_name() -> None:
     def unplug() -> None:
         while len(parts.camera.sent) < 10:
             time.sleep(0.02)
-        parts.sound.streams[0]._end.set()
+        parts.audio.streams[0]._end.set()
 
     threading.Thread(target=unplug, daemon=True).start()
     with pytest.raises(DeviceError, match="microphone went silent"):
@@ -149,9 +150,9 @@ def test_a_camera_that_vanishes_ends_it_by_name_and_gives_the_audio_back() -> No
 
     parts.camera.send = vanish  # type: ignore[method-assign]
     with pytest.raises(DeviceLost, match="video9"):
-        parts.run(press=None, speaker="cable")
-    assert parts.sound.closed
-    assert all(not stream.active for stream in parts.sound.streams)
+        parts.run(press=None, audio_out="cable")
+    assert parts.audio.closed
+    assert all(not stream.active for stream in parts.audio.streams)
     assert parts.engine.sessions[0].closed
 
 
@@ -167,7 +168,7 @@ def test_an_engine_that_fails_while_live_gives_the_devices_back() -> None:
     with pytest.raises(RuntimeError, match="told to fail"):
         parts.run(press=None)
     assert parts.camera.closed
-    assert parts.sound.closed
+    assert parts.audio.closed
 
 
 def test_a_portrait_without_a_face_gives_the_devices_back() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import clients.cli.compile as compilation
 from clients.cli.main import app
 from engine import load_engine
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
@@ -51,7 +50,6 @@ def test_engines_are_built_once_listed_and_cleared() -> None:
 
 def test_what_cannot_be_built_is_refused_before_anything_is(tmp_path: Path) -> None:
     geometric = str(geometric_weights(tmp_path / "geometric"))
-    assert compilation.CompileRequest().targets == ()
     for arguments, error, advice in (
         (("--target", "sm86,rtx"), CommandInvalid, "sm86"),
         (("--preset", "huge", "--target", "cpu"), CommandInvalid, "paper, lite"),

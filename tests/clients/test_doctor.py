@@ -84,7 +84,7 @@ def test_doctor_names_what_is_here_and_how_to_install_what_is_not(monkeypatch: p
         "triton",
     ):
         assert re.search(rf"\n  {package} +\S", report)
-    for section in ("graphics card", "camera", "sound", "codecs", "network", "optional packages"):
+    for section in ("graphics card", "camera", "audio", "codecs", "network", "optional packages"):
         assert f"\n{section}\n" in report
 
 

@@ -77,7 +77,7 @@ def test_what_keeps_the_engine_from_loading_is_raised() -> None:
 def _asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ServerConfig:
     """What the command would serve."""
     asked: list[ServerConfig] = []
-    monkeypatch.setattr("clients.cli.serve.serve", lambda config, **_: asked.append(config))
+    monkeypatch.setattr("server.serve", lambda config, **_: asked.append(config))
     done = CliRunner().invoke(app, ["serve", *arguments])
     assert done.exit_code == 0, done.output
     return asked[0]

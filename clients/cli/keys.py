@@ -1,4 +1,4 @@
-"""Keys of this machine's user: the mark's, given as a file, and the one that signs videos, made once."""
+"""Keys of this machine's user: the watermark's, given as a file, and the one that signs videos, made once."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from engine.postprocess import PUBLIC_KEY, WatermarkConfig
 _MIN_KEY_BYTES = 16
 
 
-def marking(tag: int, key_file: Path | None) -> WatermarkConfig:
-    """The mark for new images."""
+def watermark_config(tag: int, key_file: Path | None) -> WatermarkConfig:
+    """The watermark of new frames.
+
+    Raises:
+        typer.BadParameter: as `read_key`.
+    """
     return WatermarkConfig(tag=tag, key=read_key(key_file))
 
 
 def read_key(path: Path | None) -> bytes:
-    """Bytes of a key file; the public key where none is given."""
+    """Bytes of a key file; the public key where none is given.
+
+    Raises:
+        typer.BadParameter: the file cannot be read, or its key is too short.
+    """
     if path is None:
         return PUBLIC_KEY
     try:
@@ -34,7 +42,11 @@ def read_key(path: Path | None) -> bytes:
 
 
 def signing_key(folder: Path | None = None) -> Ed25519PrivateKey:
-    """The key that signs videos: ``signing_key`` in the user's configuration folder, made if it is not there."""
+    """The key that signs videos: ``signing_key`` in ``folder`` (the user's configuration), made if it is not there.
+
+    Raises:
+        typer.BadParameter: the file holds something else.
+    """
     if folder is None:
         home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
         folder = Path(home) / "gohd-live"
