@@ -3,8 +3,8 @@
 Only what was measured to be faster than the compiled reference on a card may stand in the table. What no card has
 run yet is not in it, and so is the reference: `benchmarks.ops` says what to enter.
 
-``GOHD_KERNELS=reference`` takes the reference everywhere; ``GOHD_KERNELS=triton`` (or ``opencv``) takes that one
-wherever it can run, which is how whole networks are compared.
+``GOHD_KERNELS=reference`` takes the reference everywhere; ``GOHD_KERNELS=triton`` (or ``cupy``, ``opencv``) takes that
+one wherever it can run, which is how whole networks are compared.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _SWITCH = "GOHD_KERNELS"
 _PACKAGES = {
     "opencv": ("cv2", "opencv-contrib-python"),
     "triton": ("triton", "triton"),
+    "cupy": ("cupy", "cupy-cuda13x"),
 }
 _log = logging.getLogger(__name__)
 

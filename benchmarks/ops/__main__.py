@@ -24,7 +24,7 @@ from benchmarks.latency import hardware, versions
 from benchmarks.ops.measuring import Ceilings, measured
 from benchmarks.report.timing import matrix_ceiling_tflops, memory_ceiling_gbs
 
-OPERATIONS = ("backward_warp", "warp_blend", "fir_resample", "conv_epilogue")
+OPERATIONS = ("backward_warp", "warp_blend", "fir_resample", "conv_epilogue", "yuv420")
 
 
 def reports(device: torch.device, operations: tuple[str, ...], *, quick: bool) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ _OPTIONAL = (
     ("tensorrt_rtx", "tensorrt", "--backend tensorrt: engines for RTX cards, built on any machine"),
     ("torch_tensorrt", "torch-tensorrt", "gohd weights compile --via torch-tensorrt, on the card itself"),
     ("triton", "gpu", "kernels on a CUDA device"),
+    ("cupy", "gpu", "kernels on a CUDA device"),
     ("pillow_heif", "heic", "portraits in HEIC"),
     ("scipy", "train", "training and evaluation"),
     ("soxr", "train", "training and evaluation"),

@@ -17,7 +17,7 @@ from engine.animator.network.step import to_bytes, to_levels
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.postprocess import WatermarkConfig
 from engine.postprocess.graph import FinishGraph, marking_pattern
-from engine.postprocess.yuv420 import rgb_to_i420
+from kernels.yuv420 import rgb_to_yuv420_reference
 
 _MOTION_INPUTS = ("identity_code", "window", "intensity")
 
@@ -136,6 +136,6 @@ class FinishedFrame(nn.Module):
         image_B3HW = self.network.animate(identity_code_BS, features, window_BTD, intensity_B)
         levels_BHW3 = self.finish(to_levels(image_B3HW), finished_B, pattern_SP)
         if self.layout == "i420":
-            return rgb_to_i420(levels_BHW3.permute(0, 3, 1, 2))
+            return rgb_to_yuv420_reference(levels_BHW3.permute(0, 3, 1, 2), "i420", "bt601")
         rgb_BHW3: Tensor = levels_BHW3.to(torch.uint8).contiguous()
         return rgb_BHW3

@@ -82,6 +82,7 @@ def test_doctor_names_what_is_here_and_how_to_install_what_is_not(monkeypatch: p
         "torch_tensorrt",
         "tensorrt",
         "triton",
+        "cupy",
     ):
         assert re.search(rf"\n  {package} +\S", report)
     for section in ("graphics card", "camera", "audio", "codecs", "network", "optional packages"):

@@ -1,4 +1,4 @@
-"""Small, odd inputs for every operation with a Triton form, and what its results are allowed to differ by.
+"""Small, odd inputs for every operation with a Triton or CUDA form, and what its results are allowed to differ by.
 
 The same cases run by Triton's interpreter, are compiled for cards that are not here, and run on a card where there is
 one, under compute-sanitizer too.
@@ -20,6 +20,10 @@ from kernels.backward_warp import backward_warp
 from kernels.conv_epilogue import conv_epilogue, demodulation
 from kernels.fir_resample import fir_resample
 from kernels.warp_blend import warp_blend
+from kernels.yuv420 import LabelPatch, yuv420
+
+FAST = {"yuv420": ("triton", "cupy")}
+"""Implementations of an operation beside its reference; the others have Triton's alone."""
 
 # Half types round a result once, the reference some more: a few units in the last place of what is added up. float32:
 # another order of sums; backward_warp's reference scales places to [-1, 1] and back, on noise as steep as 3 a pixel.
@@ -52,6 +56,7 @@ def kernel_cases(device: str = "cpu") -> Iterator[KernelCase]:
     yield from _blend_cases(device)
     yield from _fir_cases(device)
     yield from _epilogue_cases(device)
+    yield from _yuv_cases(device)
     yield from _decoder_cases(device)
 
 
@@ -66,6 +71,20 @@ def backward_inputs(
     span = torch.tensor([width - 1 + 2 * outside, height - 1 + 2 * outside])
     grid = torch.rand((batch, rows, columns, 2), generator=generator) * span - outside
     return image.to(device), grid.to(device)
+
+
+def yuv_inputs(
+    shape: tuple[int, int, int], dtype: torch.dtype, device: str = "cpu"
+) -> tuple[Tensor, LabelPatch, Tensor]:
+    """Picture (with channels last in memory), label in its lower corner, mark."""
+    batch, height, width = shape
+    draw = torch.Generator().manual_seed(height * width)
+    picture = torch.rand((batch, height, width, 3), generator=draw).permute(0, 3, 1, 2)
+    picture = (picture * 256).to(torch.uint8) if dtype == torch.uint8 else (picture * 2.2 - 1.1).to(dtype)
+    keep = torch.rand((2, 5), generator=draw)
+    add = torch.rand((3, 2, 5), generator=draw) * 255 * (1 - keep) + 0.5
+    label = LabelPatch(keep_HW=keep.to(device), add_3HW=add.to(device), top_px=height - 2, left_px=min(3, width - 5))
+    return picture.to(device), label, (torch.randn((batch, height, width), generator=draw) * 3).to(device)
 
 
 def _warp_cases(device: str) -> Iterator[KernelCase]:
@@ -167,6 +186,30 @@ def _epilogue_cases(device: str) -> Iterator[KernelCase]:
                 )
 
             yield KernelCase("conv_epilogue", f"{channels} channels, {dtype} {layout}", run, _TOLERANCE[dtype])
+
+
+def _yuv_cases(device: str) -> Iterator[KernelCase]:
+    shapes = ((2, 6, 10), (1, 4, 262))
+    for index, dtype in enumerate((torch.uint8, torch.float16, torch.bfloat16, torch.float32)):
+        picture, label, pattern = yuv_inputs(shapes[index % 2], dtype, device)
+        for layout, matrix, badge, mark in (
+            ("i420", "bt601", label, pattern),
+            ("nv12", "bt709", label, pattern.transpose(1, 2).contiguous().transpose(1, 2)),
+            ("i420", "bt709", None, None),
+        ):
+
+            def run(
+                impl: str,
+                p: Tensor = picture,
+                layout: str = layout,
+                matrix: str = matrix,
+                badge: LabelPatch | None = badge,
+                mark: Tensor | None = mark,
+            ) -> tuple[Tensor, ...]:
+                options = {"layout": layout, "matrix": matrix, "label": badge, "pattern_BHW": mark}
+                return (yuv420(p if badge else p.contiguous(), **options, impl=impl),)
+
+            yield KernelCase("yuv420", f"{tuple(picture.shape)} {dtype} {layout} {matrix}", run, 0.0)
 
 
 def _decoder_cases(device: str) -> Iterator[KernelCase]:

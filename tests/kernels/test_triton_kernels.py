@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.kernels.kernel_cases import kernel_cases, worst_difference
+from tests.kernels.kernel_cases import FAST, kernel_cases, worst_difference
 
 _HERE = Path(__file__).resolve().parent
 _INTERPRETED = f"""
@@ -47,5 +47,30 @@ def test_kernels_equal_the_references_on_a_card() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     for case in kernel_cases("cuda"):
-        worst = worst_difference(case, "triton")
-        assert worst <= case.tolerance, (case.operation, case.name, worst)
+        for impl in FAST.get(case.operation, ("triton",)):
+            if impl == "cupy":
+                pytest.importorskip("cupy", reason="CuPy is not installed: pip install cupy-cuda13x")
+            worst = worst_difference(case, impl)
+            assert worst <= case.tolerance, (case.operation, case.name, impl, worst)
+
+
+@pytest.mark.gpu
+def test_kernels_can_be_captured_and_write_to_pinned_memory() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    from kernels.yuv420 import yuv420
+    from tests.kernels.kernel_cases import yuv_inputs
+
+    image, label, pattern = yuv_inputs((1, 6, 12), torch.float16, "cuda")
+    out = torch.empty((1, 9, 12), dtype=torch.uint8, pin_memory=True)
+    expected = yuv420(image, label=label, pattern_BHW=pattern, impl="reference").cpu()
+    for impl in FAST["yuv420"]:
+        yuv420(image, label=label, pattern_BHW=pattern, out=out, impl=impl)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            yuv420(image, label=label, pattern_BHW=pattern, out=out, impl=impl)
+        out.zero_()
+        graph.replay()
+        torch.cuda.synchronize()
+        assert torch.equal(out, expected), impl

@@ -8,8 +8,8 @@ import torch
 
 from engine.postprocess import Finish, WatermarkConfig, WatermarkDetector
 from engine.postprocess.graph import FinishGraph, marking_pattern
-from engine.postprocess.yuv420 import rgb_to_i420
 from engine.runtime import FinishedFrame
+from kernels.yuv420 import yuv420
 from tests.postprocess.test_watermark import moving_portrait
 from tests.runtime.frame_cases import HEAD, drawn, frames
 
@@ -76,4 +76,4 @@ def test_i420_is_the_rgb_of_the_same_step_in_the_colours_of_encoders() -> None:
         given = code, window, intensity, torch.ones(2), pattern_SP, *features
         images, planes = rgb(*given).numpy(), i420(*given).numpy()
     assert planes.shape == (2, 128 * 3 // 2, 128)
-    assert np.array_equal(planes, rgb_to_i420(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy())
+    assert np.array_equal(planes, yuv420(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy())
