@@ -45,11 +45,12 @@ from server.live.batching import sessions_that_fit
 from server.live.capacity import cores, measure_batches
 from server.live.clock import MonotonicClock
 from server.live.device_worker import DeviceWorker
+from server.live.frame import LiveFrame
 from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.timeline import BLOCK_S, Block
 from server.live.worker import EngineWorker
 from server.webrtc.codecs import configure_codecs
-from server.webrtc.tracks import SAMPLES_PER_IMAGE, Image
+from server.webrtc.tracks import SAMPLES_PER_FRAME
 
 Row = dict[str, Any]
 
@@ -84,7 +85,7 @@ class _Speaker:
         self.worker = EngineWorker(
             session,
             MonotonicClock(),
-            on_image=self._note,
+            on_frame=self._note,
             on_ended=self._note_end,
             departs_s=lambda sample: self.heard_s(sample) + slot_s,
             name=str(number),
@@ -110,18 +111,18 @@ class _Speaker:
     def frames(self, from_s: float, until_s: float) -> Iterator[tuple[float, float]]:
         """Seconds from block to finished frame, and from audio to it, of what should come in that time."""
         for number in range(int((until_s - self.start_s) * 25)):
-            sample = number * SAMPLES_PER_IMAGE
+            sample = number * SAMPLES_PER_FRAME
             if from_s <= self.heard_s(sample) < until_s:
                 done_s = self._finished_s.get(number, float("inf"))
                 yield done_s - self.heard_s(sample), done_s - self.start_s - sample / MEDIA_RATE_HZ
 
-    def _note(self, image: Image) -> None:
+    def _note(self, frame: LiveFrame) -> None:
         if self._encoder is not None:
-            frame = av.VideoFrame.from_ndarray(image.rgb, format="rgb24")
-            frame.pts, frame.time_base = image.media_sample, Fraction(1, MEDIA_RATE_HZ)
-            self._encoder.encode(frame)
+            image = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24")
+            image.pts, image.time_base = frame.place, Fraction(1, MEDIA_RATE_HZ)
+            self._encoder.encode(image)
         # Voice that was left out moves the frames after it off the grid.
-        self._finished_s[round(image.media_sample / SAMPLES_PER_IMAGE)] = time.monotonic()
+        self._finished_s[round(frame.place / SAMPLES_PER_FRAME)] = time.monotonic()
 
     def _note_end(self, error: BaseException | None) -> None:
         self._error = error

@@ -100,20 +100,20 @@ async def measure_interrupts(count: int) -> dict[str, Any]:
     # The frame on show when the interrupt comes is the first of those in which the mouth closes.
     frames_to_rest = engine.networks.mixer.mouth_close_frames - 1
     session = await manager.open()
-    outlet = session.open_outlet()
+    tracks = _add_tracks(manager, session)
     dice = np.random.default_rng(0)
     first_ms, rest_ms = [], []
-    drain = asyncio.ensure_future(_watch(outlet, None))
+    drain = asyncio.ensure_future(_watch(tracks, None))
     for _ in range(count):
         _speak(session, 4.0)
         await asyncio.sleep(float(dice.uniform(0.9, 1.6)))
-        sent = outlet.video.sent
+        sent = tracks.sent
         began_s = time.perf_counter()
         session.interrupt()
-        while outlet.video.sent == sent:
+        while tracks.sent == sent:
             await asyncio.sleep(0.0005)
         first_ms.append(1e3 * (time.perf_counter() - began_s))
-        while outlet.video.sent < sent + frames_to_rest:
+        while tracks.sent < sent + frames_to_rest:
             await asyncio.sleep(0.0005)
         rest_ms.append(1e3 * (time.perf_counter() - began_s))
     drain.cancel()
@@ -130,16 +130,16 @@ async def measure_sessions(count: int, seconds: float = 10.0) -> dict[str, Any]:
     """``count`` sessions that speak at once."""
     manager, _ = await _manager()
     sessions = [await manager.open() for _ in range(count)]
-    outlets = [session.open_outlet() for session in sessions]
-    tasks = [asyncio.ensure_future(_watch(outlet, H264Encoder())) for outlet in outlets]
+    watched = [_add_tracks(manager, session) for session in sessions]
+    tasks = [asyncio.ensure_future(_watch(tracks, H264Encoder())) for tracks in watched]
     for session in sessions:
         _speak(session, seconds + 5)
     await asyncio.sleep(2.0)
-    before = [(s.frames_made, s.frames_late, o.video.sent) for s, o in zip(sessions, outlets, strict=True)]
+    before = [(s.frames_made, s.frames_late, t.sent) for s, t in zip(sessions, watched, strict=True)]
     began_s = time.perf_counter()
     await asyncio.sleep(seconds)
     elapsed_s = time.perf_counter() - began_s
-    after = [(s.frames_made, s.frames_late, o.video.sent) for s, o in zip(sessions, outlets, strict=True)]
+    after = [(s.frames_made, s.frames_late, t.sent) for s, t in zip(sessions, watched, strict=True)]
     made, late, sent = (np.array(after) - np.array(before)).T
     cost = manager.sessions.cost
     manager.sessions.core_count = len(os.sched_getaffinity(0))
@@ -158,9 +158,15 @@ async def measure_sessions(count: int, seconds: float = 10.0) -> dict[str, Any]:
     return report
 
 
-async def _watch(outlet: ViewerTracks, encoder: H264Encoder | None) -> None:
+def _add_tracks(manager: SessionManager, session: LiveSession) -> ViewerTracks:
+    tracks = ViewerTracks(session.timeline, manager.clock)
+    session.add_sink(tracks)
+    return tracks
+
+
+async def _watch(tracks: ViewerTracks, encoder: H264Encoder | None) -> None:
     while True:
-        frame = await outlet.video.recv()
+        frame = await tracks.video.recv()
         assert isinstance(frame, av.VideoFrame)
         if encoder is not None:
             frame.time_base = Fraction(1, 90_000)

@@ -24,8 +24,9 @@ from server.protocol import encode_answer, encode_ice_servers, encode_portrait, 
 from server.sessions.engine_thread import EngineLike
 from server.sessions.manager import SessionManager
 from server.sessions.registry import SessionRegistry
+from server.webrtc.aiortc_internals import limit_gathering
 from server.webrtc.codecs import configure_codecs
-from server.webrtc.ice import describe_ice_servers, limit_gathering
+from server.webrtc.ice import describe_ice_servers
 from server.webrtc.sdp_validation import check_offer
 
 log = logging.getLogger(__name__)

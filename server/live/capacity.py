@@ -19,13 +19,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
-from aiortc.codecs.h264 import H264Encoder
 
 from engine.batch.renderer import BUCKETS
 from server.live.batching import BatchTimes, sessions_that_fit
@@ -37,7 +34,6 @@ FRAME_MS = 40.0
 # threads a frame took 41 ms of CPU where it takes 31 alone. A fifth stays free for what comes in bursts.
 _CORE_SHARE = 0.8 * 31 / 41
 _DEVICE_SHARE = 0.8
-_WARM_UP_FRAMES = 3
 _BATCH_WARM_UPS = 3
 _BATCHES = 6
 _HOP_FRAMES = 3
@@ -97,19 +93,6 @@ def capacity(cost: FrameCost, core_count: int, limit: int | None = None) -> int:
     if cost.device is not None:
         fits = min(fits, sessions_that_fit(cost.device, _DEVICE_SHARE))
     return max(1, fits if limit is None else min(fits, limit))
-
-
-def measure_encoder_ms(frames: list[npt.NDArray[np.uint8]], now_s: Callable[[], float] = time.perf_counter) -> float:
-    """Median time to encode one of ``frames`` (uint8 (H, W, 3)) as they are sent."""
-    encoder = H264Encoder()
-    times_ms = []
-    for index, rgb in enumerate(frames):
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-        frame.pts, frame.time_base = index * 3600, Fraction(1, 90_000)
-        began_s = now_s()
-        encoder.encode(frame)
-        times_ms.append(1e3 * (now_s() - began_s))
-    return float(np.median(times_ms[_WARM_UP_FRAMES:] or times_ms or [0.0]))
 
 
 def measure_batches(

@@ -1,15 +1,15 @@
-"""A session: one voice, one avatar, any number of viewers. The in-process interface that every client builds on.
+"""A session: one voice, one avatar, any number of viewers.
 
-    voice input --> jitter_buffer --clock--> timeline --> worker thread (engine) --> outlets: image track, audio track
-                                         `---------------------------------> (one pair for each viewer)
+    audio source --> jitter buffer --clock--> timeline --blocks--> worker (thread: engine) --frames--> viewers' sinks
+                                                  `---------------- voice, delayed ---------------------^
 
     session.open_voice(live=True).push_pcm(samples, rate_hz)     audio in
-    outlet = session.open_outlet()                               await outlet.video.recv(), await outlet.audio.recv()
-    session.handle_control(Interrupt())                                    gaze, intensity, pose, state
+    session.add_sink(sink)                                       frames out; ``session.timeline`` has the voice to them
+    session.handle_control(Interrupt())                          gaze, intensity, pose, state
     stop = session.subscribe(print)                              events: state, stats, interrupted, error
 
 A session ends once, whatever the cause; when ``close`` returns, its tasks, its thread, its viewers and its place in the
-register are free. Everything but the engine itself happens on the event loop.
+registry are free. Everything but the engine itself happens on the event loop.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from server.live.audio_source import AudioSource
 from server.live.avatar_state import AvatarState
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
+from server.live.frame import FrameSink, LiveFrame
 from server.live.jitter_buffer import JitterBuffer
 from server.live.messages import (
     Control,
@@ -45,7 +46,6 @@ from server.live.messages import (
 from server.live.timeline import BLOCK_S, MediaTimeline
 from server.live.worker import EngineSession, EngineWorker
 from server.metrics import Metrics
-from server.webrtc.tracks import Image, ViewerTracks
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +86,13 @@ class LiveSession:
         self.worker = EngineWorker(
             engine_session,
             clock,
-            on_image=self._from_thread(self._image_made),
+            on_frame=self._from_thread(self._frame_made),
             on_ended=self._from_thread(self._worker_ended),
             departs_s=self.timeline.departure_s,
             name=self.label,
             device=device,
         )
-        self.outlets: list[ViewerTracks] = []
+        self.sinks: list[FrameSink] = []
         self.frames_made = 0
         self.frames_late = 0
         self._avatar_state = AvatarState()
@@ -101,7 +101,7 @@ class LiveSession:
         self._seconds_without_frame = 0
         self._frames_before = 0
         self._voice: AudioSource | None = None
-        self._subscribers: dict[Subscriber, ViewerTracks | None] = {}
+        self._subscribers: dict[Subscriber, FrameSink | None] = {}
         self._close_hooks: list[Callable[[str], Awaitable[None]]] = []
         self._worker_done = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
@@ -127,20 +127,19 @@ class LiveSession:
         self._voice = AudioSource(self.jitter_buffer, live=live)
         return self._voice
 
-    def open_outlet(self) -> ViewerTracks:
-        """A pair of tracks from this moment on."""
-        outlet = ViewerTracks(self.timeline, self._clock)
-        self.outlets.append(outlet)
-        return outlet
+    def add_sink(self, sink: FrameSink) -> None:
+        """Offer ``sink`` every frame from this moment on."""
+        self.sinks.append(sink)
 
-    def close_outlet(self, outlet: ViewerTracks) -> None:
-        outlet.stop()
+    def remove_sink(self, sink: FrameSink) -> None:
+        """Stop ``sink`` and offer it nothing any more."""
+        sink.stop()
         with contextlib.suppress(ValueError):
-            self.outlets.remove(outlet)
+            self.sinks.remove(sink)
 
-    def subscribe(self, send: Subscriber, outlet: ViewerTracks | None = None) -> Callable[[], None]:
-        """Call ``send`` with every event; frames are counted for ``outlet``. Returns what ends it."""
-        self._subscribers[send] = outlet
+    def subscribe(self, send: Subscriber, sink: FrameSink | None = None) -> Callable[[], None]:
+        """Call ``send`` with every event; statistics count the frames of ``sink``. Returns what ends it."""
+        self._subscribers[send] = sink
 
         def unsubscribe() -> None:
             self._subscribers.pop(send, None)
@@ -148,17 +147,17 @@ class LiveSession:
         return unsubscribe
 
     def add_close_hook(self, close: Callable[[str], Awaitable[None]]) -> Callable[[], None]:
-        """``close(reason)`` is awaited when the session ends. Returns what takes the guest off the list."""
+        """Await ``close(reason)`` when the session ends. Returns what takes it off the list."""
         self._close_hooks.append(close)
 
-        def leave() -> None:
+        def remove() -> None:
             with contextlib.suppress(ValueError):
                 self._close_hooks.remove(close)
 
-        return leave
+        return remove
 
     def handle_control(self, control: Control, reply: Subscriber | None = None) -> None:
-        """Do what a client says; ``reply`` takes what is for this client alone."""
+        """Carry out a client's command; ``reply`` takes what is meant for this client alone."""
         match control:
             case Gaze() | Look():
                 self._avatar_state.look(control)
@@ -177,12 +176,10 @@ class LiveSession:
 
     def interrupt(self) -> None:
         """Stop speaking now: nothing that was heard before leaves any more."""
-        began_s = self._clock.now_s()
-        refill = self.timeline.interrupt(began_s)
+        refill = self.timeline.interrupt(self._clock.now_s())
         self.worker.interrupt(self.timeline.generation, refill)
-        for outlet in self.outlets:
-            outlet.video.on_first_of_generation = lambda _: self._metrics.interrupted(self._clock.now_s() - began_s)
-            outlet.video.drop_stale()
+        for sink in self.sinks:
+            sink.drop_stale()
         self._send(Interrupted(generation=self.timeline.generation))
 
     def end(self, reason: str) -> None:
@@ -205,8 +202,8 @@ class LiveSession:
                 self._ticker.cancel()
                 await asyncio.wait({self._ticker})
             await asyncio.gather(*(close(reason) for close in list(self._close_hooks)), return_exceptions=True)
-            for outlet in list(self.outlets):
-                self.close_outlet(outlet)
+            for sink in list(self.sinks):
+                self.remove_sink(sink)
             if self._voice is not None:
                 self._voice.close()
             if self.worker.alive:
@@ -253,16 +250,16 @@ class LiveSession:
     def _ticks_due(self) -> int:
         return int((self._clock.now_s() - self.timeline.start_s) / BLOCK_S) + 1
 
-    def _image_made(self, image: Image) -> None:
+    def _frame_made(self, frame: LiveFrame) -> None:
         self.frames_made += 1
         late = False
-        if image.generation == self.timeline.generation:
-            slack_s = self.timeline.note_frame_ready(image.media_sample, self._clock.now_s())
+        if frame.generation == self.timeline.generation:
+            slack_s = self.timeline.note_frame_ready(frame.place, self._clock.now_s())
             late = slack_s < -_LATE_S
             self.frames_late += late
         self._metrics.frame_made(self.worker.render_ms / 1e3, late)
-        for outlet in self.outlets:
-            outlet.video.offer(image)
+        for sink in self.sinks:
+            sink.offer(frame)
 
     def _publish_state(self) -> None:
         if self._avatar_state.gaze != self._commanded_gaze:
@@ -278,8 +275,8 @@ class LiveSession:
 
     def _publish_stats(self, sent_before: dict[Subscriber, int], elapsed_s: float) -> dict[Subscriber, int]:
         sent_now = {}
-        for send, outlet in list(self._subscribers.items()):
-            sent = self.frames_made if outlet is None else outlet.video.sent
+        for send, sink in list(self._subscribers.items()):
+            sent = self.frames_made if sink is None else sink.sent
             sent_now[send] = sent
             send(
                 StatsEvent(
@@ -288,7 +285,7 @@ class LiveSession:
                     render_ms=round(self.worker.render_ms, 1),
                     frames_sent=sent,
                     frames_late=self.frames_late,
-                    frames_dropped=0 if outlet is None else outlet.video.overtaken,
+                    frames_dropped=0 if sink is None else sink.dropped,
                     voice_dropped_ms=20 * self.jitter_buffer.dropped_overflow_blocks,
                 )
             )

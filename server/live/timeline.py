@@ -50,13 +50,15 @@ class Block:
 class MediaTimeline:
     """Hands out the voice by the clock, and again, delayed, for sending.
 
-    ``generation`` counts interrupts; what carries an older one must not leave the server.
+    ``generation`` counts interrupts, the last of which came at ``interrupted_s``; what carries an older generation must
+    not leave the server.
     """
 
     def __init__(self, start_s: float, jitter_buffer: JitterBuffer, delay_blocks: int) -> None:
         self.start_s = start_s
         self.delay_blocks = delay_blocks
         self.generation = 0
+        self.interrupted_s = start_s
         self._min_delay_blocks = 2
         self._jitter_buffer = jitter_buffer
         self._next_index = 0
@@ -156,6 +158,7 @@ class MediaTimeline:
         delay to pass.
         """
         self.generation += 1
+        self.interrupted_s = now_s
         self._jitter_buffer.clear()
         self._sounds.clear()
         first = self.outgoing_index(now_s) - self.delay_blocks

@@ -24,9 +24,9 @@ import numpy.typing as npt
 
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
+from server.live.frame import LiveFrame
 from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.timeline import Block
-from server.webrtc.tracks import Image
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class _Made:
 class EngineWorker:
     """Owns ``session`` from ``start`` on; no other thread touches it.
 
-    ``on_image`` and ``on_ended(error)`` are called on the worker's thread; ``on_ended`` is the last call. With
+    ``on_frame`` and ``on_ended(error)`` are called on the worker's thread; ``on_ended`` is the last call. With
     ``device`` the session, a `SharedSession`, has its frames made there; ``departs_s(media_sample)`` says when each
     leaves.
     """
@@ -101,7 +101,7 @@ class EngineWorker:
         session: EngineSession,
         clock: Clock,
         *,
-        on_image: Callable[[Image], None],
+        on_frame: Callable[[LiveFrame], None],
         on_ended: Callable[[BaseException | None], None],
         departs_s: Callable[[int], float],
         name: str,
@@ -110,7 +110,7 @@ class EngineWorker:
         self._session: Any = session
         self._clock = clock
         self._device = device
-        self._on_image = on_image
+        self._on_frame = on_frame
         self._on_ended = on_ended
         self._departs_s = departs_s
         self._wake = threading.Condition()
@@ -224,7 +224,7 @@ class EngineWorker:
         if frames:
             self._note_cost(len(frames), 0.0)
         for frame in frames:
-            self._on_image(Image(frame.rgb, self._media_sample(frame.pts_samples), self._generation))
+            self._on_frame(LiveFrame(frame.rgb, self._media_sample(frame.pts_samples), self._generation))
 
     def _ask(self, device: DeviceWorker, request: Any) -> None:
         media_sample = self._media_sample(request.pts_samples)
@@ -252,7 +252,7 @@ class EngineWorker:
         frame = self._session.finish(made.answer)
         self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
         self._note_cost(1, made.device_ms)
-        self._on_image(Image(frame.rgb, made.media_sample, self._generation))
+        self._on_frame(LiveFrame(frame.rgb, made.media_sample, self._generation))
 
     def _begin_generation(self, interrupt: _Interrupt) -> None:
         engine_generation = self._session.interrupt()

@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.batch.renderer import BUCKETS
-from server.live.capacity import FRAME_MS, FrameCost, measure_batches, measure_encoder_ms
+from server.live.capacity import FRAME_MS, FrameCost, measure_batches
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
 from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.worker import EngineSession
+from server.webrtc.codecs import measure_encoder_ms
 
 log = logging.getLogger(__name__)
 

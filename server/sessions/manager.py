@@ -91,7 +91,7 @@ class SessionManager:
         Raises:
             Refusal: ``busy``: the session has as many viewers as it may have.
         """
-        if len(session.outlets) >= self.config.max_viewers:
+        if len(session.sinks) >= self.config.max_viewers:
             raise Refusal("busy", "Too many watch this session already.", retry_after_s=5)
         return Viewer(
             session,

@@ -10,17 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import logging
 import time
 from typing import Any
 
-from aioice import Connection
 from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from server.config import ServerConfig
-
-log = logging.getLogger(__name__)
 
 
 def turn_credential(secret: str, expires_unix_s: int, name: str = "gohd") -> tuple[str, str]:
@@ -59,20 +55,6 @@ def ice_configuration(config: ServerConfig) -> RTCConfiguration:
     servers = [RTCIceServer(**server) for server in describe_ice_servers(config)]
     policy = RTCIceTransportPolicy.RELAY if config.relay_only else RTCIceTransportPolicy.ALL
     return RTCConfiguration(iceServers=servers, iceTransportPolicy=policy)
-
-
-def limit_gathering(timeout_s: float) -> bool:
-    """Wait no longer than this for STUN and TURN servers that do not answer.
-
-    aioice has only the default of one parameter to say it with; where that has another shape its own five seconds
-    stay, and False is returned.
-    """
-    gather = Connection.get_component_candidates
-    if gather.__defaults__ is None or len(gather.__defaults__) != 1:
-        log.warning("aioice's time limit was not found: servers that do not answer cost five seconds")
-        return False
-    gather.__defaults__ = (timeout_s,)
-    return True
 
 
 def _credential(config: ServerConfig) -> tuple[str, str]:

@@ -32,9 +32,9 @@ from server.live.clock import Clock
 from server.live.messages import Control, ErrorEvent, Event, Refusal
 from server.protocol import CONTROL_LABEL, encode_event, parse_control
 from server.rate_limit import RateLimit
-from server.webrtc.codecs import prefer_video_codecs, shorten_jitter_buffer
+from server.webrtc.aiortc_internals import shorten_jitter_buffer
+from server.webrtc.codecs import prefer_video_codecs
 from server.webrtc.ice import ice_configuration
-from server.webrtc.rtcp_feedback import RtcpFeedback
 from server.webrtc.tracks import ViewerTracks
 
 log = logging.getLogger(__name__)
@@ -56,21 +56,20 @@ class Peer:
         clock: Clock,
         config: ServerConfig,
         *,
-        outlet: ViewerTracks,
+        tracks: ViewerTracks,
         on_voice: Callable[[av.AudioFrame], None] | None,
         on_control: Callable[[Control], None],
         on_gone: Callable[[str], None],
     ) -> None:
         self._id = label
         self._clock = clock
-        self._outlet = outlet
+        self._tracks = tracks
         self._on_voice = on_voice
         self._on_control = on_control
         self._on_gone = on_gone
         self._connect_timeout_s = config.connect_timeout_s
         self._peer_timeout_s = config.peer_timeout_s
         self._pc = RTCPeerConnection(ice_configuration(config))
-        self.link: RtcpFeedback | None = None
         self._channel: RTCDataChannel | None = None
         self._control_rate = RateLimit(per_second=60, burst=120)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,7 +90,7 @@ class Peer:
             Refusal: ``bad_sdp``; the connection is closed.
         """
         try:
-            video = self._pc.addTransceiver(self._outlet.video, direction="sendonly")
+            video = self._pc.addTransceiver(self._tracks.video, direction="sendonly")
             prefer_video_codecs(video)
             audio = self._add_audio(offer)
             await self._pc.setRemoteDescription(offer)
@@ -107,8 +106,8 @@ class Peer:
             log.info("session %s: offer refused: %s", self._id, type(error).__name__)
             await self.close()
             raise Refusal("bad_sdp", "The session description cannot be used: no connection fits it.") from error
-        audio_pair = None if audio is None else (audio.sender, self._outlet.audio)
-        self.link = RtcpFeedback(video.sender, self._outlet.video, self._clock, audio=audio_pair)
+        if self._tracks.feedback is not None:
+            self._tracks.feedback.attach(video.sender, None if audio is None else audio.sender)
         self._start(self._watch())
         return self._pc.localDescription.sdp
 
@@ -117,7 +116,7 @@ class Peer:
         if "\nm=audio " not in offer.sdp:
             return None
         direction = "sendonly" if self._on_voice is None else "sendrecv"
-        return self._pc.addTransceiver(self._outlet.audio, direction=direction)
+        return self._pc.addTransceiver(self._tracks.audio, direction=direction)
 
     def is_remote_ufrag(self, ufrag: str | None) -> bool:
         """Whether candidates with this user fragment belong to the ICE session that runs; None says nothing."""
@@ -155,7 +154,7 @@ class Peer:
         if not closing.done() or closing.exception() is not None:
             closing.cancel()
             await self._close_by_hand()
-        self._outlet.stop()
+        self._tracks.stop()
         self._pc.remove_all_listeners()
 
     async def _close_by_hand(self) -> None:
@@ -212,8 +211,8 @@ class Peer:
         while True:
             await asyncio.sleep(_WATCH_S)
             now_s = self._clock.now_s()
-            if self.link is not None:
-                self.link.check_silence()
+            if self._tracks.feedback is not None:
+                self._tracks.feedback.check_silence()
             received, dtls_closed = await self._transport_state()
             if dtls_closed:
                 return self._lost("the peer left")

@@ -1,17 +1,15 @@
 """The two tracks that leave for one viewer, in step on the session's media clock.
 
-Neither is a queue. The audio track asks the timeline for the block whose moment has come. The image track
-keeps the few frames that are ready before their moment and sends the newest that is due; a frame that is
-overtaken is dropped and counted. Time stamps come from the frames' sample counts, never from a clock. Whoever asks a
-track for its next frame has sent the one before: ``on_sent`` is awaited then.
+Neither is a queue. The audio track asks the timeline for the block whose moment has come. The video track keeps the few
+frames that are ready before their moment and sends the newest that is due; a frame that is overtaken is dropped and
+counted. Time stamps come from the frames' sample counts, never from a clock. When aiortc asks a track for its next
+frame, it has sent the one before: then copies of that one are sent, on a link that needs them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -21,59 +19,66 @@ import numpy.typing as npt
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from server.live.clock import Clock
+from server.live.frame import LiveFrame
 from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.timeline import MediaTimeline
-from server.webrtc.congestion import Quality
+from server.metrics import Metrics
+from server.webrtc.rtcp_feedback import RtcpFeedback
 
 VIDEO_CLOCK_HZ = 90_000
-SAMPLES_PER_IMAGE = 1920
+SAMPLES_PER_FRAME = 1920
 
 _MAX_READY = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A finished frame: ``rgb`` uint8 (H, W, 3); ``media_sample`` at 48 kHz since the timeline's start."""
-
-    rgb: npt.NDArray[np.uint8]
-    media_sample: int
-    generation: int
-
-
 class AvatarVideoTrack(MediaStreamTrack):
-    """Frames, each at its moment, the latest first. ``offer`` and ``recv`` run on the event loop."""
+    """Frames, each at its moment, the latest first. ``offer`` and ``recv`` run on the event loop.
+
+    Counts frames: ``sent``; ``thinned``, which the link could not carry; ``overtaken``; ``stale``, from before an
+    interrupt.
+    """
 
     kind = "video"
 
-    def __init__(self, timeline: MediaTimeline, clock: Clock) -> None:
+    def __init__(
+        self,
+        timeline: MediaTimeline,
+        clock: Clock,
+        feedback: RtcpFeedback | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """
+        Args:
+            feedback: of the link that the frames go over; None sends them all, in full size.
+            metrics: are told how long the first frame took, and the first after each interrupt.
+        """
         super().__init__()
         self._timeline = timeline
         self._clock = clock
-        self._ready: deque[Image] = deque()
+        self._feedback = feedback
+        self._metrics = metrics
+        self._opened_s = clock.now_s()
+        self._ready: deque[LiveFrame] = deque()
         self._changed = asyncio.Event()
         self._last_pts = -1
         self._generation = timeline.generation
-        self.on_first_of_generation: Callable[[int], None] | None = None
-        self.on_first_frame: Callable[[], None] | None = None
-        self.on_sent: Callable[[], Awaitable[None]] | None = None
-        self.quality: Quality | None = None
         self.sent = 0
         self.thinned = 0
         self.overtaken = 0
         self.stale = 0
 
-    def offer(self, image: Image) -> None:
+    def offer(self, frame: LiveFrame) -> None:
         """Hand over a frame.
 
-        Drop policy: stale generations at once; what the link cannot carry (``quality``); else the oldest past six.
+        Drop policy: stale generations at once; what the link cannot carry; else the oldest past six.
         """
-        if image.generation != self._timeline.generation:
+        if frame.generation != self._timeline.generation:
             self.stale += 1
             return
-        if self._is_too_much(image):
+        if self._is_too_much(frame):
             self.thinned += 1
             return
-        self._ready.append(image)
+        self._ready.append(frame)
         if len(self._ready) > _MAX_READY:
             self._ready.popleft()
             self.overtaken += 1
@@ -91,44 +96,48 @@ class AvatarVideoTrack(MediaStreamTrack):
         self._changed.set()
 
     async def recv(self) -> av.VideoFrame:
-        if self.sent and self.on_sent is not None:
-            await self.on_sent()
+        if self.sent and self._feedback is not None:
+            await self._feedback.resend_image()
         while True:
             if self.readyState != "live":
                 raise MediaStreamError
             self._changed.clear()
-            image = self._due()
-            if image is not None:
-                pts = self._timeline.outgoing_sample(image.media_sample) * VIDEO_CLOCK_HZ // MEDIA_RATE_HZ
+            frame = self._due()
+            if frame is not None:
+                pts = self._timeline.outgoing_sample(frame.place) * VIDEO_CLOCK_HZ // MEDIA_RATE_HZ
                 if pts > self._last_pts:
                     self._last_pts = pts
                     self.sent += 1
-                    self._note(image.generation)
-                    return _video_frame(image.rgb, pts, 1 if self.quality is None else self.quality.shrink)
+                    self._measure(frame.generation)
+                    shrink = 1 if self._feedback is None else self._feedback.quality.shrink
+                    return _video_frame(frame.rgb, pts, shrink)
                 self.overtaken += 1
                 continue
             await self._wait()
 
-    def _is_too_much(self, image: Image) -> bool:
-        if self.quality is None:
+    def _is_too_much(self, frame: LiveFrame) -> bool:
+        if self._feedback is None:
             return False
-        number = image.media_sample // SAMPLES_PER_IMAGE
-        return number % self.quality.frame_step != 0 or self._clock.now_s() < self.quality.hold_until_s
+        quality = self._feedback.quality
+        number = frame.place // SAMPLES_PER_FRAME
+        return number % quality.frame_step != 0 or self._clock.now_s() < quality.hold_until_s
 
-    def _note(self, generation: int) -> None:
-        if self.sent == 1 and self.on_first_frame is not None:
-            self.on_first_frame()
+    def _measure(self, generation: int) -> None:
+        if self._metrics is None:
+            return
+        now_s = self._clock.now_s()
+        if self.sent == 1:
+            self._metrics.first_frame(now_s - self._opened_s)
         if generation != self._generation:
             self._generation = generation
-            if self.on_first_of_generation is not None:
-                self.on_first_of_generation(generation)
+            self._metrics.interrupted(now_s - self._timeline.interrupted_s)
 
-    def _due(self) -> Image | None:
+    def _due(self) -> LiveFrame | None:
         now_s = self._clock.now_s()
-        while len(self._ready) > 1 and self._timeline.departure_s(self._ready[1].media_sample) <= now_s:
+        while len(self._ready) > 1 and self._timeline.departure_s(self._ready[1].place) <= now_s:
             self._ready.popleft()
             self.overtaken += 1
-        if self._ready and self._timeline.departure_s(self._ready[0].media_sample) <= now_s:
+        if self._ready and self._timeline.departure_s(self._ready[0].place) <= now_s:
             return self._ready.popleft()
         return None
 
@@ -137,7 +146,7 @@ class AvatarVideoTrack(MediaStreamTrack):
         changed = asyncio.ensure_future(self._changed.wait())
         waits: list[asyncio.Future[Any]] = [changed]
         if self._ready:
-            when_s = self._timeline.departure_s(self._ready[0].media_sample)
+            when_s = self._timeline.departure_s(self._ready[0].place)
             waits.append(asyncio.ensure_future(self._clock.sleep_until(when_s)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -147,7 +156,7 @@ class AvatarVideoTrack(MediaStreamTrack):
 
 
 class AvatarAudioTrack(MediaStreamTrack):
-    """The voice, 20 ms a frame at 48 kHz, delayed to match the image; silence when there is none.
+    """The voice, 20 ms a frame at 48 kHz, delayed to match the frames; silence when there is none.
 
     aiortc's encoders count samples and ignore time stamps, so no block is ever left out. They turn mono into stereo
     3 dB quieter, so the frames carry the one voice on both channels.
@@ -155,19 +164,19 @@ class AvatarAudioTrack(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, timeline: MediaTimeline, clock: Clock) -> None:
+    def __init__(self, timeline: MediaTimeline, clock: Clock, feedback: RtcpFeedback | None = None) -> None:
         super().__init__()
         self._timeline = timeline
         self._clock = clock
+        self._feedback = feedback
         self._index: int | None = None
-        self.on_sent: Callable[[], Awaitable[None]] | None = None
         self._silence = np.zeros(BLOCK_SAMPLES, np.int16)
 
     async def recv(self) -> av.AudioFrame:
         if self.readyState != "live":
             raise MediaStreamError
-        if self._index is not None and self.on_sent is not None:
-            await self.on_sent()
+        if self._index is not None and self._feedback is not None:
+            await self._feedback.resend_audio()
         if self._index is None:
             self._index = self._timeline.outgoing_index(self._clock.now_s())
         else:
@@ -186,11 +195,38 @@ class AvatarAudioTrack(MediaStreamTrack):
 
 
 class ViewerTracks:
-    """What one viewer gets of a session: its own pair of tracks."""
+    """One viewer's pair of tracks: the `FrameSink` of a session that is watched over WebRTC.
 
-    def __init__(self, timeline: MediaTimeline, clock: Clock) -> None:
-        self.video = AvatarVideoTrack(timeline, clock)
-        self.audio = AvatarAudioTrack(timeline, clock)
+    tracks = ViewerTracks(session.timeline, clock)
+    session.add_sink(tracks)                        # frames and voice from this moment on
+    await tracks.video.recv()
+    """
+
+    def __init__(
+        self,
+        timeline: MediaTimeline,
+        clock: Clock,
+        feedback: RtcpFeedback | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """As `AvatarVideoTrack`; both tracks share the link that ``feedback`` is about."""
+        self.feedback = feedback
+        self.video = AvatarVideoTrack(timeline, clock, feedback, metrics)
+        self.audio = AvatarAudioTrack(timeline, clock, feedback)
+
+    @property
+    def sent(self) -> int:
+        return self.video.sent
+
+    @property
+    def dropped(self) -> int:
+        return self.video.overtaken
+
+    def offer(self, frame: LiveFrame) -> None:
+        self.video.offer(frame)
+
+    def drop_stale(self) -> None:
+        self.video.drop_stale()
 
     def stop(self) -> None:
         self.video.stop()

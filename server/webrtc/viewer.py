@@ -17,6 +17,8 @@ from server.live.messages import Control
 from server.live.session import LiveSession
 from server.metrics import Metrics
 from server.webrtc.peers import Peer
+from server.webrtc.rtcp_feedback import RtcpFeedback
+from server.webrtc.tracks import ViewerTracks
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +42,20 @@ class Viewer:
         self._on_closed = on_closed
         self._metrics = metrics or Metrics()
         self._metrics.viewers(+1)
-        self.outlet = session.open_outlet()
+        self.tracks = ViewerTracks(session.timeline, clock, RtcpFeedback(clock), self._metrics)
+        session.add_sink(self.tracks)
         self._voice = session.open_voice(live=True) if speaks else None
         self.peer = Peer(
             session.label,
             clock,
             config,
-            outlet=self.outlet,
+            tracks=self.tracks,
             on_voice=None if self._voice is None else self._voice.push_frame,
             on_control=self._handle_control,
             on_gone=self._gone,
         )
-        began_s = clock.now_s()
-        self.outlet.video.on_first_frame = lambda: self._metrics.first_frame(clock.now_s() - began_s)
-        self._unsubscribe = session.subscribe(self.peer.send, self.outlet)
-        self._leave = session.add_close_hook(self.close)
+        self._unsubscribe = session.subscribe(self.peer.send, self.tracks)
+        self._remove_close_hook = session.add_close_hook(self.close)
         self._leaving: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -79,12 +80,12 @@ class Viewer:
         if self._closed:
             return
         self._closed = True
-        self._leave()
+        self._remove_close_hook()
         self._unsubscribe()
         if self._voice is not None:
             self._voice.close()
         await self.peer.close()
-        self._session.close_outlet(self.outlet)
+        self._session.remove_sink(self.tracks)
         self._metrics.viewers(-1)
         if self._on_closed is not None:
             self._on_closed()

@@ -23,8 +23,9 @@ import pytest
 from aiohttp import WSMsgType
 from aiortc.mediastreams import MediaStreamError
 
-from server.live.clock import MonotonicClock
+from server.live.clock import Clock, MonotonicClock
 from server.live.session import LiveSession
+from server.webrtc.tracks import ViewerTracks
 from tests.fake_engine import FakeEngine, FakeSession
 from tests.serving_helper import Served, ServeFactory, image_bytes, until
 
@@ -35,9 +36,10 @@ IMAGE_PTS = 3600
 class _Steady:
     """Looks at every frame of a session of its own."""
 
-    def __init__(self, session: LiveSession) -> None:
+    def __init__(self, session: LiveSession, clock: Clock) -> None:
         self.session = session
-        self._outlet = session.open_outlet()
+        self._tracks = ViewerTracks(session.timeline, clock)
+        session.add_sink(self._tracks)
         self._task = asyncio.ensure_future(self._watch())
         self.pts: list[int] = []
         self.wrong = 0
@@ -45,7 +47,7 @@ class _Steady:
     async def _watch(self) -> None:
         with contextlib.suppress(MediaStreamError):
             while True:
-                frame: Any = await self._outlet.video.recv()
+                frame: Any = await self._tracks.video.recv()
                 self.pts.append(frame.pts)
                 self.wrong += not _is_as_made(frame.to_ndarray(format="rgb24"))
 
@@ -73,7 +75,7 @@ def _is_as_made(rgb: np.ndarray) -> bool:
 @contextlib.asynccontextmanager
 async def _beside_a_steady_session(served: Served) -> AsyncIterator[_Steady]:
     await served.server.wait_loaded()
-    steady = _Steady(await served.server.manager.open())
+    steady = _Steady(await served.server.manager.open(), served.server.manager.clock)
     await until(lambda: len(steady.pts) > 3)
     yield steady
     await steady.check()
@@ -284,7 +286,8 @@ async def test_a_clock_that_jumps_leaves_audio_and_image_together(served: Served
     clock = _JumpingClock()
     served.server.manager.clock = clock
     session = await served.server.manager.open()
-    outlet = session.open_outlet()
+    tracks = ViewerTracks(session.timeline, clock)
+    session.add_sink(tracks)
     newest = {"video": 0.0, "audio": 0.0}
 
     async def watch(track: Any) -> None:
@@ -293,7 +296,7 @@ async def test_a_clock_that_jumps_leaves_audio_and_image_together(served: Served
                 frame: Any = await track.recv()
                 newest[track.kind] = float(frame.pts * frame.time_base)
 
-    tasks = [asyncio.ensure_future(watch(track)) for track in (outlet.video, outlet.audio)]
+    tasks = [asyncio.ensure_future(watch(track)) for track in (tracks.video, tracks.audio)]
     await until(lambda: min(newest.values()) > 0.3)
     clock.ahead_s = leap_s
     before_s = newest["video"]

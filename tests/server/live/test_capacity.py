@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.live.capacity import CpuPerFrame, FrameCost, capacity, measure_encoder_ms
+from server.live.capacity import CpuPerFrame, FrameCost, capacity
 from tests.fake_engine import FakeEngine
 from tests.serving_helper import Served, ServeFactory, until
 
@@ -20,13 +20,6 @@ def test_capacity_follows_the_cost_of_a_frame() -> None:
     assert capacity(FrameCost(render_ms=15, encode_ms=5), 16) == 19
     assert capacity(FrameCost(render_ms=1000, encode_ms=5), 2) == 1
     assert capacity(FrameCost(render_ms=0, encode_ms=0.1), 2, limit=8) == 8
-
-
-def test_the_encoder_is_measured() -> None:
-    dice = np.random.default_rng(0)
-    frames = [dice.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(8)]
-    assert 0.1 < measure_encoder_ms(frames) < 500
-    assert measure_encoder_ms([]) == 0.0
 
 
 async def test_places_are_measured_at_start(serve_fake: ServeFactory, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,10 +16,10 @@ from server.live.batching import BatchTimes
 from server.live.capacity import FrameCost, capacity, measure_batches
 from server.live.clock import MonotonicClock
 from server.live.device_worker import DeviceWorker
+from server.live.frame import LiveFrame
 from server.live.jitter_buffer import BLOCK_SAMPLES
 from server.live.timeline import Block
 from server.live.worker import EngineWorker
-from server.webrtc.tracks import Image
 from tests.fake_engine import FakeEngine
 from tests.serving_helper import Caller, Served, ServeFactory, VoiceTrack, until
 
@@ -79,9 +79,9 @@ async def test_an_interrupt_withdraws_what_the_device_has_not_begun(shared: Serv
         await asyncio.sleep(0.3)
         session.interrupt()
         shared.engine.maker.batch_s = 0.003
-        video = session.outlets[0].video
-        sent = video.sent
-        await until(lambda sent=sent, video=video: video.sent > sent + 5)
+        sink = session.sinks[0]
+        sent = sink.sent
+        await until(lambda sent=sent, sink=sink: sink.sent > sent + 5)
         assert shared.engine.sessions[-1].interrupts == turn + 1
     assert session.worker.alive
 
@@ -147,13 +147,13 @@ def test_the_engines_sessions_make_their_own_frames_on_a_shared_device(portrait_
     device.start()
     voice = _bursts().reshape(-1, BLOCK_SAMPLES)[:17]
     blocks = [Block(index, samples, 0, voiced=True) for index, samples in enumerate(voice)]
-    shown: list[list[Image]] = [[], []]
+    shown: list[list[LiveFrame]] = [[], []]
     ended = [threading.Event(), threading.Event()]
     workers = [
         EngineWorker(
             engine.open_session(avatar, seed=number, maker=maker),
             MonotonicClock(),
-            on_image=shown[number].append,
+            on_frame=shown[number].append,
             on_ended=lambda error, number=number: ended[number].set(),
             departs_s=lambda sample: time.monotonic() + 60,
             name=str(number),
@@ -175,12 +175,12 @@ def test_the_engines_sessions_make_their_own_frames_on_a_shared_device(portrait_
         assert event.wait(5)
     device.stop()
     for images, frames in zip(shown, alone, strict=True):
-        assert [image.media_sample for image in images] == [3 * frame.pts_samples for frame in frames]
+        assert [image.place for image in images] == [3 * frame.pts_samples for frame in frames]
         for image, frame in zip(images, frames, strict=True):
             assert np.abs(image.rgb.astype(int) - frame.rgb.astype(int)).max() <= 1
 
 
-def _wait_for(shown: list[list[Image]], count: int, end_s: float) -> None:
+def _wait_for(shown: list[list[LiveFrame]], count: int, end_s: float) -> None:
     while min(map(len, shown)) < count:
         assert time.monotonic() < end_s, "waited in vain"
         time.sleep(0.005)

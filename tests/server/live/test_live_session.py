@@ -206,8 +206,8 @@ async def test_a_new_frame_leaves_soon_after_an_interrupt(served: Served) -> Non
         for _ in range(5):
             await asyncio.sleep(0.3)
             runner.interrupt()
-            began, sent = time.monotonic(), runner.outlets[0].video.sent
-            await until(lambda sent=sent: runner.outlets[0].video.sent > sent)
+            began, sent = time.monotonic(), runner.sinks[0].sent
+            await until(lambda sent=sent: runner.sinks[0].sent > sent)
             waits_ms.append(1e3 * (time.monotonic() - began))
         if np.median(waits_ms) < 100:
             break
@@ -322,7 +322,7 @@ async def test_a_second_viewer_sees_and_hears_the_same(served: Served) -> None:
     assert len(served.server.sessions) == 1
     await viewer.hang_up()
     session = served.server.sessions.find(speaker.session_id)
-    await until(lambda: len(session.outlets) == 1)
+    await until(lambda: len(session.sinks) == 1)
     count = len(speaker.frames)
     await until(lambda: len(speaker.frames) > count + 10)
     again = await served.caller().connect(session=speaker.session_id)

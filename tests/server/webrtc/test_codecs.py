@@ -11,7 +11,7 @@ import pytest
 from aiortc.codecs import h264, vpx
 from aiortc.codecs.base import Encoder
 
-from server.webrtc.codecs import asked_bitrate, configure_codecs
+from server.webrtc.codecs import asked_bitrate, configure_codecs, measure_encoder_ms
 from server.webrtc.congestion import MAX_BPS, MIN_BPS
 
 
@@ -54,3 +54,10 @@ def test_aiortcs_own_bounds_do_not_stop_ours(encoder_type: type[Encoder]) -> Non
         asked = asked_bitrate(encoder, bitrate_bps, 1)
         encoder.target_bitrate = asked  # type: ignore[attr-defined]
         assert encoder.target_bitrate == asked  # type: ignore[attr-defined]
+
+
+def test_the_encoder_is_measured() -> None:
+    dice = np.random.default_rng(0)
+    frames = [dice.integers(0, 256, (256, 256, 3), dtype=np.uint8) for _ in range(8)]
+    assert 0.1 < measure_encoder_ms(frames) < 500
+    assert measure_encoder_ms([]) == 0.0

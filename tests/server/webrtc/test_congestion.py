@@ -12,9 +12,11 @@ import pytest
 from aiortc.clock import current_ntp_time
 from aiortc.rtp import RtcpPsfbPacket, RtcpReceiverInfo, RtcpRrPacket, pack_remb_fci
 
+from server.webrtc.aiortc_internals import SenderInternals
 from server.webrtc.congestion import MAX_BPS, MIN_BPS, START_BPS, CongestionController, LinkReport
 from server.webrtc.loss import LossCounter
-from server.webrtc.rtcp_feedback import round_trip_s
+from server.webrtc.rtcp_feedback import RtcpFeedback, round_trip_s
+from server.webrtc.tracks import ViewerTracks
 from tests.serving_helper import Served, until
 
 AUDIO_BPS = 110_000
@@ -208,44 +210,41 @@ def _report(ssrc: int, trip_s: float) -> RtcpRrPacket:
 async def test_a_real_sender_follows_its_reports(served: Served) -> None:
     caller = await served.caller().connect()
     await until(lambda: caller.frames)
-    track: Any = served.server.sessions.find(caller.session_id).outlets[0].video
+    tracks, feedback, video, _ = _link(served)
     assert caller.frames[-1].width == 256
-    sender = next(s for s in _server_senders(served) if s.kind == "video")
-    before_bps = track.quality.bitrate_bps if track.quality else START_BPS
-    await sender._handle_rtcp_packet(_report(sender._ssrc, 0.9))
-    assert track.quality.bitrate_bps <= 0.5 * before_bps
-    estimate = pack_remb_fci(MIN_BPS, [sender._ssrc])
-    await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=estimate))
-    assert (track.quality.frame_step, track.quality.shrink) == (2, 2)
-    assert track.quality.bitrate_bps == MIN_BPS
-    encoder = sender._RTCRtpSender__encoder
-    assert encoder.target_bitrate == MIN_BPS * 2.4, "x264 takes 12.5 frames a second for 30"
+    before_bps = feedback.quality.bitrate_bps
+    await video.sender._handle_rtcp_packet(_report(video.ssrc, 0.9))
+    assert feedback.quality.bitrate_bps <= 0.5 * before_bps
+    estimate = pack_remb_fci(MIN_BPS, [video.ssrc])
+    await video.sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=estimate))
+    assert (feedback.quality.frame_step, feedback.quality.shrink) == (2, 2)
+    assert feedback.quality.bitrate_bps == MIN_BPS
+    assert video.encoder is not None
+    assert video.encoder.target_bitrate == MIN_BPS * 2.4, "x264 takes 12.5 frames a second for 30"
     await until(lambda: caller.frames[-1].width == 128)
     count = len(caller.frames)
     await until(lambda: len(caller.frames) > count + 5)
     steps = np.diff([frame.pts for frame in caller.frames[count:]])
     assert np.median(steps) == 7200, "every second frame of 25 a second"
-    assert track.thinned > 3
-    for fci in (pack_remb_fci(80_000, [sender._ssrc]), b"REMB", b"", struct.pack("!L", 9) * 3):
-        await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=fci))
-    assert track.quality.bitrate_bps <= 80_000
+    assert tracks.video.thinned > 3
+    for fci in (pack_remb_fci(80_000, [video.ssrc]), b"REMB", b"", struct.pack("!L", 9) * 3):
+        await video.sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=15, ssrc=1, media_ssrc=0, fci=fci))
+    assert feedback.quality.bitrate_bps <= 80_000
 
 
 async def test_on_a_line_that_loses_packets_each_goes_out_more_than_once(served: Served) -> None:
     caller = await served.caller().connect()
     await until(lambda: caller.frames and caller.sounds)
-    senders = _server_senders(served)
-    image = next(s for s in senders if s.kind == "video")
-    link: Any = image._handle_rtcp_packet.__self__
-    link._controller.report(LinkReport(now_s=link._clock.now_s(), lost=0.3, round_trip_s=None))
-    link._take_report = lambda report: None  # those of the real receiver would say that nothing is lost
-    assert link.quality.copies == 2, "within the bits of the trial"
-    assert link.quality.audio_copies == 0, "more than was sent before would spoil the trial"
+    tracks, feedback, video, audio = _link(served)
+    report, feedback.take_report = feedback.take_report, lambda lost, trip_s: None  # type: ignore[method-assign]
+    report(0.3, None)  # those of the real receiver would say that nothing is lost
+    assert feedback.quality.copies == 2, "within the bits of the trial"
+    assert feedback.quality.audio_copies == 0, "more than was sent before would spoil the trial"
     for _ in range(3):
-        link._controller.report(LinkReport(now_s=link._clock.now_s(), lost=0.3, round_trip_s=None))
-    assert (link.quality.copies, link.quality.audio_copies) == (2, 2)
-    counts = {sender.kind: 0 for sender in senders}
-    for sender in senders:
+        report(0.3, None)
+    assert (feedback.quality.copies, feedback.quality.audio_copies) == (2, 2)
+    counts = {"video": 0, "audio": 0}
+    for sender in (video.sender, audio.sender):
         resend = sender._retransmit
 
         async def count(sequence_number: int, kind: str = sender.kind, resend: Any = resend) -> None:
@@ -253,10 +252,9 @@ async def test_on_a_line_that_loses_packets_each_goes_out_more_than_once(served:
             await resend(sequence_number)
 
         sender._retransmit = count
-    frames, track = len(caller.frames), link._track
-    sent = track.sent
+    frames, sent = len(caller.frames), tracks.sent
     await until(lambda: len(caller.frames) >= frames + 20)
-    assert counts["video"] >= 2 * (track.sent - sent - 2)
+    assert counts["video"] >= 2 * (tracks.sent - sent - 2)
     assert counts["audio"] >= 2 * 20
     steps = np.diff([frame.pts for frame in caller.frames[frames:]])
     assert (steps > 0).all(), "copies are not shown"
@@ -265,17 +263,21 @@ async def test_on_a_line_that_loses_packets_each_goes_out_more_than_once(served:
 async def test_reports_of_a_real_receiver_arrive(served: Served) -> None:
     caller = await served.caller().connect()
     await until(lambda: caller.frames)
-    track: Any = served.server.sessions.find(caller.session_id).outlets[0].video
-    await until(lambda: track.quality is not None and track.quality.bitrate_bps > START_BPS, 15)
-    assert track.quality.frame_step == 1
-    image = next(s for s in _server_senders(served) if s.kind == "video")
-    link: Any = image._handle_rtcp_packet.__self__
-    link._sent_bps()
-    await until(lambda: link._sent_bps())
+    _, feedback, _, _ = _link(served)
+    await until(lambda: feedback.quality.bitrate_bps > START_BPS, 15)
+    assert feedback.quality.frame_step == 1
+    feedback.sent_bps()
+    await until(lambda: feedback.sent_bps())
 
 
-def _server_senders(served: Served) -> list[Any]:
+def _link(served: Served) -> tuple[ViewerTracks, RtcpFeedback, SenderInternals, SenderInternals]:
+    """The only viewer's tracks, what its link can carry, and the two senders behind it."""
     session = next(iter(served.server.sessions._places.values()))
     assert session is not None
-    viewer: Any = session._close_hooks[0].__self__  # type: ignore[attr-defined]
-    return list(viewer.peer._pc.getSenders())
+    (tracks,) = session.sinks
+    assert isinstance(tracks, ViewerTracks)
+    feedback = tracks.feedback
+    assert feedback is not None
+    assert feedback.video is not None
+    assert feedback.audio is not None
+    return tracks, feedback, feedback.video, feedback.audio

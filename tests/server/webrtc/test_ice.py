@@ -13,7 +13,8 @@ import aioice
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
-from server.webrtc.ice import limit_gathering, turn_credential
+from server.webrtc.aiortc_internals import limit_gathering
+from server.webrtc.ice import turn_credential
 from tests.serving_helper import Caller, ServeFactory, until
 from tests.turn_helper import TURN_SECRET, running_coturn
 

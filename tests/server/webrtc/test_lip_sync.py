@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from server.live.frame import LiveFrame
 from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ, JitterBuffer
 from server.live.timeline import BLOCK_S, MediaTimeline
-from server.webrtc.tracks import VIDEO_CLOCK_HZ, AvatarVideoTrack, Image
+from server.webrtc.tracks import VIDEO_CLOCK_HZ, AvatarVideoTrack
 
 # A frame shows 40 ms of audio from its own time on; the bounds are EBU R37's for a sender, lead 40 and lag 60 ms.
 _LEAD_MS, _LAG_MS = 15, 45
@@ -74,7 +75,7 @@ async def test_an_hour_takes_them_less_than_ten_milliseconds_apart() -> None:
             timeline.outgoing_audio(audio)
             audio += 1
         delays.add(timeline.delay_blocks)
-        track.offer(Image(rgb, media_sample, timeline.generation))
+        track.offer(LiveFrame(rgb, media_sample, timeline.generation))
         frame = await track.recv()
         # At this moment the audio track is at the block that is due: its stamp is its index.
         heard_s = (clock.time_s - timeline.start_s) / BLOCK_S * BLOCK_SAMPLES / MEDIA_RATE_HZ

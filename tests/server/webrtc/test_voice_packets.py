@@ -5,8 +5,7 @@ from __future__ import annotations
 from aiortc import RTCPeerConnection
 from aiortc.rtp import RtpPacket
 
-from server.webrtc.codecs import shorten_jitter_buffer
-from server.webrtc.voice_packets import VoicePackets
+from server.webrtc.aiortc_internals import VoicePackets, shorten_jitter_buffer
 
 
 def _heard(packets: VoicePackets, *sequence: int) -> list[int]:
