@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.config import FORMAT_VERSION
 from engine.errors import WeightsCorrupt, WeightsNotFound
+from engine.files import file_sha256
 
 _BUNDLED = Path(__file__).resolve().parent / "weights"
 CHECKSUMS = "SHA256SUMS"
@@ -68,7 +68,7 @@ class WeightsFolder:
 
     def checksum(self, name: str) -> str:
         """SHA-256 of ``name`` in hexadecimal digits."""
-        return _sha256(self.file(name))
+        return file_sha256(self.file(name))
 
     def tensors(self, name: str) -> dict[str, torch.Tensor]:
         """All tensors of one safetensors file, on the CPU, half precision widened to float32."""
@@ -125,13 +125,13 @@ def verify_checksums(folder: Path) -> None:
         path = folder / name
         if not path.is_file():
             raise WeightsCorrupt(f"{path} is listed in {CHECKSUMS} but missing")
-        if _sha256(path) != digest:
+        if file_sha256(path) != digest:
             raise WeightsCorrupt(f"{path} differs from its checksum; fetch or export the weights again")
 
 
 def write_checksums(folder: Path) -> None:
     """Write ``SHA256SUMS`` over ``config.json`` and every safetensors and ONNX file of ``folder``."""
-    text = "".join(f"{_sha256(path)}  {path.name}\n" for path in _checked_files(folder))
+    text = "".join(f"{file_sha256(path)}  {path.name}\n" for path in _checked_files(folder))
     (folder / CHECKSUMS).write_text(text, encoding="utf-8")
 
 
@@ -172,8 +172,3 @@ def _named(label: str, names: Iterable[str]) -> list[str]:
 
 def _checked_files(folder: Path) -> list[Path]:
     return sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx"), folder / "config.json"])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

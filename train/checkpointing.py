@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from engine.errors import OutputUnwritable, WeightsCorrupt
+from engine.files import replacing
 from train.tasks.protocol import Task
 
 
@@ -42,14 +42,10 @@ def save_checkpoint(
     tensors |= {f"meter.{key}": value for key, value in meters.items()}
     copies = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
     metadata = {"step": str(place.step), "seconds": repr(place.seconds)}
-    partial = path.with_suffix(".partial")
     try:
-        save_file(copies, partial, metadata)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replacing(path, sync=True) as partial:
+            save_file(copies, partial, metadata)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise OutputUnwritable(
             f"the checkpoint of step {place.step} cannot be written: {error}. {_what_is_left(path)}"
         ) from error

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from engine.errors import MissingDependency, OutputUnwritable
+from engine.files import replacing
 from train.checkpointing import Place
 from train.distributed import Processes
 
@@ -157,12 +158,10 @@ class Reporter:
         lines = self._path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step_of(line) <= step]
         if len(kept) < len(lines):
-            partial = self._path.with_suffix(".partial")
             try:
-                partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-                partial.replace(self._path)
+                with replacing(self._path) as partial:
+                    partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
             except OSError as error:
-                partial.unlink(missing_ok=True)
                 raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> OutputUnwritable:

@@ -22,8 +22,9 @@ from engine import Frame, Session
 from engine.audio import to_mono_float
 from engine.checkpoint import CHECKSUMS
 from engine.errors import AudioUnreadable
+from engine.files import file_sha256
 from engine.media import Mp4Writer, audio_duration_s, read_audio
-from engine.postprocess.manifest import file_sha256, write_manifest
+from engine.postprocess.manifest import write_manifest
 from engine.timebase import FRAME_RATE_HZ
 
 _log = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from engine.errors import ManifestUnreadable
+from engine.files import file_sha256, replacing
 
 _FORMAT = "gohd-live manifest 1"
 _MAX_BYTES = 1 << 20
@@ -61,9 +62,8 @@ def write_manifest(video: Path, made: Mapping[str, Any], key: Ed25519PrivateKey)
     }
     signed = fields | {"signature": key.sign(_canonical(fields)).hex()}
     path = manifest_path(video)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(signed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(signed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return path
 
 
@@ -94,12 +94,6 @@ def read_manifest(video: Path) -> ManifestReading:
         signed = False
     signer = hashlib.sha256(public).hexdigest()[:16]
     return ManifestReading(signed, digest == file_sha256(video), signer, made)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _canonical(fields: Mapping[str, Any]) -> bytes:

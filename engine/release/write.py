@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 from engine.checkpoint import save_tensors, write_checksums
 from engine.config import FORMAT_VERSION, MixerConfig, StreamConfig
 from engine.errors import CommandInvalid, GohdError, OutputUnwritable, WeightsNotFound
+from engine.files import file_sha256
 from engine.release.convert import ConvertedPart, convert
 from engine.release.files import RELEASE_FILES, PartName, ReleaseConfig
 from engine.release.read import read_checkpoint
@@ -90,7 +90,7 @@ def _write(sources: Mapping[PartName, Path], folder: Path, name: str, config: Re
         for file_name, state in converted.files.items():
             save_tensors(folder / file_name, state, {"source": path.name})
         sections |= converted.sections
-        imported.append(ImportedPart(part, converted.form, path, _sha256(path), len(tensors)))
+        imported.append(ImportedPart(part, converted.form, path, file_sha256(path), len(tensors)))
     (folder / "config.json").write_text(
         json.dumps(_config(name, sections, imported), indent=1) + "\n", encoding="utf-8"
     )
@@ -132,8 +132,3 @@ def _model_card(imported: list[ImportedPart]) -> str:
         "| part | file | tensors | SHA-256 of the file |\n|---|---|---|---|\n"
         f"{rows}\n\nTo make sure of the import: `gohd weights check FOLDER --against REFERENCE`.\n"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,12 +18,12 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import OutputUnwritable
+from engine.files import replacing
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"GOHDENGINE 1\n"
@@ -110,7 +110,7 @@ class EngineCache:
             OutputUnwritable: one cannot be deleted.
         """
         freed = 0
-        for path in (*self.folder.glob("*.engine"), *self.folder.glob("*.lock"), *self.folder.glob("*.part")):
+        for path in (*self.folder.glob("*.engine"), *self.folder.glob("*.lock"), *self.folder.glob(".*.partial")):
             try:
                 size = path.stat().st_size
                 path.unlink()
@@ -125,17 +125,8 @@ class EngineCache:
             "size_bytes": len(payload),
             "sha256": hashlib.sha256(payload).hexdigest(),
         }
-        handle, part = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + json.dumps(header).encode() + b"\n")
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        with replacing(path, sync=True) as partial:
+            partial.write_bytes(_MAGIC + json.dumps(header).encode() + b"\n" + payload)
 
     @contextlib.contextmanager
     def _lock(self, path: Path) -> Iterator[None]:

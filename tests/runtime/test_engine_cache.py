@@ -43,7 +43,7 @@ def test_what_was_built_is_found_again_and_nothing_else_lies_about(tmp_path: Pat
     cache = EngineCache(tmp_path)
     assert cache.holds(KEY)
     assert [entry.key for entry in cache.entries()] == [KEY]
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(EngineKey)])

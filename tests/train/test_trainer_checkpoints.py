@@ -120,7 +120,7 @@ def test_full_disk_is_named_and_the_last_checkpoint_goes_on(tmp_path: Path, monk
         with pytest.raises(OutputUnwritable, match=r"step 12 .*No space left.*of step 6, is intact at .*make room"):
             train(CurveTask(), trainer_config(tmp_path / "parts"))
     assert _step(tmp_path / "parts") == 6
-    assert [path.name for path in (tmp_path / "parts").glob("*.partial")] == []
+    assert [path.name for path in (tmp_path / "parts").glob(".*.partial")] == []
     train(CurveTask(), trainer_config(tmp_path / "parts"))
     whole, parts = _state(tmp_path / "whole"), _state(tmp_path / "parts")
     assert all(torch.equal(whole[key], parts[key]) for key in whole)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from engine.errors import InputError, OutputUnwritable
+from engine.files import replacing
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE, FaceLandmarker
 from train.evaluate.videos import Framing, VideoInfo, detect_landmarks, framing, moved, video_info
@@ -80,12 +81,10 @@ class FeatureCache:
             else:
                 return loaded
         made = {field: np.ascontiguousarray(value) for field, value in make().items()}
-        partial = path.with_suffix(".partial")
         try:
-            save_file(made, partial)
-            partial.replace(path)
+            with replacing(path) as partial:
+                save_file(made, partial)
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
             raise OutputUnwritable(f"{path} cannot be written: {error}; free some space or change --out") from error
         return made
 

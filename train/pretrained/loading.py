@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engine.errors import CheckpointRefused, ExpertNotFound, WeightsCorrupt
+from engine.files import file_sha256
 from engine.release.read import check_shapes
 from train.pretrained.catalogue import EXPERTS, ExpertKind, Rules
 
@@ -79,8 +79,7 @@ def expert_path(kind: ExpertKind, folder: Path) -> Path:
 
 
 def _check(kind: ExpertKind, path: Path) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     published = EXPERTS[kind].sha256_prefix
     if published and path.name in EXPERTS[kind].files and not digest.startswith(published):
         raise WeightsCorrupt(f"{path} has SHA-256 {digest}, the published file's begins with {published}")

@@ -39,22 +39,22 @@ if mode == "hang":
 if mode == "none":
     sys.exit(0)
 with wave.open(args.audio) as audio:
-    assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (16000, 1, 2)
-    samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+    assert (audio.getframerate(), audio.getnchannels(), audio.getsampwidth()) == (16000, 1, 2)
+    samples = np.frombuffer(audio.readframes(audio.getnframes()), "<i2")
 frames = [frame.to_ndarray(format="rgb24") for frame in av.open(args.face).decode(video=0)]
-with av.open(args.outfile, "w") as video:
-    video = film.add_stream("libx264", rate=25)
+with av.open(args.outfile, "w") as output:
+    video = output.add_stream("libx264", rate=25)
     video.height, video.width = frames[0].shape[:2]
     video.pix_fmt = "yuv420p"
-    voice = film.add_stream("aac", rate=16000, layout="mono") if mode != "mute" else None
+    voice = output.add_stream("aac", rate=16000, layout="mono") if mode != "mute" else None
     for frame in frames[: 3 if mode == "short" else None]:
-        film.mux(video.encode(av.VideoFrame.from_ndarray(255 - frame)))
-    film.mux(video.encode())
+        output.mux(video.encode(av.VideoFrame.from_ndarray(255 - frame)))
+    output.mux(video.encode())
     if voice is not None:
         chunk = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="s16", layout="mono")
         chunk.sample_rate = 16000
-        film.mux(voice.encode(chunk))
-        film.mux(voice.encode())
+        output.mux(voice.encode(chunk))
+        output.mux(voice.encode())
 """
 
 
@@ -150,7 +150,7 @@ def test_failure_is_named_and_tried_again_only_on_request(config: ResyncConfig, 
         resync(failing)
         resync(dataclasses.replace(failing, retry_refused=True))
         assert len(Path(f"{checkpoint}.calls").read_text().splitlines()) == 2
-        with pytest.raises(InputError, match="no films"):
+        with pytest.raises(InputError, match="no videos"):
             ClipFolder(config.out).clips()
 
 

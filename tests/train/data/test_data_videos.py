@@ -137,7 +137,7 @@ def test_annotated_speaker_is_followed_among_others(landmarker: FaceLandmarker) 
     assert track[..., 0].min() > 256
     window = Box(0.5, 0, 0.5, 1)
     assert np.abs(track_face(pair, landmarker, TrackingConfig(), window) - track).mean() < 2
-    with pytest.raises(InputError, match="outside the picture"):
+    with pytest.raises(InputError, match="outside the image"):
         track_face(pair, landmarker, TrackingConfig(), Box(2, 2, 1, 1))
 
 

@@ -25,6 +25,7 @@ from rich.progress import track
 from safetensors import SafetensorError, safe_open
 
 from engine.errors import InputError, PortraitError
+from engine.files import replacing
 from engine.portrait import FaceLandmarker, crop_face, load_image
 from train.data.faces.face_clips import FACE_SIZE, FaceClip, load_face_clips, save_face_clip
 from train.data.pipeline.files import make_folder, save_tensors
@@ -183,12 +184,10 @@ def _save_stills(path: Path, stills: Iterable[StillPortrait], quality: int) -> N
 def _archive(folder: Path) -> float:
     """Zip the folder beside itself; size in MiB."""
     path = folder.with_name(f"{folder.name}.zip")
-    partial = path.with_suffix(".partial")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 archive.write(file, file.relative_to(folder))
-    partial.replace(path)
     return path.stat().st_size / 2**20
 
 

