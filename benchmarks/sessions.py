@@ -71,11 +71,11 @@ class _Speaker:
         *,
         lookahead_s: float,
         slot_s: float,
-        maker: Any,
+        renderer: Any,
         device: DeviceWorker | None,
         encode: bool,
     ) -> None:
-        session = engine.open_session(avatar, seed=number, maker=maker)
+        session = engine.open_session(avatar, seed=number, renderer=renderer)
         self.start_s = start_s
         self._lookahead_s = lookahead_s
         self._encoder = H264Encoder() if encode else None
@@ -137,29 +137,29 @@ class Ramp:
         self._avatars = [engine.enroll(PORTRAIT) for _ in range(_PORTRAITS)]
         self._slot_s, self._encode = slot_ms / 1e3, encode
         self._wave = (np.repeat(demo_voice(20.0), 3) * 32767).astype(np.int16)
-        self._maker: Any = None
+        self._renderer: Any = None
         self._device: DeviceWorker | None = None
         self.batch_ms: dict[int, float] = {}
         self.predicted = 0
         if batches:
             self._share()
-        listener = engine.open_session(self._avatars[0], maker=self._maker)
+        listener = engine.open_session(self._avatars[0], renderer=self._renderer)
         listener.listen(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ)  # what the resampler holds counts, too
         self._lookahead_s = listener.lookahead_ms / 1e3
 
     def _share(self) -> None:
-        self._maker = self._engine.open_maker(_MAX_SESSIONS)
+        self._renderer = self._engine.open_renderer(_MAX_SESSIONS)
         sessions = [
-            self._engine.open_session(self._avatars[number % _PORTRAITS], maker=self._maker)
+            self._engine.open_session(self._avatars[number % _PORTRAITS], renderer=self._renderer)
             for number in range(max(BUCKETS))
         ]
-        times, _, _ = measure_batches(sessions, self._maker)
+        times, _, _ = measure_batches(sessions, self._renderer)
         for session in sessions:
-            self._maker.leave(session.performer)
+            self._renderer.leave(session.row)
             session.close()
         self.batch_ms = {size: round(1e3 * times.of(size), 3) for size in times.buckets}
         self.predicted = sessions_that_fit(times)
-        self._device = DeviceWorker(self._maker, times, MonotonicClock())
+        self._device = DeviceWorker(self._renderer, times, MonotonicClock())
         self._device.start()
 
     def level(self, count: int, seconds: float, warm_up_s: float) -> Row:
@@ -174,7 +174,7 @@ class Ramp:
                 begin_s + 0.04 * number / count,
                 lookahead_s=self._lookahead_s,
                 slot_s=self._slot_s,
-                maker=self._maker,
+                renderer=self._renderer,
                 device=device,
                 encode=self._encode,
             )

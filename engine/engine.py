@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.animator.interface import load_animator
-from engine.animator.network.neural import NeuralAnimator
 from engine.avatar import Avatar
-from engine.batch.renderer import BatchRenderer
+from engine.batch.renderer import BatchRenderer, Probe
 from engine.checkpoint import WeightsFolder
 from engine.errors import BackendUnavailable, CommandInvalid, NoFaceFound, VideoUnreadable
 from engine.motion.driver import MotionNetworks
@@ -23,19 +20,17 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.spaces import load_space
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face, load_image
 from engine.postprocess import Finish, PasteBack, WatermarkConfig
+from engine.runtime.animator_loader import load_animator
 from engine.runtime.backends import BACKENDS
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.session import Session
-
-if TYPE_CHECKING:
-    from engine.batch.renderer import Probe
 
 
 def load_engine(
     weights: str | Path = "default",
     device: str = "auto",
     backend: str = "auto",
-    marking: WatermarkConfig | None = None,
+    watermark: WatermarkConfig | None = None,
     live_cores: int | None = None,
 ) -> Engine:
     """Load and verify weights.
@@ -46,12 +41,12 @@ def load_engine(
             geometric animator, which runs there, and a GPU, if there is one, beside the neural one.
         backend: what runs the neural animator: "auto", "eager", "compiled", "graph", "onnx" or "tensorrt", or
             "geometric" to do without it, see `engine.runtime.backends`. The motion networks are small and stay eager.
-        marking: what the invisible mark in every frame says; None says nothing, but it is there.
+        watermark: what the invisible watermark in every frame says; None leaves its tag at 0, but it is there.
         live_cores: cores of this machine, where frames must come in time: with few of them "auto" shows a guided
             animator's mesh without its network. None is for work that may take longer and is the same everywhere.
 
     Raises:
-        CommandInvalid: the marking's tag does not fit.
+        CommandInvalid: the watermark's tag does not fit.
         WeightsNotFound, WeightsCorrupt: see the message.
         BackendUnavailable: the device or backend is not on this machine.
     """
@@ -59,7 +54,7 @@ def load_engine(
         raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
     folder = WeightsFolder.open(weights)
     neural = folder.config.get("animator") == "neural" and backend != "geometric"
-    return Engine(folder, _device(device, neural), marking or WatermarkConfig(), backend, live_cores)
+    return Engine(folder, _device(device, neural), watermark or WatermarkConfig(), backend, live_cores)
 
 
 class Engine:
@@ -69,16 +64,16 @@ class Engine:
         self,
         folder: WeightsFolder,
         device: torch.device,
-        marking: WatermarkConfig,
+        watermark: WatermarkConfig,
         backend: str = "auto",
         live_cores: int | None = None,
     ) -> None:
         self.weights_path = folder.path
         self.space = load_space(folder)
         self.networks = MotionNetworks.load(folder, device)
-        self.animator = load_animator(folder, self.model, device, backend, marking, live_cores)
-        self._marking = marking
-        self._finish = Finish(CROP_SIZE, CROP_SIZE, marking)
+        self.animator = load_animator(folder, self.model, device, backend, watermark, live_cores)
+        self._watermark = watermark
+        self._finish = Finish(CROP_SIZE, CROP_SIZE, watermark)
         self.landmarker = FaceLandmarker()
 
     @property
@@ -95,7 +90,7 @@ class Engine:
         if frame == "crop":
             return self._finish
         if frame == "full":
-            return Finish(CROP_SIZE, CROP_SIZE, self._marking, avatar.paste_back)
+            return Finish(CROP_SIZE, CROP_SIZE, self._watermark, avatar.paste_back)
         raise CommandInvalid(f"frame must be 'crop' or 'full', not {frame!r}")
 
     def enroll(
@@ -134,7 +129,7 @@ class Engine:
         intensity: float = 1.0,
         frame: str = "crop",
         probe: Probe | None = None,
-        maker: BatchRenderer | None = None,
+        renderer: BatchRenderer | None = None,
     ) -> Session:
         """Start a voice on an avatar.
 
@@ -146,33 +141,33 @@ class Engine:
                 whole motion (1).
             frame: "crop" gives the 256x256 head, "full" the whole portrait with the head moving in it.
             probe: called with the name of each stage as it ends (for benchmarks).
-            maker: from `open_maker`, where sessions' frames are made together; None makes this one's alone.
+            renderer: from `open_renderer`, where sessions are rendered together; None gives this one its own.
 
         Raises:
             CommandInvalid: the intensity or ``frame`` is out of range, or these weights generate no gaze.
         """
         return Session(
-            self,
             avatar,
+            renderer or BatchRenderer(self.networks, self.animator, probe=probe),
+            self.finish(avatar, frame),
+            animator_finishes=frame == "crop" and self.animator.finishes,
             seed=seed,
             drive=drive,
             generate_gaze=generate_gaze,
             intensity=intensity,
-            frame=frame,
             probe=probe,
-            maker=maker,
         )
 
     @property
     def batches(self) -> bool:
-        """Whether sessions are better made together, by one maker on one thread: a GPU runs the animator.
+        """Whether sessions are better rendered together, by one renderer on one thread: a GPU runs the animator.
 
-        On a CPU sessions that are made alone, each on a thread of its own, use the cores better.
+        On a CPU, sessions rendered apart, each on a thread of its own, use the cores better.
         """
-        return self.networks.device.type == "cuda" and isinstance(self.animator, NeuralAnimator)
+        return self.networks.device.type == "cuda" and self.animator.batches
 
-    def open_maker(self, capacity: int) -> BatchRenderer:
-        """What makes frames for up to ``capacity`` sessions together; its steps are captured on a GPU."""
+    def open_renderer(self, capacity: int) -> BatchRenderer:
+        """A renderer that up to ``capacity`` sessions share; its steps are captured on a GPU."""
         captured = self.networks.device.type == "cuda" and cuda_graphs_enabled()
         return BatchRenderer(self.networks, self.animator, capacity, captured=captured)
 

@@ -1,6 +1,6 @@
 """One voice driving one avatar: samples in, finished frames out.
 
-Time is counted in samples and frames. Frame t shows time 640 t of the audio; it is made as soon as every stage has
+Time is counted in samples and frames. Frame t shows time 640 t of the audio; it is rendered as soon as every stage has
 what it needs of the audio after it, which is ``lookahead_ms``:
 
     samples  ..........|..........|..........|..........|....
@@ -10,47 +10,46 @@ what it needs of the audio after it, which is ``lookahead_ms``:
     pose hop                          [t][t+1][t+2]               three frames at once; prosody two frames behind
 
 Those are the default weights. An animator that sees motion after the shown frame gets ``future_frames`` descriptors
-that were waited for, each with a look-ahead of its own, and the newest of them held for the rest.
+that were waited for, each with a look-ahead of its own, and the newest of them repeated for the rest.
 
 How the audio is cut into chunks never changes a frame: streamed equals offline.
 
-A frame is made in three steps, of which the middle one serves many sessions at once (`engine.batch.renderer`):
+A frame is made in three steps, of which the middle one serves many sessions at once (`engine.batch`):
 
-    listen(chunk) -> requests     BatchRenderer.make(requests of many sessions) -> made frames     finish(made) -> Frame
+    listen(chunk) -> jobs         BatchRenderer.render(a job each of many sessions)         finish(job) -> Frame
 
-`push_pcm` and `flush` do all of it for one session. Listening and finishing may run on another thread than making.
+`push_pcm` and `flush` do all of it for one session. `listen` and `finish` may run on another thread than `render`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.audio.listener import AudioFrontend
-from engine.batch.renderer import BatchRenderer, FrameRequest, MadeFrame, Probe, SessionRow
+from engine.audio.frontend import AudioFrontend
+from engine.avatar import Avatar
+from engine.batch.job import FrameJob
+from engine.batch.renderer import BatchRenderer, Probe
+from engine.batch.session_row import SessionRow
 from engine.errors import CommandInvalid, SessionClosed
 from engine.motion.descriptor_window import DescriptorWindow
 from engine.motion.driver import MotionDriver, MotionInput
+from engine.motion.driving_motion import DrivingMotion
+from engine.postprocess import Finish
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, samples_to_ms
-
-if TYPE_CHECKING:
-    from engine.avatar import Avatar
-    from engine.engine import Engine
-    from engine.motion.driving_motion import DrivingMotion
 
 _SAMPLES_PER_FLAG = SAMPLE_RATE_HZ // 100
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One finished image.
+    """One finished frame.
 
     Attributes:
-        rgb: uint8 (256, 256, 3), or the size of the whole portrait; labelled and marked.
+        rgb: uint8 (256, 256, 3), or the size of the whole portrait; labelled and watermarked.
         index: number of the frame in the session; pts_samples: its time at 16 kHz (640 x index).
         descriptor: (72,) float32, the motion that it shows.
         speaking: whether the voice gate was open.
@@ -66,44 +65,49 @@ class Frame:
 
 
 class Session:
-    """Made by ``Engine.open_session``. Not safe to call from two threads at once."""
+    """Opened by ``Engine.open_session``. Not safe to call from two threads at once."""
 
     def __init__(
         self,
-        engine: Engine,
         avatar: Avatar,
+        renderer: BatchRenderer,
+        finish: Finish,
         *,
+        animator_finishes: bool,
         seed: int,
         drive: DrivingMotion | None = None,
         generate_gaze: bool = False,
         intensity: float = 1.0,
-        frame: str = "crop",
         probe: Probe | None = None,
-        maker: BatchRenderer | None = None,
     ) -> None:
-        """``maker``: of many sessions; None gives this one its own."""
-        self._engine = engine
-        self._probe = probe or _no_probe
-        self._finish = engine.finish(avatar, frame)
+        """As ``Engine.open_session``, which decides how frames are finished.
+
+        Args:
+            animator_finishes: ``finish`` is not applied, since the animator labels and watermarks as it draws.
+        """
+        self._finish = finish
+        self._probe = probe or (lambda stage: None)
         self.set_intensity(intensity)
-        networks, animator = engine.networks, engine.animator
-        if generate_gaze and networks.gaze is None:
+        self._networks, animator = renderer.networks, renderer.animator
+        if generate_gaze and self._networks.gaze is None:
             raise CommandInvalid("these weights generate no gaze; set one with set_gaze, or import --gaze")
-        self._awaited = min(networks.stream.future_frames, animator.future_frames)
-        self.performer = SessionRow(
-            avatar,
-            MotionDriver(networks, avatar, drive=drive, generate_gaze=generate_gaze),
-            DescriptorWindow(animator.past_frames, animator.future_frames, self._awaited),
+        stream = self._networks.stream
+        self._awaited = min(stream.future_frames, animator.future_frames)
+        own = avatar.coefficients
+        self.row = SessionRow(
+            avatar=avatar,
+            driver=MotionDriver(self._networks.mixer, avatar.rest, own, drive=drive, generate_gaze=generate_gaze),
+            window=DescriptorWindow(animator.past_frames, animator.future_frames, self._awaited),
             seed=seed,
             generate_gaze=generate_gaze,
-            finished=frame == "crop",
+            animator_finishes=animator_finishes,
         )
-        self._maker = maker or BatchRenderer(networks, animator, probe=probe)
-        self._listener = AudioFrontend()
+        self._renderer = renderer
+        self._audio = AudioFrontend()
         self._gaze_command: npt.NDArray[np.float32] | None = None
         self._pose_moves = True
         self._lookahead_samples = (
-            networks.stream.lookahead_samples(networks.hop_frames) + self._awaited * SAMPLES_PER_FRAME
+            stream.lookahead_samples(self._networks.hop_frames) + self._awaited * SAMPLES_PER_FRAME
         )
         self._next = 0
         self._next_descriptor = 0
@@ -114,7 +118,7 @@ class Session:
     @property
     def lookahead_ms(self) -> float:
         """How far the audio must be ahead of a frame, in milliseconds, resampling included."""
-        return samples_to_ms(self._lookahead_samples + self._listener.held_samples)
+        return samples_to_ms(self._lookahead_samples + self._audio.resampler_delay_samples)
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -123,13 +127,13 @@ class Session:
 
     @property
     def generation(self) -> int:
-        """Number of interrupts so far."""
+        """Generation of the frames to come: 0, or what the last ``interrupt`` returned."""
         return self._generation
 
     @property
     def next_pts_samples(self) -> int:
         """Place at 16 kHz of the next sample that is pushed; an interrupt sets it back to the next frame."""
-        return self._first_heard * SAMPLES_PER_FRAME + self._listener.samples
+        return self._first_heard * SAMPLES_PER_FRAME + self._audio.samples
 
     def push_pcm(self, chunk: npt.ArrayLike, sample_rate_hz: int) -> list[Frame]:
         """Take a chunk of audio and give the frames that it completes.
@@ -145,33 +149,35 @@ class Session:
         return list(self.stream_pcm(chunk, sample_rate_hz))
 
     def stream_pcm(self, chunk: npt.ArrayLike, sample_rate_hz: int) -> Iterator[Frame]:
-        """As ``push_pcm``, but gives each frame as soon as it is made: long chunks need little memory."""
+        """As ``push_pcm``, but gives each frame as soon as it is rendered: long chunks need little memory."""
         self._check_open()
-        for block in self._listener.blocks(chunk, sample_rate_hz):
-            self._listener.hear(block)
+        for block in self._audio.blocks(chunk, sample_rate_hz):
+            self._audio.hear(block)
             self._probe("audio")
             while self._ready(self._next):
-                yield self._make()
+                yield self._render()
 
-    def listen(self, chunk: npt.ArrayLike, sample_rate_hz: int) -> list[FrameRequest]:
-        """As ``push_pcm``, but only ask for the frames: they are to be made in order, by the session's maker.
+    def listen(self, chunk: npt.ArrayLike, sample_rate_hz: int) -> list[FrameJob]:
+        """As ``push_pcm``, but only ask for the frames: a job each, for the session's renderer, in order.
 
-        What a later ``interrupt`` makes stale need not be made. Raises as ``push_pcm`` does.
+        Jobs that a later ``interrupt`` makes stale need not be rendered. Raises as ``push_pcm`` does.
         """
         self._check_open()
-        requests = []
-        for block in self._listener.blocks(chunk, sample_rate_hz):
-            self._listener.hear(block)
+        jobs = []
+        for block in self._audio.blocks(chunk, sample_rate_hz):
+            self._audio.hear(block)
             while self._ready(self._next):
-                requests.append(self._request())
-        return requests
+                jobs.append(self._job())
+        return jobs
 
-    def finish(self, made: MadeFrame) -> Frame:
-        """Label and mark a made frame."""
-        rgb = made.rgb if made.finished else self._finish.apply(made.rgb)
+    def finish(self, job: FrameJob) -> Frame:
+        """The finished frame of a rendered job that was ``shown``. Raises the job's ``error``, if it has one."""
+        if job.error is not None:
+            raise job.error
+        assert job.rgb is not None, "the job has no image: it was not rendered, or not shown"
+        rgb = job.rgb if job.row.animator_finishes else self._finish.apply(job.rgb)
         self._probe("finish")
-        request = made.request
-        return Frame(rgb, request.index, request.pts_samples, made.descriptor, made.speaking, request.generation)
+        return Frame(rgb, job.index, job.pts_samples, job.descriptor, job.speaking, job.generation)
 
     def flush(self) -> list[Frame]:
         """End the utterance: give the frames up to the end of the audio, as if silence followed.
@@ -183,13 +189,13 @@ class Session:
     def stream_flush(self) -> Iterator[Frame]:
         """As ``flush``, one frame at a time."""
         self._check_open()
-        self._listener.hear(self._listener.drain())
-        last = self._first_heard + -(-self._listener.samples // SAMPLES_PER_FRAME)
+        self._audio.hear(self._audio.drain())
+        last = self._first_heard + -(-self._audio.samples // SAMPLES_PER_FRAME)
         silence = np.zeros(_SAMPLES_PER_FLAG, dtype=np.float32)
         while self._next < last:
             while not self._ready(self._next):
-                self._listener.hear(silence)
-            yield self._make()
+                self._audio.hear(silence)
+            yield self._render()
 
     def set_gaze(self, pitch_rad: float, yaw_rad: float) -> None:
         """Look there from the next frame on (camera frame: up and image right are positive, 0, 0 is eye contact).
@@ -220,16 +226,26 @@ class Session:
         """Let the head move, or ease it back to the portrait's own pose and hold it there."""
         self._pose_moves = moving
 
-    def interrupt(self) -> int:
-        """Stop speaking: drop audio not shown yet, ease the mouth to rest. Gives the new generation."""
+    def interrupt(self, generation: int | None = None) -> int:
+        """Stop speaking: drop audio not shown yet, ease the mouth to rest.
+
+        Args:
+            generation: the number that the following jobs and frames carry, larger than before; None counts on by one.
+
+        Returns:
+            the generation.
+        """
         self._check_open()
-        self._generation += 1
-        self._listener = AudioFrontend()
+        generation = self._generation + 1 if generation is None else generation
+        if generation <= self._generation:
+            raise ValueError(f"generation {generation} is not after {self._generation}")
+        self._generation = generation
+        self._audio = AudioFrontend()
         self._first_heard = self._next_descriptor = self._next
         return self._generation
 
     def close(self) -> None:
-        """End the session; calling it again does nothing. What it has at a maker of many is left there."""
+        """End the session; calling it again does nothing. Its row in a shared renderer is freed by ``leave`` there."""
         self._closed = True
 
     def _check_open(self) -> None:
@@ -237,46 +253,43 @@ class Session:
             raise SessionClosed("this session has ended; open another with engine.open_session")
 
     def _needs(self, descriptor: int) -> tuple[int, int]:
-        networks = self._engine.networks
-        return networks.stream.needs(descriptor - self._first_heard, networks.hop_frames)
+        """How many mel columns and voice flags of the present audio a descriptor needs."""
+        return self._networks.stream.needs(descriptor - self._first_heard, self._networks.hop_frames)
 
     def _ready(self, index: int) -> bool:
         columns, flags = self._needs(index + self._awaited)
-        return columns <= self._listener.columns_end and flags <= self._listener.flags_end
+        return columns <= self._audio.columns_end and flags <= self._audio.flags_end
 
-    def _make(self) -> Frame:
-        (made,) = self._maker.make([self._request()])
-        if isinstance(made, Exception):
-            raise made
-        assert made is not None
-        return self.finish(made)
+    def _speaking(self, descriptor: int) -> bool:
+        _, flags = self._needs(descriptor)
+        return self._audio.speaking(flags - 1)
 
-    def _request(self) -> FrameRequest:
-        """Ask for the next frame, with the descriptors that nobody has asked for yet."""
+    def _render(self) -> Frame:
+        job = self._job()
+        self._renderer.render([job])
+        return self.finish(job)
+
+    def _job(self) -> FrameJob:
+        """The next frame's job, with the inputs of the descriptors that no earlier job has asked for."""
         last = self._next + self._awaited
-        inputs = tuple(self._input(index) for index in range(self._next_descriptor, last + 1))
-        request = FrameRequest(
-            performer=self.performer,
+        job = FrameJob(
+            row=self.row,
             generation=self._generation,
             index=self._next,
-            inputs=inputs,
+            inputs=tuple(self._input(descriptor) for descriptor in range(self._next_descriptor, last + 1)),
             intensity=self._intensity,
+            speaking=self._speaking(self._next),
         )
         self._next_descriptor, self._next = last + 1, self._next + 1
-        return request
+        return job
 
     def _input(self, descriptor: int) -> MotionInput:
-        _, flags = self._needs(descriptor)
         return MotionInput.heard(
-            self._engine.networks,
-            self._listener,
+            self._networks,
+            self._audio,
             descriptor - self._first_heard,
             index=descriptor,
-            speaking=self._listener.speaking(flags - 1),
+            speaking=self._speaking(descriptor),
             gaze_command=self._gaze_command,
             pose_moves=self._pose_moves,
         )
-
-
-def _no_probe(stage: str) -> None:
-    pass

@@ -37,7 +37,7 @@ class ServerConfig:
     with ``relay_only`` media go through it alone. ``max_sessions`` bounds what the start-up measurement allows; None
     leaves it at that. ``drain_timeout_s`` is how long sessions may go on after SIGTERM. ``engine_threads`` is how many
     cores one frame may use: with one, a frame never waits for a core that something else holds (measured on two busy
-    cores: 9 ms a frame, against 41 with two). ``marking`` is what the invisible mark in every frame
+    cores: 9 ms a frame, against 41 with two). ``watermark`` is what the invisible mark in every frame
     says. Secrets stay out of the text form.
     """
 
@@ -56,7 +56,7 @@ class ServerConfig:
     device: str = "auto"
     backend: str = "auto"
     seed: int = 0
-    marking: WatermarkConfig = field(default_factory=WatermarkConfig, repr=False)
+    watermark: WatermarkConfig = field(default_factory=WatermarkConfig, repr=False)
     engine_threads: int = 1
     stun_urls: tuple[str, ...] = ()
     turn_urls: tuple[str, ...] = ()

@@ -113,7 +113,7 @@ def engine_loader(config: ServerConfig) -> Callable[[], EngineLike]:
             weights=config.weights,
             device=config.device,
             backend=config.backend,
-            marking=config.marking,
+            watermark=config.watermark,
             live_cores=cores(),
         )
         return engine

@@ -29,12 +29,14 @@ class FakeFrame:
     loud: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FakeRequest:
-    performer: Any
+@dataclass(slots=True, eq=False)
+class FakeJob:
+    row: Any
     generation: int
     pts_samples: int
     frame: FakeFrame
+    shown: bool = True
+    error: Exception | None = None
 
 
 class FakeSession:
@@ -48,6 +50,7 @@ class FakeSession:
         self.start = 0
         self.next_frame = 0
         self.interrupts = 0
+        self.generation = 0
         self.gaze: tuple[float, float] | None = None
         self.intensity = 1.0
         self.pose_moves = True
@@ -97,27 +100,30 @@ class FakeSession:
         self.pose_moves = moving
 
     @property
-    def performer(self) -> Any:
+    def row(self) -> Any:
         return id(self)
 
-    def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeRequest]:
+    def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeJob]:
         frames = self.push_pcm(chunk, sample_rate_hz)
-        return [FakeRequest(self.performer, self.interrupts, frame.pts_samples, frame) for frame in frames]
+        return [FakeJob(self.row, self.generation, frame.pts_samples, frame) for frame in frames]
 
-    def finish(self, made: FakeRequest) -> FakeFrame:
-        return made.frame
+    def finish(self, job: FakeJob) -> FakeFrame:
+        if job.error is not None:
+            raise job.error
+        return job.frame
 
-    def interrupt(self) -> int:
+    def interrupt(self, generation: int | None = None) -> int:
         self.interrupts += 1
+        self.generation = self.generation + 1 if generation is None else generation
         self.start = self.next_frame * SAMPLES_PER_FRAME
         self.wave = np.zeros(0, np.float32)
-        return self.interrupts
+        return self.generation
 
     def close(self) -> None:
         self.closed = True
 
 
-class FakeMaker:
+class FakeRenderer:
     """A device that sessions share: a batch takes ``batch_s``; who is on ``full_for`` gets no memory."""
 
     def __init__(self, batch_s: float) -> None:
@@ -127,46 +133,42 @@ class FakeMaker:
         self.full_for: set[Any] = set()
         self.fail = False
 
-    def make(self, requests: Sequence[FakeRequest], shown: Sequence[bool] | None = None) -> list[Any]:
+    def render(self, jobs: Sequence[FakeJob]) -> None:
         time.sleep(self.batch_s)
         if self.fail:
             raise RuntimeError("the fake device was told to fail")
-        self.batches.append(len(requests))
-        flags = [True] * len(requests) if shown is None else shown
-        return [self._answer(request, flag) for request, flag in zip(requests, flags, strict=True)]
+        self.batches.append(len(jobs))
+        for job in jobs:
+            if job.row in self.full_for:
+                job.error = DeviceMemoryExceeded("the fake device has no memory left")
 
-    def _answer(self, request: FakeRequest, shown: bool) -> Any:
-        if request.performer in self.full_for:
-            return DeviceMemoryExceeded("the fake device has no memory left")
-        return request if shown else None
-
-    def leave(self, performer: Any) -> None:
-        self.left.append(performer)
+    def leave(self, row: Any) -> None:
+        self.left.append(row)
 
 
 class FakeEngine:
     """``render_s`` is slept for each frame; ``load_s`` before the engine is there.
 
-    With ``batch_s`` sessions share a device, whose ``maker`` is there once the engine is loaded.
+    With ``batch_s`` sessions share a device, whose ``renderer`` is there once the engine is loaded.
     """
 
     def __init__(self, render_s: float = 0.0, load_s: float = 0.0, batch_s: float | None = None) -> None:
         time.sleep(load_s)
         self.render_s = render_s
         self.batches = batch_s is not None
-        self.maker = FakeMaker(batch_s or 0.0)
+        self.renderer = FakeRenderer(batch_s or 0.0)
         self.sessions: list[FakeSession] = []
 
-    def open_maker(self, capacity: int) -> FakeMaker:
-        return self.maker
+    def open_renderer(self, capacity: int) -> FakeRenderer:
+        return self.renderer
 
     def enroll(self, image: Any) -> Any:
         if isinstance(image, np.ndarray) and not image.any():
             raise NoFaceFound("no face was found in the picture")
         return object()
 
-    def open_session(self, avatar: Any, *, seed: int = 0, maker: Any = None) -> FakeSession:
-        assert maker is (self.maker if self.batches else None)
+    def open_session(self, avatar: Any, *, seed: int = 0, renderer: Any = None) -> FakeSession:
+        assert renderer is (self.renderer if self.batches else None)
         session = FakeSession(avatar, self.render_s)
         self.sessions.append(session)
         return session

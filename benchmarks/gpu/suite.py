@@ -49,7 +49,7 @@ from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.postprocess import Finish, WatermarkConfig
-from engine.postprocess.graph import FinishGraph, marking_pattern
+from engine.postprocess.graph import FinishGraph, watermark_pattern
 from engine.runtime import EngineCache, FrameCompiler, neural_animator
 from engine.runtime.tensorrt_package import present_target
 
@@ -189,7 +189,7 @@ class Suite:
                 rgb = to_bytes(image)
                 finish = FinishGraph(config.image_size).to(self.device)
                 pattern, one = (
-                    marking_pattern(WatermarkConfig()).to(self.device),
+                    watermark_pattern(WatermarkConfig()).to(self.device),
                     torch.ones(1, device=self.device),
                 )
                 parts: dict[str, Callable[[], object]] = {

@@ -69,8 +69,8 @@ class FlashEngine:
     def enroll(self, image: Any) -> Any:
         return object()
 
-    def open_session(self, avatar: Any, *, seed: int = 0, maker: Any = None) -> FlashSession:
+    def open_session(self, avatar: Any, *, seed: int = 0, renderer: Any = None) -> FlashSession:
         return FlashSession()
 
-    def open_maker(self, capacity: int) -> Any:
-        raise NotImplementedError("an engine that does not batch has no maker")
+    def open_renderer(self, capacity: int) -> Any:
+        raise NotImplementedError("an engine that does not batch has no renderer")

@@ -21,20 +21,20 @@ class Compositor:
     image, so the whole image is marked once more.
 
     Raises:
-        CommandInvalid: the marking's tag does not fit.
+        CommandInvalid: the watermark's tag does not fit.
     """
 
     def __init__(
         self,
         width_px: int,
         height_px: int,
-        marking: WatermarkConfig,
+        watermark: WatermarkConfig,
         ground: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         self._size = (width_px, height_px)
         self._empty = np.full((height_px, width_px, 3), ground, np.uint8)
         try:
-            self._mark = Watermark(height_px, width_px, marking.tag, marking.key)
+            self._mark = Watermark(height_px, width_px, watermark.tag, watermark.key)
         except ValueError as error:
             raise CommandInvalid(str(error)) from error
 

@@ -91,7 +91,7 @@ def camera(
         # Networks and images are small: a second thread costs more than it gains.
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        engine = load_engine(weights=weights, device=compute, backend=backend, marking=watermark, live_cores=cores())
+        engine = load_engine(weights=weights, device=compute, backend=backend, watermark=watermark, live_cores=cores())
         session = engine.open_session(
             engine.enroll(portrait),
             seed=seed,

@@ -48,7 +48,7 @@ def render(
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     voice = Voice(audio)
-    engine = load_engine(weights=weights, device=device, backend=backend, marking=watermark)
+    engine = load_engine(weights=weights, device=device, backend=backend, watermark=watermark)
     avatar = engine.enroll(portrait)
     motion = None
     if drive_video is not None:

@@ -87,7 +87,7 @@ def serve(
             turn_secret=turn_secret,
             relay_only=relay_only,
             drain_timeout_s=drain_seconds,
-            marking=watermark,
+            watermark=watermark,
             device=device,
             backend=backend,
             weights=weights,

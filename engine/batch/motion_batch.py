@@ -13,22 +13,19 @@ Shape suffixes: B rows of the batch, F mel bands, W mel columns, Z noise, H hop,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from engine.avatar import Avatar
 from engine.errors import CapacityExceeded, CommandInvalid
 from engine.motion.diffusion.window import PoseWindow, PoseWindowState
+from engine.motion.driver import MotionNetworks
 from engine.motion.networks.eye_lstm import EyeMotionState
 from engine.runtime.cuda_graph import Capture, CapturedStep
 from engine.streaming import StreamingLSTMState
-
-if TYPE_CHECKING:
-    from engine.avatar import Avatar
-    from engine.motion.driver import MotionNetworks
 
 _F32 = npt.NDArray[np.float32]
 _GAZE_STREAM = 0x6A2E

@@ -28,21 +28,11 @@ class DescriptorWindow:
         """
         if not 0 <= awaited_frames <= future_frames:
             raise ValueError(f"awaited_frames must be within 0..{future_frames}, not {awaited_frames}")
-        self._past = past_frames
-        self._held = future_frames - awaited_frames
+        self.past_frames = past_frames
+        self._repeats = future_frames - awaited_frames
         self._awaited = awaited_frames
         self._before: deque[_F32] = deque(maxlen=past_frames)
         self._ahead: deque[_F32] = deque()
-
-    @property
-    def ahead(self) -> int:
-        """Descriptors made but not shown."""
-        return len(self._ahead)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the next frame can be shown."""
-        return len(self._ahead) > self._awaited
 
     def push(self, descriptor: _F32) -> None:
         """Add the newest descriptor (72,)."""
@@ -57,7 +47,7 @@ class DescriptorWindow:
         assert len(self._ahead) == self._awaited + 1
         seen = [*self._before, *self._ahead]
         first, newest = seen[0], self._ahead[-1]
-        missing = self._past - len(self._before)
-        window: _F32 = np.stack([first] * missing + seen + [newest] * self._held)
+        missing = self.past_frames - len(self._before)
+        window: _F32 = np.stack([first] * missing + seen + [newest] * self._repeats)
         self._before.append(self._ahead.popleft())
         return window

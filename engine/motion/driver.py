@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.audio.listener import AudioFrontend
+from engine.audio.frontend import AudioFrontend
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import MixerConfig, StreamConfig, from_mapping
 from engine.errors import WeightsCorrupt, WeightsIncomplete
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
-from engine.motion.mixer import MixerState, mix
+from engine.motion.driving_motion import DrivingMotion
+from engine.motion.mixer import MixerState, MouthRest, mix
 from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.motion.networks.prosody import lip_window, prosody_columns
-
-if TYPE_CHECKING:
-    from engine.avatar import Avatar
-    from engine.motion.driving_motion import DrivingMotion
+from engine.motion.space.coefficients import Coefficients
 
 _F32 = npt.NDArray[np.float32]
 
@@ -128,7 +125,7 @@ class MotionInput:
     def heard(
         cls,
         networks: MotionNetworks,
-        listener: AudioFrontend,
+        audio: AudioFrontend,
         heard_index: int,
         *,
         index: int,
@@ -136,16 +133,16 @@ class MotionInput:
         gaze_command: _F32 | None,
         pose_moves: bool,
     ) -> MotionInput:
-        """Read from ``listener`` what frame ``heard_index`` of it needs."""
+        """Read from ``audio`` what frame ``heard_index`` of it needs."""
         stream = networks.stream
         window = lip_window(heard_index, stream.lip_lookahead_ms, stream.lip_window_columns)
         prosody = [
-            listener.columns(*prosody_columns(heard_index + ahead, stream.prosody_delay_frames)).reshape(-1)
+            audio.columns(*prosody_columns(heard_index + ahead, stream.prosody_delay_frames)).reshape(-1)
             for ahead in range(networks.hop_frames)
         ]
         return cls(
             index=index,
-            mel_FW=listener.columns(*window).T,
+            mel_FW=audio.columns(*window).T,
             prosody_HM=np.stack(prosody),
             speaking=speaking,
             gaze_command=gaze_command,
@@ -157,18 +154,33 @@ class MotionDriver:
     """The motion state of one session: hops made ahead, lips, mixer."""
 
     def __init__(
-        self, networks: MotionNetworks, avatar: Avatar, *, drive: DrivingMotion | None, generate_gaze: bool
+        self,
+        config: MixerConfig,
+        rest: MouthRest,
+        own: Coefficients,
+        *,
+        drive: DrivingMotion | None,
+        generate_gaze: bool,
     ) -> None:
+        """
+        Args:
+            rest, own: how the portrait's mouth rests, and its coefficients.
+            drive: motion that replaces what the networks would say.
+        """
         self.hops: dict[str, deque[_F32]] = {
             part: deque() for part in (("pose", "gaze") if generate_gaze else ("pose",))
         }
         """Residuals (channels,) of the frames to come; to be refilled, by part, when a frame needs one."""
-        self._mixer_config = networks.mixer
-        self._rest = avatar.rest
-        self._own = avatar.coefficients
+        self._mixer_config = config
+        self._rest = rest
+        self._own = own
         self._drive = drive
-        self._lips = avatar.rest.expression
-        self._mixer = MixerState.start(avatar.coefficients.gaze, networks.mixer)
+        self._lips = rest.expression
+        self._mixer = MixerState.start(own.gaze, config)
+
+    def needs_hop(self, part: str) -> bool:
+        """Whether the next frame needs a new hop of ``part``, "pose" or "gaze"."""
+        return part in self.hops and not self.hops[part]
 
     def mixed(self, given: MotionInput, expression: _F32) -> _F32:
         """Descriptor (72,) float32 of the next frame, whose ``expression`` (64,) the lip network has told."""

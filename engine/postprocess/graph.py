@@ -34,11 +34,11 @@ _THRESHOLDS, _ROUNDS = 32, 3
 """Of the counting median: it is exact to 1/32768 of the largest value."""
 
 
-def marking_pattern(marking: WatermarkConfig) -> Tensor:
+def watermark_pattern(watermark: WatermarkConfig) -> Tensor:
     """What the mark says and where, as `FinishGraph` takes it: float32 (S, P) of -1, 0 and 1."""
-    spread = SpreadSpectrum(marking.key)
+    spread = SpreadSpectrum(watermark.key)
     pattern_SP = np.zeros((len(spread.slot_sizes_S), HIGHEST * HIGHEST), np.float32)
-    pattern_SP[:, BAND] = spread.pattern_SN(wanted_bits(spread, marking.tag))
+    pattern_SP[:, BAND] = spread.pattern_SN(wanted_bits(spread, watermark.tag))
     return torch.from_numpy(pattern_SP)
 
 
@@ -86,7 +86,7 @@ class FinishGraph(nn.Module):
         Args:
             rgb_BHW3: whole levels, in any dtype.
             finished_B: 1 to label and mark the row, 0 to leave it as it is.
-            pattern_SP: see `marking_pattern`.
+            pattern_SP: see `watermark_pattern`.
         """
         rgb_BHW3 = rgb_BHW3.float()
         labelled_BHW3 = torch.floor(rgb_BHW3 * self.keep_HW1 + self.add_HW3)

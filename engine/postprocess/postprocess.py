@@ -35,7 +35,7 @@ class Finish:
     """
 
     def __init__(
-        self, height_px: int, width_px: int, marking: WatermarkConfig, paste_back: PasteBack | None = None
+        self, height_px: int, width_px: int, watermark: WatermarkConfig, paste_back: PasteBack | None = None
     ) -> None:
         if paste_back is not None:
             height_px, width_px = paste_back.size
@@ -43,7 +43,7 @@ class Finish:
         self._paste_back = paste_back
         self._label = VisibleLabel(height_px, width_px)
         try:
-            self._mark = Watermark(height_px, width_px, marking.tag, marking.key)
+            self._mark = Watermark(height_px, width_px, watermark.tag, watermark.key)
         except ValueError as error:
             raise CommandInvalid(str(error)) from error
 

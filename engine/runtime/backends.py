@@ -25,7 +25,7 @@ from engine.animator.network.neural import NeuralAnimator
 from engine.animator.network.step import FrameStep, eager_step
 from engine.errors import BackendUnavailable, MissingDependency
 from engine.postprocess import WatermarkConfig
-from engine.postprocess.graph import marking_pattern
+from engine.postprocess.graph import watermark_pattern
 from engine.runtime.captured_frame import CapturedFrameStep
 from engine.runtime.compilation import FrameCompiler
 from engine.runtime.cuda_graph import cuda_graphs_enabled
@@ -47,7 +47,7 @@ def neural_animator(
     backend: str = "eager",
     device: torch.device | str = "cpu",
     cache: EngineCache | None = None,
-    marking: WatermarkConfig | None = None,
+    watermark: WatermarkConfig | None = None,
     build: bool = False,
     mesh: GeometricAnimator | None = None,
     exported: bytes | None = None,
@@ -57,7 +57,7 @@ def neural_animator(
     Args:
         weights: checksum of what the network was loaded from; built engines are found by it.
         cache: of built engines; None is the user's.
-        marking: what finished images are marked with.
+        watermark: of finished images.
         build: let "auto" export the network for the CPU when it was not built before; the lite one takes seconds, once.
         mesh: what guides a network of a guided layout.
         exported: the ONNX network for the CPU, if the weights bring it.
@@ -73,7 +73,7 @@ def neural_animator(
     check_backend(backend, device, exported is not None)
     dtype = torch.float16 if narrow and backend != "eager" else torch.float32
     finishes = narrow and backend != "eager"
-    pattern_SP = marking_pattern(marking or WatermarkConfig()).to(device) if finishes else None
+    pattern_SP = watermark_pattern(watermark or WatermarkConfig()).to(device) if finishes else None
     network.freeze().to(device=device, dtype=dtype)
     step: FrameStep
     if backend == "onnx":

@@ -16,7 +16,7 @@ from engine.animator.network.face_animator import FaceAnimatorNetwork
 from engine.animator.network.step import to_bytes, to_levels
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.postprocess import WatermarkConfig
-from engine.postprocess.graph import FinishGraph, marking_pattern
+from engine.postprocess.graph import FinishGraph, watermark_pattern
 from kernels.yuv420 import rgb_to_yuv420_reference
 
 _MOTION_INPUTS = ("identity_code", "window", "intensity")
@@ -78,7 +78,7 @@ def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:
     features = {name: inputs.pop(name) for name in list(inputs) if name not in _MOTION_INPUTS}
     inputs |= {
         "finished": like.new_ones(1),
-        "pattern": marking_pattern(WatermarkConfig()).to(like.device),
+        "pattern": watermark_pattern(WatermarkConfig()).to(like.device),
         **features,
     }
     return Graph("finished", FinishedFrame(network, layout), inputs, (layout,), shared=("pattern",))

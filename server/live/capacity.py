@@ -97,11 +97,11 @@ def capacity(cost: FrameCost, core_count: int, limit: int | None = None) -> int:
 
 def measure_batches(
     sessions: list[Any],
-    maker: Any,
+    renderer: Any,
     buckets: tuple[int, ...] = BUCKETS,
     now_s: Callable[[], float] = time.perf_counter,
 ) -> tuple[BatchTimes, float, list[npt.NDArray[np.uint8]]]:
-    """Let ``sessions`` hear silence and ``maker`` make their frames in batches of every size.
+    """Let ``sessions`` hear silence and ``renderer`` render their frames in batches of every size.
 
     Makes every size ready as well. Batches of fewer than all sessions take turns, so that all go on evenly.
 
@@ -121,12 +121,12 @@ def measure_batches(
             while not waiting[number]:
                 waiting[number].extend(sessions[number].listen(silence, MEDIA_RATE_HZ))
         listened_s = now_s()
-        made = maker.make([waiting[number].popleft() for number in chosen])
-        made_s = now_s()
-        pairs = zip(chosen, made, strict=True)
-        frames[:] = [sessions[number].finish(each).rgb for number, each in pairs]
-        core_s.append((listened_s - began_s + now_s() - made_s) / len(chosen))
-        return made_s - listened_s
+        jobs = [waiting[number].popleft() for number in chosen]
+        renderer.render(jobs)
+        rendered_s = now_s()
+        frames[:] = [sessions[number].finish(job).rgb for number, job in zip(chosen, jobs, strict=True)]
+        core_s.append((listened_s - began_s + now_s() - rendered_s) / len(chosen))
+        return rendered_s - listened_s
 
     # Their hops of poses begin at different frames, as those of real sessions do.
     for number in range(len(sessions)):

@@ -1,6 +1,6 @@
 """The one thread of a device that sessions share: it gathers their due frames into batches and makes them.
 
-    session threads --requests, each with its slot--> [batcher] --this thread: frame maker--> answers, on this thread
+    session threads --jobs, each with its slot--> [batcher] --this thread: BatchRenderer--> answers, on this thread
 
 Nothing waits here for long: a session asks for no more than a few frames at once (`server.live.worker`), and what is
 late is left out as the batcher says.
@@ -21,27 +21,27 @@ from server.live.clock import Clock
 log = logging.getLogger(__name__)
 
 Answer = Callable[[Any, float], None]
-"""(made frame, None if it was not shown, or the error that ends the session; seconds of the device that it took)."""
+"""(the rendered job, seconds of the device that it took)."""
 
 
-class FrameMakerLike(Protocol):
+class Renderer(Protocol):
     """What the server needs of ``engine.batch.renderer.BatchRenderer``."""
 
-    def make(self, requests: Sequence[Any], shown: Sequence[bool] | None = None) -> Sequence[Any]: ...
-    def leave(self, performer: Any) -> None: ...
+    def render(self, jobs: Sequence[Any]) -> None: ...
+    def leave(self, row: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    request: Any
+    job: Any
     answer: Answer
 
 
 class DeviceWorker:
-    """Owns ``maker`` from ``start`` on. Sessions are known by their performers."""
+    """Owns ``renderer`` from ``start`` on. Sessions are known by their rows."""
 
-    def __init__(self, maker: FrameMakerLike, times: BatchTimes, clock: Clock) -> None:
-        self._maker = maker
+    def __init__(self, renderer: Renderer, times: BatchTimes, clock: Clock) -> None:
+        self._renderer = renderer
         self._clock = clock
         self._wake = threading.Condition()
         self._batcher: Batcher[_Work] = Batcher(times)
@@ -63,29 +63,29 @@ class DeviceWorker:
             self._stopping = True
             self._wake.notify()
 
-    def join(self, performer: Hashable) -> None:
+    def join(self, row: Hashable) -> None:
         with self._wake:
-            self._batcher.join(performer)
+            self._batcher.join(row)
 
-    def leave(self, performer: Hashable) -> None:
-        """Withdraw what waits for ``performer`` and free its row; nothing is answered any more."""
+    def leave(self, row: Hashable) -> None:
+        """Withdraw what waits for ``row`` and free it; nothing is answered any more."""
         with self._wake:
-            self.withdrawn += len(self._batcher.leave(performer))
-            self._leaving.append(performer)
+            self.withdrawn += len(self._batcher.leave(row))
+            self._leaving.append(row)
             self._wake.notify()
 
-    def interrupt(self, performer: Hashable, generation: int) -> None:
+    def interrupt(self, row: Hashable, generation: int) -> None:
         """Withdraw what waits and is older than ``generation``; it is not answered."""
         with self._wake:
-            self.withdrawn += len(self._batcher.interrupt(performer, generation))
+            self.withdrawn += len(self._batcher.interrupt(row, generation))
 
-    def ask(self, request: Any, *, due_s: float, answer: Answer) -> None:
-        """Have a frame made by ``due_s``; ``answer`` is called on the worker's thread, unless it was withdrawn."""
+    def ask(self, job: Any, *, due_s: float, answer: Answer) -> None:
+        """Have a job rendered by ``due_s``; ``answer`` is called on the worker's thread, unless it was withdrawn."""
         with self._wake:
             self._batcher.put(
-                request.performer,
-                request.generation,
-                _Work(request, answer),
+                job.row,
+                job.generation,
+                _Work(job, answer),
                 due_s=due_s,
                 now_s=self._clock.now_s(),
             )
@@ -106,19 +106,22 @@ class DeviceWorker:
                 closes_s = self._batcher.closes_s()
                 self._wake.wait(None if closes_s is None else max(0.0, closes_s - now_s))
             leaving, self._leaving = self._leaving, []
-        for performer in leaving:
-            self._maker.leave(performer)
+        for row in leaving:
+            self._renderer.leave(row)
         return None if self._stopping else []
 
     def _make(self, batch: list[Slot[_Work]]) -> None:
-        requests = [slot.work.request for slot in batch]
+        jobs = [slot.work.job for slot in batch]
         shown = [slot.shown for slot in batch]
+        for job, is_shown in zip(jobs, shown, strict=True):
+            job.shown = is_shown
         began_s = time.perf_counter()
         try:
-            made: Sequence[Any] = self._maker.make(requests, shown)
+            self._renderer.render(jobs)
         except Exception as error:  # nobody knows whose fault it is: all sessions of the batch end, no other
             log.exception("a batch of %d frames failed", len(batch))
-            made = [error] * len(batch)
+            for job in jobs:
+                job.error = error
         took_s = time.perf_counter() - began_s
         self.batches, self.frames, self.hidden = (
             self.batches + 1,
@@ -129,6 +132,6 @@ class DeviceWorker:
             if all(shown):
                 self.times.note(len(batch), took_s)
             current = [self._batcher.is_current(slot) for slot in batch]
-        for slot, answer, is_current in zip(batch, made, current, strict=True):
+        for slot, is_current in zip(batch, current, strict=True):
             if is_current:
-                slot.work.answer(answer, took_s / len(batch))
+                slot.work.answer(slot.work.job, took_s / len(batch))

@@ -56,7 +56,7 @@ class EngineSession(Protocol):
     def clear_gaze(self) -> None: ...
     def set_intensity(self, intensity: float) -> None: ...
     def set_pose(self, moving: bool) -> None: ...
-    def interrupt(self) -> Any: ...
+    def interrupt(self, generation: int | None = None) -> int: ...
     def close(self) -> None: ...
 
 
@@ -64,9 +64,9 @@ class SharedSession(EngineSession, Protocol):
     """And what it needs of one whose frames are made by a device that sessions share."""
 
     @property
-    def performer(self) -> Any: ...
+    def row(self) -> Any: ...
     def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> Sequence[Any]: ...
-    def finish(self, made: Any) -> EngineFrame: ...
+    def finish(self, job: Any) -> EngineFrame: ...
 
 
 Command = Callable[[EngineSession], object]
@@ -80,9 +80,9 @@ class _Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What the shared device has answered: a made frame, None for one that nobody need see, or an error."""
+    """A job that the shared device has rendered."""
 
-    answer: Any
+    job: Any
     media_sample: int
     interrupts: int
     device_ms: float
@@ -167,10 +167,10 @@ class EngineWorker:
 
     def _run(self) -> None:
         error: BaseException | None = None
-        performer = None if self._device is None else self._session.performer
+        row = None if self._device is None else self._session.row
         try:
             if self._device is not None:
-                self._device.join(performer)
+                self._device.join(row)
             while (item := self._next()) is not None:
                 if isinstance(item, Block):
                     self._hear(item)
@@ -185,7 +185,7 @@ class EngineWorker:
             error = caught
         finally:
             if self._device is not None:
-                self._device.leave(performer)
+                self._device.leave(row)
             try:
                 self._session.close()
             except Exception:
@@ -214,10 +214,10 @@ class EngineWorker:
         self._next_index = block.index + 1
         began_s = self._clock.now_s()
         if self._device is not None:
-            requests = self._session.listen(block.samples, MEDIA_RATE_HZ)
+            jobs = self._session.listen(block.samples, MEDIA_RATE_HZ)
             self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
-            for request in requests:
-                self._ask(self._device, request)
+            for job in jobs:
+                self._ask(self._device, job)
             return
         frames = self._session.push_pcm(block.samples, MEDIA_RATE_HZ)
         self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
@@ -226,30 +226,28 @@ class EngineWorker:
         for frame in frames:
             self._on_frame(LiveFrame(frame.rgb, self._media_sample(frame.pts_samples), self._generation))
 
-    def _ask(self, device: DeviceWorker, request: Any) -> None:
-        media_sample = self._media_sample(request.pts_samples)
+    def _ask(self, device: DeviceWorker, job: Any) -> None:
+        media_sample = self._media_sample(job.pts_samples)
         interrupts = self._interrupts
 
-        def answer(made: Any, device_s: float) -> None:
+        def answer(job: Any, device_s: float) -> None:
             with self._wake:
-                self._made.append(_Made(made, media_sample, interrupts, 1e3 * device_s))
+                self._made.append(_Made(job, media_sample, interrupts, 1e3 * device_s))
                 self._wake.notify()
 
         self._asked_frames += 1
         due_s = self._departs_s(media_sample) - _DUE_BEFORE_DEPARTURE_S
-        device.ask(request, due_s=due_s, answer=answer)
+        device.ask(job, due_s=due_s, answer=answer)
 
     def _finish(self, made: _Made) -> None:
         if made.interrupts != self._interrupts:
             return
         self._asked_frames -= 1
-        if isinstance(made.answer, BaseException):
-            raise made.answer
-        if made.answer is None:
+        if made.job.error is None and not made.job.shown:
             self.hidden_frames += 1
             return
         began_s = self._clock.now_s()
-        frame = self._session.finish(made.answer)
+        frame = self._session.finish(made.job)
         self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
         self._note_cost(1, made.device_ms)
         self._on_frame(LiveFrame(frame.rgb, made.media_sample, self._generation))
@@ -257,7 +255,7 @@ class EngineWorker:
     def _begin_generation(self, interrupt: _Interrupt) -> None:
         engine_generation = self._session.interrupt()
         if self._device is not None:
-            self._device.interrupt(self._session.performer, engine_generation)
+            self._device.interrupt(self._session.row, engine_generation)
         self._interrupts += 1
         self._asked_frames = 0
         self._generation = interrupt.generation

@@ -35,13 +35,13 @@ _T = TypeVar("_T")
 
 
 class EngineLike(Protocol):
-    """What the server needs of ``engine.Engine``. Avatars are opaque; one that never ``batches`` opens no maker."""
+    """What the server needs of ``engine.Engine``. Avatars are opaque; one that never ``batches`` opens no renderer."""
 
     @property
     def batches(self) -> bool: ...
     def enroll(self, image: Any) -> Any: ...
-    def open_session(self, avatar: Any, *, seed: int = 0, maker: Any = None) -> EngineSession: ...
-    def open_maker(self, capacity: int) -> Any: ...
+    def open_session(self, avatar: Any, *, seed: int = 0, renderer: Any = None) -> EngineSession: ...
+    def open_renderer(self, capacity: int) -> Any: ...
 
 
 class EngineThread:
@@ -60,7 +60,7 @@ class EngineThread:
         self._loaded: asyncio.Future[tuple[EngineLike, Any]] = self._loop.create_future()
         self.cost: FrameCost | None = None
         self.device: DeviceWorker | None = None
-        self._maker: Any = None
+        self._renderer: Any = None
         self._thread = threading.Thread(target=self._run, name="engine-host", daemon=True)
         self._jobs.put(self._job(self._loaded, self._load_all))
         self._thread.start()
@@ -82,9 +82,9 @@ class EngineThread:
         """A session of ``avatar``, or of the demo portrait for None; raises ``CapacityExceeded``."""
         engine, demo = await asyncio.shield(self._loaded)
         chosen = demo if avatar is None else avatar
-        if self._maker is None:
+        if self._renderer is None:
             return await self._submit(lambda: engine.open_session(chosen, seed=seed))
-        return await self._submit(lambda: engine.open_session(chosen, seed=seed, maker=self._maker))
+        return await self._submit(lambda: engine.open_session(chosen, seed=seed, renderer=self._renderer))
 
     async def close(self) -> None:
         """Let the thread end after the job at hand; does not wait for it."""
@@ -98,10 +98,10 @@ class EngineThread:
         engine = self._load()
         avatar = engine.enroll(self._demo_portrait)
         if engine.batches:
-            self._maker = engine.open_maker(_MAX_SESSIONS)
-            self.cost = _measure_device(engine, avatar, self._maker)
+            self._renderer = engine.open_renderer(_MAX_SESSIONS)
+            self.cost = _measure_device(engine, avatar, self._renderer)
             assert self.cost.device is not None
-            self.device = DeviceWorker(self._maker, self.cost.device, self._clock)
+            self.device = DeviceWorker(self._renderer, self.cost.device, self._clock)
             self.device.start()
         else:
             self.cost = min((_warm_up(engine, avatar) for _ in range(_WARM_UP_PASSES)), key=lambda c: c.total_ms)
@@ -150,12 +150,12 @@ class EngineThread:
             job()
 
 
-def _measure_device(engine: EngineLike, avatar: Any, maker: Any) -> FrameCost:
+def _measure_device(engine: EngineLike, avatar: Any, renderer: Any) -> FrameCost:
     """Make batches of every size for nobody, so that all are ready, and see what they take."""
-    sessions: list[Any] = [engine.open_session(avatar, maker=maker) for _ in range(max(BUCKETS))]
-    times, core_ms, frames = measure_batches(sessions, maker)
+    sessions: list[Any] = [engine.open_session(avatar, renderer=renderer) for _ in range(max(BUCKETS))]
+    times, core_ms, frames = measure_batches(sessions, renderer)
     for session in sessions:
-        maker.leave(session.performer)
+        renderer.leave(session.row)
         session.close()
     taken = ", ".join(f"{size}: {1e3 * times.of(size):.1f} ms" for size in times.buckets)
     log.info("batches on the device take %s", taken)

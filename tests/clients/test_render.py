@@ -159,7 +159,7 @@ def test_an_hour_of_audio_needs_bounded_memory() -> None:
     """An hour of audio stays within 60 MB of what ten seconds need."""
     script = (
         "import numpy as np, resource, sys\n"
-        "from engine.audio.listener import AudioFrontend\n"
+        "from engine.audio.frontend import AudioFrontend\n"
         "frontend = AudioFrontend()\n"
         "def hear(seconds):\n"
         "    for _ in range(seconds):\n"

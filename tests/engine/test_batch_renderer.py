@@ -15,7 +15,8 @@ import torch
 from benchmarks.gpu.random_animator import neural_weights
 from engine import Avatar, Engine, Frame, Session, load_engine
 from engine.animator import FaceAnimatorConfig
-from engine.batch.renderer import BatchRenderer, FrameRequest, MadeFrame
+from engine.batch.job import FrameJob
+from engine.batch.renderer import BatchRenderer
 from engine.errors import CapacityExceeded, DeviceMemoryExceeded
 from engine.runtime import CapturedFrameStep
 from engine.runtime.cuda_graph import rerun
@@ -45,26 +46,26 @@ def avatars(neural: Engine, portrait_path: Path) -> list[Avatar]:
 
 
 class _Voices:
-    """Sessions at one maker; each hears its own part of the voice, a frame's worth at a time."""
+    """Sessions at one renderer; each hears its own part of the voice, a frame's worth at a time."""
 
-    def __init__(self, engine: Engine, maker: BatchRenderer | None, voice: Wave) -> None:
-        self.engine, self.maker, self.voice = engine, maker, voice
+    def __init__(self, engine: Engine, renderer: BatchRenderer | None, voice: Wave) -> None:
+        self.engine, self.renderer, self.voice = engine, renderer, voice
         self.frames: dict[int, list[Frame]] = {}
         self.errors: dict[int, Exception] = {}
         self.sessions: dict[int, Session] = {}
-        self._waiting: dict[int, list[FrameRequest]] = {}
+        self._waiting: dict[int, list[FrameJob]] = {}
         self._heard: dict[int, int] = {}
 
     def join(self, number: int, avatar: Avatar) -> None:
-        self.sessions[number] = self.engine.open_session(avatar, seed=number, maker=self.maker)
+        self.sessions[number] = self.engine.open_session(avatar, seed=number, renderer=self.renderer)
         self.frames[number], self._waiting[number], self._heard[number] = [], [], 4000 * number
 
     def leave(self, number: int) -> None:
-        assert self.maker is not None
-        self.maker.leave(self.sessions.pop(number).performer)
+        assert self.renderer is not None
+        self.renderer.leave(self.sessions.pop(number).row)
 
-    def ask(self, number: int) -> FrameRequest:
-        """The next request of a session, which hears on until there is one."""
+    def ask(self, number: int) -> FrameJob:
+        """The next job of a session, which hears on until there is one."""
         while not self._waiting[number]:
             start = self._heard[number]
             self._heard[number] += SAMPLES_PER_FRAME
@@ -72,13 +73,19 @@ class _Voices:
             self._waiting[number] += self.sessions[number].listen(chunk, SAMPLE_RATE_HZ)
         return self._waiting[number].pop(0)
 
-    def make(self, numbers: Sequence[int], shown: Sequence[bool] | None = None) -> None:
-        assert self.maker is not None
-        for number, made in zip(numbers, self.maker.make([self.ask(n) for n in numbers], shown), strict=True):
-            if isinstance(made, MadeFrame):
-                self.frames[number].append(self.sessions[number].finish(made))
-            elif made is not None:
-                self.errors[number] = made
+    def render(self, numbers: Sequence[int], *, shown: bool = True) -> None:
+        assert self.renderer is not None
+        jobs = [self.ask(number) for number in numbers]
+        for job in jobs:
+            job.shown = shown
+        self.renderer.render(jobs)
+        for number, job in zip(numbers, jobs, strict=True):
+            if job.error is not None:
+                self.errors[number] = job.error
+            elif shown:
+                self.frames[number].append(self.sessions[number].finish(job))
+            else:
+                assert job.rgb is None
 
 
 def _alone(engine: Engine, avatar: Avatar, number: int, voice: Wave, count: int = _FRAMES) -> list[Frame]:
@@ -95,23 +102,23 @@ def _check_alike(one: list[Frame], other: list[Frame], levels: int = 1) -> None:
 
 
 def test_frames_made_together_are_those_of_sessions_alone(neural: Engine, avatars: list[Avatar], voice: Wave) -> None:
-    voices = _Voices(neural, neural.open_maker(3), voice)
+    voices = _Voices(neural, neural.open_renderer(3), voice)
     for number, avatar in enumerate((avatars[0], avatars[1], avatars[0])):
         voices.join(number, avatar)
-    voices.make([1])  # so that not all need a hop of poses at once
+    voices.render([1])  # so that not all need a hop of poses at once
     for _ in range(_FRAMES - 1):
-        voices.make([0, 1, 2])
-    voices.make([2, 0])
+        voices.render([0, 1, 2])
+    voices.render([2, 0])
     for number, avatar in enumerate((avatars[0], avatars[1], avatars[0])):
         _check_alike(voices.frames[number], _alone(neural, avatar, number, voice))
 
 
 def test_the_geometric_animator_is_shared_alike(engine: Engine, avatar: Avatar, voice: Wave) -> None:
-    voices = _Voices(engine, engine.open_maker(2), voice)
+    voices = _Voices(engine, engine.open_renderer(2), voice)
     voices.join(0, avatar)
     voices.join(1, avatar)
     for _ in range(4):
-        voices.make([0, 1])
+        voices.render([0, 1])
     for number in (0, 1):
         _check_alike(voices.frames[number], _alone(engine, avatar, number, voice, 4))
 
@@ -127,21 +134,21 @@ def _check_storm(engine: Engine, avatars: list[Avatar], voice: Wave, capture: An
 
     def play(voices: _Voices) -> dict[int, list[Frame]]:
         voices.join(5, avatars[1])
-        voices.make([5])
+        voices.render([5])
         voices.join(6, avatars[0])
         for _ in range(3):
-            voices.make([5, 6])
+            voices.render([5, 6])
         voices.leave(5)
         voices.join(7, avatars[1])
-        voices.make([6, 7])
+        voices.render([6, 7])
         return voices.frames
 
     used = voices()
     for number in range(3):
         used.join(number, avatars[number % 2])
-    used.make([0, 1, 2])
-    used.make([0, 1])
-    used.make([2])
+    used.render([0, 1, 2])
+    used.render([0, 1])
+    used.render([2])
     for number in range(3):
         used.leave(number)
     frames, fresh = play(used), play(voices())
@@ -185,12 +192,12 @@ def test_graphs_after_sessions_joined_and_left_make_fresh_frames(
 def test_out_of_memory_drops_one_session_and_leaves_the_others_as_they_are(
     neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    maker = neural.open_maker(3)
-    voices = _Voices(neural, maker, voice)
+    renderer = neural.open_renderer(3)
+    voices = _Voices(neural, renderer, voice)
     for number in range(3):
         voices.join(number, avatars[0])
-        voices.make([number])
-    render = neural.animator.render_batch  # type: ignore[attr-defined]
+        voices.render([number])
+    render = neural.animator.render_batch
 
     def full(prepared: list[Any], *args: Any, **settings: Any) -> Any:
         if len(prepared) == 3:
@@ -198,13 +205,13 @@ def test_out_of_memory_drops_one_session_and_leaves_the_others_as_they_are(
         return render(prepared, *args, **settings)
 
     monkeypatch.setattr(neural.animator, "render_batch", full)
-    voices.make([2, 0, 1])
+    voices.render([2, 0, 1])
     assert isinstance(voices.errors.pop(2), DeviceMemoryExceeded), "the one that came last"
-    assert maker.free_rows == 1
+    assert renderer.free_rows == 1
     assert not voices.errors
-    voices.make([0, 1])
+    voices.render([0, 1])
     voices.join(3, avatars[1])
-    voices.make([3])
+    voices.render([3])
     for number in (0, 1):
         _check_alike(voices.frames[number], _alone(neural, avatars[0], number, voice, 3))
     _check_alike(voices.frames[3], _alone(neural, avatars[1], 3, voice, 1))
@@ -214,7 +221,7 @@ def test_out_of_memory_drops_one_session_and_leaves_the_others_as_they_are(
 def test_out_of_memory_in_the_motion_changes_nobody_elses_frames(
     neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:
-    voices = _Voices(neural, neural.open_maker(2), voice)
+    voices = _Voices(neural, neural.open_renderer(2), voice)
     voices.join(0, avatars[0])
     voices.join(1, avatars[0])
     network: Any = neural.networks.lip if phase == "encode_audio" else neural.networks.pose.denoiser
@@ -228,7 +235,7 @@ def test_out_of_memory_in_the_motion_changes_nobody_elses_frames(
 
     monkeypatch.setattr(network, phase, full)
     for _ in range(4):
-        voices.make([0] if 1 in voices.errors else [0, 1])
+        voices.render([0] if 1 in voices.errors else [0, 1])
     monkeypatch.undo()
     assert isinstance(voices.errors[1], DeviceMemoryExceeded)
     _check_alike(voices.frames[0], _alone(neural, avatars[0], 0, voice, 4))
@@ -237,25 +244,25 @@ def test_out_of_memory_in_the_motion_changes_nobody_elses_frames(
 def test_a_session_that_fails_ends_alone(
     neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    voices = _Voices(neural, neural.open_maker(3), voice)
+    voices = _Voices(neural, neural.open_renderer(3), voice)
     for number in range(3):
         voices.join(number, avatars[0])
-    voices.make([0, 1, 2])
-    bad = voices.sessions[1].performer.driver
+    voices.render([0, 1, 2])
+    bad = voices.sessions[1].row.driver
     monkeypatch.setattr(bad, "mixed", lambda given, expression: np.full(72, np.nan, np.float32))
-    voices.make([0, 1, 2])
+    voices.render([0, 1, 2])
     assert "not finite" in str(voices.errors.pop(1))
     assert not voices.errors
-    voices.make([0, 2])
+    voices.render([0, 2])
     for number in (0, 2):
         _check_alike(voices.frames[number], _alone(neural, avatars[0], number, voice, 3))
 
 
 def test_frames_that_nobody_sees_move_on(neural: Engine, avatars: list[Avatar], voice: Wave) -> None:
-    voices = _Voices(neural, neural.open_maker(1), voice)
+    voices = _Voices(neural, neural.open_renderer(1), voice)
     voices.join(0, avatars[0])
     for shown in (True, False, False, True):
-        voices.make([0], [shown])
+        voices.render([0], shown=shown)
     expected = _alone(neural, avatars[0], 0, voice, 4)
     _check_alike(voices.frames[0], [expected[0], expected[3]], levels=0)
 
@@ -263,19 +270,21 @@ def test_frames_that_nobody_sees_move_on(neural: Engine, avatars: list[Avatar], 
 def test_an_interrupt_withdraws_requests_and_eases_the_mouth(
     neural: Engine, avatars: list[Avatar], voice: Wave
 ) -> None:
-    voices = _Voices(neural, neural.open_maker(1), voice)
+    voices = _Voices(neural, neural.open_renderer(1), voice)
     voices.join(0, avatars[0])
-    voices.make([0])
+    voices.render([0])
     stale = voices.ask(0)
     session = voices.sessions[0]
     assert session.interrupt() == 1
     assert session.next_pts_samples == stale.pts_samples + SAMPLES_PER_FRAME
-    request = voices.ask(0)
-    assert (request.generation, request.index) == (1, stale.index + 1)
-    assert voices.maker is not None
-    (made,) = voices.maker.make([request])
-    assert isinstance(made, MadeFrame)
-    assert session.finish(made).generation == 1
+    job = voices.ask(0)
+    assert (job.generation, job.index) == (1, stale.index + 1)
+    assert voices.renderer is not None
+    voices.renderer.render([job])
+    assert session.finish(job).generation == 1
+    assert session.interrupt(7) == session.generation == 7
+    with pytest.raises(ValueError, match="not after"):
+        session.interrupt(7)
 
 
 def test_portraits_that_stay_are_not_put_together_again(
@@ -291,25 +300,25 @@ def test_portraits_that_stay_are_not_put_together_again(
         return made
 
     monkeypatch.setattr(neural.animator, "step", noted)
-    voices = _Voices(neural, neural.open_maker(3), voice)
+    voices = _Voices(neural, neural.open_renderer(3), voice)
     for number in range(3):
         voices.join(number, avatars[number % 2])
     for order in ([0, 1], [1, 0], [1, 2], [0, 2], [0, 1]):
-        voices.make(order)
+        voices.render(order)
     assert seen[0] == seen[1] == seen[2] != seen[3]
     _check_alike(voices.frames[1], _alone(neural, avatars[1], 1, voice, 4))
 
 
 def test_rows_are_given_out_once(neural: Engine, avatars: list[Avatar], voice: Wave) -> None:
-    maker = neural.open_maker(1)
-    voices = _Voices(neural, maker, voice)
+    renderer = neural.open_renderer(1)
+    voices = _Voices(neural, renderer, voice)
     voices.join(0, avatars[0])
     voices.join(1, avatars[0])
-    voices.make([0, 1])
+    voices.render([0, 1])
     assert isinstance(voices.errors[1], CapacityExceeded)
     assert not isinstance(voices.errors[1], DeviceMemoryExceeded)
     voices.leave(0)
-    assert maker.free_rows == 1
+    assert renderer.free_rows == 1
     voices.join(2, avatars[0])
-    voices.make([2])
+    voices.render([2])
     assert len(voices.frames[2]) == 1

@@ -14,7 +14,7 @@ from engine.postprocess import WatermarkConfig, WatermarkDetector
 
 
 def test_whole_portrait_is_shown_and_only_the_head_moves(portrait_path: Path) -> None:
-    engine = load_engine(marking=WatermarkConfig(tag=99))
+    engine = load_engine(watermark=WatermarkConfig(tag=99))
     portrait = load_image(portrait_path)
     wide = np.full((portrait.shape[0], 2 * portrait.shape[1], 3), 90, np.uint8)
     wide[:, : portrait.shape[1]] = portrait

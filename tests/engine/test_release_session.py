@@ -142,7 +142,7 @@ def test_imported_estimators_enroll_a_portrait(tmp_path: Path, portrait_path: Pa
     avatar = engine.enroll(portrait_path)
     assert np.isfinite(avatar.coefficients.descriptor).all()
     assert len(_play(engine.open_session(avatar), voice[:SAMPLES_PER_FRAME])) == 1
-    with pytest.raises(WeightsIncomplete, match="film"):
+    with pytest.raises(WeightsIncomplete, match="video"):
         engine.read_motion([load_image(portrait_path)])
 
 

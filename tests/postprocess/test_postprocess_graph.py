@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.postprocess import Finish, WatermarkConfig, WatermarkDetector
-from engine.postprocess.graph import FinishGraph, marking_pattern
+from engine.postprocess.graph import FinishGraph, watermark_pattern
 from engine.runtime import FinishedFrame
 from kernels.yuv420 import yuv420
 from tests.postprocess.test_watermark import moving_portrait
@@ -25,20 +25,20 @@ def _images(size: int) -> np.ndarray:
     return np.stack([*moving_portrait(2, size=size), noise, *flat])
 
 
-def _finished(images: np.ndarray, flags: list[int], marking: WatermarkConfig) -> np.ndarray:
+def _finished(images: np.ndarray, flags: list[int], watermark: WatermarkConfig) -> np.ndarray:
     graph = FinishGraph(images.shape[1])
     with torch.inference_mode():
-        return graph(torch.from_numpy(images), torch.tensor(flags), marking_pattern(marking)).numpy()
+        return graph(torch.from_numpy(images), torch.tensor(flags), watermark_pattern(watermark)).numpy()
 
 
 @pytest.mark.parametrize("size", [256, 128])
 @pytest.mark.parametrize(
-    "marking", [WatermarkConfig(), WatermarkConfig(tag=0xBEEF, key=KEY)], ids=["public", "own key"]
+    "watermark", [WatermarkConfig(), WatermarkConfig(tag=0xBEEF, key=KEY)], ids=["public", "own key"]
 )
-def test_images_are_those_of_finish(size: int, marking: WatermarkConfig) -> None:
-    images, finish = _images(size), Finish(size, size, marking)
+def test_images_are_those_of_finish(size: int, watermark: WatermarkConfig) -> None:
+    images, finish = _images(size), Finish(size, size, watermark)
     expected = np.stack([finish.apply(rgb) for rgb in images])
-    found = _finished(images, [1] * len(images), marking)
+    found = _finished(images, [1] * len(images), watermark)
     error = np.abs(found - expected)
     assert error.max() <= 1
     assert (error > 0).mean() <= DIFFERING
@@ -70,7 +70,7 @@ def test_sizes_that_cannot_be_marked_are_refused(size: int) -> None:
 
 def test_i420_is_the_rgb_of_the_same_step_in_the_colours_of_encoders() -> None:
     code, window, intensity, features = frames("head", rows=2).given
-    pattern_SP = marking_pattern(WatermarkConfig())
+    pattern_SP = watermark_pattern(WatermarkConfig())
     rgb, i420 = (FinishedFrame(drawn(HEAD).freeze(), layout) for layout in ("rgb", "i420"))
     with torch.inference_mode():
         given = code, window, intensity, torch.ones(2), pattern_SP, *features

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.step import FrameStep, eager_step
 from engine.postprocess import Finish, WatermarkConfig
-from engine.postprocess.graph import marking_pattern
+from engine.postprocess.graph import watermark_pattern
 from engine.runtime import EngineCache, FrameCompiler
 from tests.animator.neural_cases import GUIDED, SMALL, guides, inputs
 from tests.random_weights import randomise_weights
@@ -91,7 +91,7 @@ def engine_twin(network: bytes) -> FrameStep:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    pattern_SP = marking_pattern(MARKING)
+    pattern_SP = watermark_pattern(MARKING)
 
     def step(
         identity_code_BS: Tensor,

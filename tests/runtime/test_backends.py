@@ -17,7 +17,7 @@ from engine.animator.network.step import FrameStep
 from engine.errors import BackendUnavailable
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
-from engine.postprocess.graph import marking_pattern
+from engine.postprocess.graph import watermark_pattern
 from engine.runtime import EngineCache, captured_step, neural_animator
 from tests.geometric_weights import geometric_weights
 from tests.runtime.frame_cases import LAYOUTS, MARKING, compiler, drawn, engine_twin, frames
@@ -51,7 +51,7 @@ def _step(backend: str, layout: str, cache: EngineCache) -> tuple[FrameStep, tor
     """A backend's step on this CPU, its type, and whether it finishes."""
     config = LAYOUTS[layout]
     if backend == "graph":
-        return captured_step(drawn(config).freeze(), marking_pattern(MARKING)), torch.float32, True
+        return captured_step(drawn(config).freeze(), watermark_pattern(MARKING)), torch.float32, True
     if backend == "tensorrt":
         pytest.importorskip("onnxruntime")
         return engine_twin(compiler(config, cache).exported().payload), torch.float16, True
@@ -119,7 +119,7 @@ def test_backends_of_a_gpu_make_the_images_that_eager_makes(
         backend=backend,
         device="cuda",
         cache=engine_cache,
-        marking=MARKING,
+        watermark=MARKING,
     )
     assert animator.finishes
     case = frames(layout)

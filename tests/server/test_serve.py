@@ -84,10 +84,10 @@ def _asked(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ServerConfig:
 
 
 def test_the_operators_mark_is_that_of_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert _asked(monkeypatch).marking == WatermarkConfig(tag=0, key=PUBLIC_KEY)
+    assert _asked(monkeypatch).watermark == WatermarkConfig(tag=0, key=PUBLIC_KEY)
     (tmp_path / "key").write_bytes(b"0123456789abcdef\n")
     config = _asked(monkeypatch, "--tag", "4660", "--key-file", str(tmp_path / "key"))
-    assert config.marking == WatermarkConfig(tag=4660, key=b"0123456789abcdef")
+    assert config.watermark == WatermarkConfig(tag=4660, key=b"0123456789abcdef")
 
 
 def test_secrets_are_no_part_of_the_settings_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

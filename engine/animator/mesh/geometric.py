@@ -6,6 +6,7 @@ descriptor --> landmarks, head motion, eye-in-head gaze --> layers of the portra
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,10 +49,13 @@ class GeometricAnimator:
 
     Attributes:
         past_frames, future_frames: descriptors needed before and after the shown one; none.
+        batches, finishes: as `engine.animator.interface.Animator` says; neither.
     """
 
     past_frames = 0
     future_frames = 0
+    batches = False
+    finishes = False
 
     def __init__(self, model: LandmarkModel) -> None:
         self._mean = model.mean.numpy().astype(np.float64)
@@ -99,6 +103,21 @@ class GeometricAnimator:
             CommandInvalid: the intensity is out of range.
         """
         return draw(prepared.layers, *self._moved(prepared, self._shown(prepared, window_TD, intensity)))
+
+    def render_batch(
+        self,
+        prepared: Sequence[PreparedPortrait],
+        window_BTD: npt.NDArray[np.floating],
+        *,
+        intensity: Sequence[float] | None = None,
+        finished: Sequence[bool] | None = None,
+    ) -> npt.NDArray[np.uint8]:
+        """Images (B, S, S, 3) of several rows, one after the other; arguments as `render`, one for each row."""
+        if finished is not None and any(finished):
+            raise ValueError("the geometric animator cannot finish images")
+        lambdas = [1.0] * len(prepared) if intensity is None else intensity
+        rows = zip(prepared, window_BTD, lambdas, strict=True)
+        return np.stack([self.render(portrait, window, intensity=value) for portrait, window, value in rows])
 
     def render_with_map(
         self,

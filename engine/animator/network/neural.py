@@ -49,8 +49,10 @@ class NeuralAnimator:
         past_frames, future_frames: descriptors needed before and after the shown one.
         network: the frozen network.
         step, backend: what runs for every frame, and the name of where it comes from.
-        finishes: the step can label and mark the images as well.
+        batches, finishes: as `engine.animator.interface.Animator` says.
     """
+
+    batches = True
 
     def __init__(
         self,

@@ -40,8 +40,8 @@ def _whites(caller: Caller) -> int:
 async def shared(serve_fake: ServeFactory) -> Served:
     served = await serve_fake(engine=FakeEngine(batch_s=0.003))
     await served.server.wait_loaded()
-    served.engine.maker.left.clear()
-    served.engine.maker.batches.clear()
+    served.engine.renderer.left.clear()
+    served.engine.renderer.batches.clear()
     return served
 
 
@@ -52,7 +52,7 @@ async def test_two_voices_share_a_device_and_each_shows_its_own(shared: Served) 
     assert _whites(quiet) == 0
     assert np.median(np.diff([frame.pts for frame in loud.frames])) == 3600
     await loud.hang_up()
-    await until(lambda: shared.engine.maker.left == [shared.engine.sessions[-2].performer])
+    await until(lambda: shared.engine.renderer.left == [shared.engine.sessions[-2].row])
     count = len(quiet.frames)
     await until(lambda: len(quiet.frames) > count + 10)
 
@@ -60,10 +60,10 @@ async def test_two_voices_share_a_device_and_each_shows_its_own(shared: Served) 
 async def test_out_of_memory_ends_one_session_and_no_other(shared: Served) -> None:
     first, second = await shared.caller().connect(), await shared.caller().connect()
     await until(lambda: first.frames and second.frames and second.channel.readyState == "open")
-    performer = shared.engine.sessions[-1].performer
-    shared.engine.maker.full_for.add(performer)
+    row = shared.engine.sessions[-1].row
+    shared.engine.renderer.full_for.add(row)
     await until(lambda: len(shared.server.sessions) == 1)
-    await until(lambda: performer in shared.engine.maker.left)
+    await until(lambda: row in shared.engine.renderer.left)
     await until(lambda: any(event.get("code") == "busy" for event in second.events))
     count, began_s = len(first.frames), time.monotonic()
     await until(lambda: len(first.frames) > count + 25)
@@ -75,10 +75,10 @@ async def test_an_interrupt_withdraws_what_the_device_has_not_begun(shared: Serv
     await until(lambda: _whites(caller) > 1)
     session = shared.server.sessions.find(caller.session_id)
     for turn in range(3):
-        shared.engine.maker.batch_s = 0.15
+        shared.engine.renderer.batch_s = 0.15
         await asyncio.sleep(0.3)
         session.interrupt()
-        shared.engine.maker.batch_s = 0.003
+        shared.engine.renderer.batch_s = 0.003
         sink = session.sinks[0]
         sent = sink.sent
         await until(lambda sent=sent, sink=sink: sink.sent > sent + 5)
@@ -90,9 +90,9 @@ async def test_a_device_that_falls_behind_hides_frames_and_catches_up(shared: Se
     caller = await shared.caller().connect()
     await until(lambda: len(caller.frames) > 5)
     worker = shared.server.sessions.find(caller.session_id).worker
-    shared.engine.maker.batch_s = 0.4
+    shared.engine.renderer.batch_s = 0.4
     await until(lambda: worker.hidden_frames > 0)
-    shared.engine.maker.batch_s = 0.003
+    shared.engine.renderer.batch_s = 0.003
     count = len(caller.frames)
     await until(lambda: len(caller.frames) > count + 25)
     for _ in range(3):  # somebody else's work on the machine must not decide
@@ -109,17 +109,17 @@ async def test_sessions_that_come_and_go_leave_nothing_at_the_device(shared: Ser
         sessions = await asyncio.gather(*(manager.open() for _ in range(6)))
         await until(lambda sessions=sessions: all(session.frames_made > 2 for session in sessions))
         await asyncio.gather(*(session.close("test") for session in sessions))
-    performers = {session.performer for session in shared.engine.sessions[-18:]}
-    await until(lambda: set(shared.engine.maker.left) >= performers)
-    assert max(shared.engine.maker.batches) > 1
+    rows = {session.row for session in shared.engine.sessions[-18:]}
+    await until(lambda: set(shared.engine.renderer.left) >= rows)
+    assert max(shared.engine.renderer.batches) > 1
 
 
 async def test_a_fault_of_the_device_ends_who_was_in_the_batch_and_not_the_server(shared: Served) -> None:
     caller = await shared.caller().connect()
     await until(lambda: caller.frames)
-    shared.engine.maker.fail = True
+    shared.engine.renderer.fail = True
     await until(lambda: len(shared.server.sessions) == 0)
-    shared.engine.maker.fail = False
+    shared.engine.renderer.fail = False
     again = await shared.caller().connect()
     await until(lambda: again.frames)
 
@@ -136,14 +136,14 @@ def test_the_engines_sessions_make_their_own_frames_on_a_shared_device(portrait_
     """With the bundled weights: what two sessions show at once is what each shows alone."""
     engine = load_engine(device="cpu")
     avatar = engine.enroll(portrait_path)
-    maker = engine.open_maker(2)
-    sessions = [engine.open_session(avatar, seed=seed, maker=maker) for seed in (1, 2)]
-    times, core_ms, rendered = measure_batches(sessions, maker, buckets=(1, 2))
+    renderer = engine.open_renderer(2)
+    sessions = [engine.open_session(avatar, seed=seed, renderer=renderer) for seed in (1, 2)]
+    times, core_ms, rendered = measure_batches(sessions, renderer, buckets=(1, 2))
     assert (times.buckets, len(rendered)) == ((1, 2), 2)
     assert core_ms > 0
     for session in sessions:
-        maker.leave(session.performer)
-    device = DeviceWorker(maker, times, MonotonicClock())
+        renderer.leave(session.row)
+    device = DeviceWorker(renderer, times, MonotonicClock())
     device.start()
     voice = _bursts().reshape(-1, BLOCK_SAMPLES)[:17]
     blocks = [Block(index, samples, 0, voiced=True) for index, samples in enumerate(voice)]
@@ -151,7 +151,7 @@ def test_the_engines_sessions_make_their_own_frames_on_a_shared_device(portrait_
     ended = [threading.Event(), threading.Event()]
     workers = [
         EngineWorker(
-            engine.open_session(avatar, seed=number, maker=maker),
+            engine.open_session(avatar, seed=number, renderer=renderer),
             MonotonicClock(),
             on_frame=shown[number].append,
             on_ended=lambda error, number=number: ended[number].set(),

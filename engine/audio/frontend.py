@@ -1,4 +1,4 @@
-"""The ear of a session: chunks of any kind become mel columns and voice flags, addressed by their place in time."""
+"""Audio front end of a session: chunks of any kind become mel columns and voice flags, addressed by time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class AudioFrontend:
         return self._flags.end
 
     @property
-    def held_samples(self) -> int:
+    def resampler_delay_samples(self) -> int:
         """16 kHz samples that the resampler holds back for its filter."""
         return 0 if self._resampler is None else self._resampler.latency_samples
 
