@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+import subprocess
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -15,7 +21,7 @@ from engine.motion.diffusion.denoiser import DenoiserConfig
 from engine.motion.networks.eye_lstm import EyeConfig
 from engine.motion.networks.lip import LipConfig
 from engine.motion.space.resnet import ResNetConfig
-from engine.release import RELEASE_FILES, ReleaseConfig
+from engine.release import RELEASE_FILES, ReleaseConfig, _worker
 from engine.release.convert import part_shapes
 from engine.release.files import PartName
 from engine.release.names import Shapes
@@ -85,3 +91,21 @@ def write_release(
         sources[file.part] = folder / file.file_name
         torch.save({file.key: state} if file.key else state, sources[file.part])
     return sources
+
+
+@contextlib.contextmanager
+def reader_in_this_process() -> Iterator[None]:
+    """Checkpoint files are read by the same program, but not in a process of its own: its imports take two seconds.
+
+    For tests of what the files hold or what becomes of them; tests/release/test_import.py has the process, too.
+    """
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        *_, path, key, target = command
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), mock.patch.object(_worker, "_limit_resources"):
+            code = _worker.main(path, key, target)
+        return subprocess.CompletedProcess(command, code, printed.getvalue(), b"")
+
+    with mock.patch("engine.release.read.subprocess.run", run):
+        yield

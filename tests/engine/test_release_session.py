@@ -18,7 +18,7 @@ from engine.motion.space.coefficients import Coefficients
 from engine.portrait import load_image
 from engine.release import ReleaseConfig, import_release
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from tests.release_helper import small_release, write_release
+from tests.release_helper import reader_in_this_process, small_release, write_release
 
 Wave = npt.NDArray[np.float32]
 
@@ -55,6 +55,12 @@ def _stage(folder: Path, config: ReleaseConfig, portrait: Path, *, two_stage: bo
     import_release(write_release(folder, config, two_stage=two_stage), folder / "weights", config)
     engine = load_engine(folder / "weights", device="cpu")
     return Stage(engine, engine.enroll(portrait, coefficients=COEFFICIENTS))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reader() -> Iterator[None]:
+    with reader_in_this_process():
+        yield
 
 
 @pytest.fixture(scope="module", params=["one-stage", "two-stage"])
@@ -173,7 +179,6 @@ def large_folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.usefixtures("all_cores")
 @pytest.mark.slow
 def test_a_session_of_the_papers_size(large_folder: Path, portrait_path: Path, voice: Wave) -> None:
     stage = _stage(large_folder, ReleaseConfig(), portrait_path)

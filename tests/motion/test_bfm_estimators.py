@@ -15,7 +15,7 @@ from engine.motion.space.resnet import ResNetConfig
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 from engine.release import ReleaseConfig, import_release
 from engine.release.convert import convert, part_shapes
-from tests.release_helper import filled, small_release, write_release
+from tests.release_helper import filled, reader_in_this_process, small_release, write_release
 
 SMALL = ResNetConfig(width=4, blocks=(1, 2, 1, 1))
 
@@ -71,7 +71,8 @@ def test_gaze_bins_are_angles() -> None:
 def test_a_portrait_is_measured_by_imported_estimators(crop: FaceCrop, tmp_path: Path) -> None:
     config = small_release()
     sources = write_release(tmp_path, config, "recon", "l2cs")
-    import_release(sources, tmp_path / "weights", config)
+    with reader_in_this_process():
+        import_release(sources, tmp_path / "weights", config)
     recon, gaze = FaceReconstruction(SMALL).eval(), GazeEstimator(SMALL).eval()
     recon.load_state_dict(filled(part_shapes("recon", config)))
     gaze.load_state_dict(filled(part_shapes("l2cs", config)))

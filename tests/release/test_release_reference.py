@@ -68,7 +68,6 @@ def _check(reference: Path, folder: Path, sources: dict[str, str]) -> dict[str, 
     return {f"{entry['reference']}.{entry['output']}": entry["error"] for entry in report}
 
 
-@pytest.mark.usefixtures("all_cores")
 def test_imported_release_meets_every_bar(reference_dir: Path, large_folder: Path) -> None:
     parts = ("animator", "pose", "gaze", "expression")
     errors = _check(reference_dir, large_folder, {part: part for part in parts})
