@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Before numpy and torch are loaded, and for the processes that tests start: every core runs tests of its own, and threads
-# that wait for each other on busy cores cost several times what they bring (a session of the paper's size: 16 seconds of
-# one core, or 80 of two).
+# Before numpy and torch are loaded, and for the processes that tests start: every core runs tests of its own, and
+# threads that wait for each other on busy cores cost several times what they bring (a session of the paper's size takes
+# 16 seconds of one core, or 80 of two).
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
