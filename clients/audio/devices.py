@@ -1,7 +1,7 @@
-"""What an audio library must offer, and how a user's words pick one of its devices.
+"""The protocol of an audio library, and how a user's words choose one of its devices.
 
-Two adapters offer it, ``sounddevice_backend`` and ``pyaudio_backend``; tests bring their own. Audio is mono int16.
-Streams call back on threads of the library: what they call must return at once.
+``sounddevice_backend`` and ``pyaudio_backend`` implement it. Audio is mono int16. Streams call back on threads of the
+library: what they call must return at once.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Samples = npt.NDArray[np.int16]
 Direction = Literal["input", "output"]
 
 Hear = Callable[[Samples], None]
-"""Takes the next samples of a microphone, int16 (n,)."""
+"""Called with the next samples of a microphone, int16 (n,)."""
 
 Fill = Callable[[int, float], Samples]
-"""Given n and in how many seconds the first of them will be heard, gives int16 (n,) for a speaker."""
+"""Called with n and the seconds until the first sample is heard; returns int16 (n,) for a speaker."""
 
 _USUAL_RATES_HZ = (48_000, 44_100, 32_000, 16_000)
 _KIND = {"input": "microphone", "output": "audio output"}
@@ -30,7 +30,7 @@ _KIND = {"input": "microphone", "output": "audio output"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioDevice:
-    """One device as the library names it; ``default_for`` says for what the system would take it."""
+    """One device as the library names it; ``default_for`` are the directions that the system uses it for."""
 
     index: int
     name: str
@@ -66,7 +66,7 @@ class AudioBackend(Protocol):
     def devices(self) -> list[AudioDevice]: ...
 
     def supports(self, device: AudioDevice, direction: Direction, rate_hz: int) -> bool:
-        """Whether it does mono int16 at this rate."""
+        """Whether the device supports mono int16 at this rate."""
         ...
 
     def open_microphone(self, device: AudioDevice, rate_hz: int, block_samples: int, hear: Hear) -> AudioStream:
@@ -81,7 +81,7 @@ class AudioBackend(Protocol):
 
 
 def choose_device(devices: Sequence[AudioDevice], direction: Direction, wanted: str | None) -> AudioDevice:
-    """The device of that index, of that name, or the only one whose name holds ``wanted``; the default for None.
+    """The device with ``wanted`` as its index or name, or the only one with it in its name; None is the default.
 
     Raises:
         DeviceNotFound: none, or more than one; the message lists what is there.
@@ -105,7 +105,7 @@ def choose_device(devices: Sequence[AudioDevice], direction: Direction, wanted: 
 
 
 def choose_rate(backend: AudioBackend, microphone: AudioDevice, speaker: AudioDevice | None) -> int:
-    """A sample rate that both do, 48 kHz first, so that the voice passes unchanged.
+    """A sample rate that both devices support, 48 kHz first, so that the voice passes unchanged.
 
     Raises:
         DeviceUnsuitable: there is none.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from clients.audio.devices import AudioDevice, Direction, Fill, Hear
-from clients.audio.faults import opening_fault
+from clients.audio.portaudio import audio_device, opening_fault
 from engine.errors import MissingDependency
 
 
@@ -28,27 +29,19 @@ class PyAudioBackend:
         self._portaudio: Any = pyaudio.PyAudio()
 
     def devices(self) -> list[AudioDevice]:
-        default_input = self._default("get_default_input_device_info")
-        default_output = self._default("get_default_output_device_info")
-        found = []
-        for index in range(self._portaudio.get_device_count()):
-            entry = self._portaudio.get_device_info_by_index(index)
-            defaults: list[Direction] = []
-            if index == default_input:
-                defaults.append("input")
-            if index == default_output:
-                defaults.append("output")
-            found.append(
-                AudioDevice(
-                    index=index,
-                    name=str(entry["name"]),
-                    input_channels=int(entry["maxInputChannels"]),
-                    output_channels=int(entry["maxOutputChannels"]),
-                    rate_hz=round(float(entry["defaultSampleRate"])),
-                    default_for=tuple(defaults),
-                )
+        defaults = self._default("input"), self._default("output")
+        entries = [self._portaudio.get_device_info_by_index(i) for i in range(self._portaudio.get_device_count())]
+        return [
+            audio_device(
+                index,
+                str(entry["name"]),
+                int(entry["maxInputChannels"]),
+                int(entry["maxOutputChannels"]),
+                float(entry["defaultSampleRate"]),
+                defaults,
             )
-        return found
+            for index, entry in enumerate(entries)
+        ]
 
     def supports(self, device: AudioDevice, direction: Direction, rate_hz: int) -> bool:
         if device.index >= self._portaudio.get_device_count():  # PortAudio aborts the program
@@ -66,45 +59,43 @@ class PyAudioBackend:
     def open_microphone(self, device: AudioDevice, rate_hz: int, block_samples: int, hear: Hear) -> _Stream:
         stream = _Stream()
 
-        def callback(data: Any, count: int, times: Any, status: int) -> tuple[None, int]:
+        def callback(data: bytes, count: int, times: object, status: int) -> tuple[None, int]:
             stream.missed += bool(status & self._library.paInputOverflow)
             hear(np.frombuffer(data, np.int16))
             return None, self._library.paContinue
 
-        self._start(stream, device, rate_hz, block_samples, callback, input=True, input_device_index=device.index)
-        return stream
+        return self._start(stream, "input", device, rate_hz, block_samples, callback)
 
     def open_speaker(self, device: AudioDevice, rate_hz: int, block_samples: int, fill: Fill) -> _Stream:
         stream = _Stream()
 
-        def callback(data: Any, count: int, times: Any, status: int) -> tuple[bytes, int]:
+        def callback(data: None, count: int, times: Mapping[str, float], status: int) -> tuple[bytes, int]:
             stream.missed += bool(status & self._library.paOutputUnderflow)
             leaves_in_s = max(0.0, times["output_buffer_dac_time"] - times["current_time"])
             return fill(count, leaves_in_s).tobytes(), self._library.paContinue
 
-        self._start(stream, device, rate_hz, block_samples, callback, output=True, output_device_index=device.index)
-        return stream
+        return self._start(stream, "output", device, rate_hz, block_samples, callback)
 
     def close(self) -> None:
         self._portaudio.terminate()
 
-    def _default(self, question: str) -> int:
+    def _default(self, direction: Direction) -> int:
         try:
-            return int(getattr(self._portaudio, question)()["index"])
+            return int(getattr(self._portaudio, f"get_default_{direction}_device_info")()["index"])
         except OSError:
             return -1
 
     def _start(
         self,
         stream: _Stream,
+        direction: Direction,
         device: AudioDevice,
         rate_hz: int,
         block_samples: int,
-        callback: Any,
-        **ends: Any,
-    ) -> None:
+        callback: Callable[..., tuple[bytes | None, int]],
+    ) -> _Stream:
         try:
-            if device.index >= self._portaudio.get_device_count():
+            if device.index >= self._portaudio.get_device_count():  # PortAudio aborts the program
                 raise OSError("no such device")
             stream.native = self._portaudio.open(
                 rate=rate_hz,
@@ -112,10 +103,11 @@ class PyAudioBackend:
                 format=self._library.paInt16,
                 frames_per_buffer=block_samples,
                 stream_callback=callback,
-                **ends,
+                **{direction: True, f"{direction}_device_index": device.index},
             )
         except (OSError, ValueError) as error:
             raise opening_fault(device.name, error) from error
+        return stream
 
 
 class _Stream:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from clients.audio.devices import AudioDevice, Direction, Fill, Hear
-from clients.audio.faults import opening_fault
+from clients.audio.devices import AudioDevice, Direction, Fill, Hear, Samples
+from clients.audio.portaudio import audio_device, opening_fault
 from engine.errors import MissingDependency
 
 
@@ -28,18 +29,16 @@ class SoundDeviceBackend:
         self._library: Any = sounddevice
 
     def devices(self) -> list[AudioDevice]:
-        found = self._library.query_devices()
-        default_input, default_output = self._library.default.device
         return [
-            AudioDevice(
-                index=index,
-                name=entry["name"],
-                input_channels=entry["max_input_channels"],
-                output_channels=entry["max_output_channels"],
-                rate_hz=round(entry["default_samplerate"]),
-                default_for=_defaults(index, default_input, default_output),
+            audio_device(
+                index,
+                entry["name"],
+                entry["max_input_channels"],
+                entry["max_output_channels"],
+                entry["default_samplerate"],
+                tuple(self._library.default.device),
             )
-            for index, entry in enumerate(found)
+            for index, entry in enumerate(self._library.query_devices())
         ]
 
     def supports(self, device: AudioDevice, direction: Direction, rate_hz: int) -> bool:
@@ -53,29 +52,33 @@ class SoundDeviceBackend:
     def open_microphone(self, device: AudioDevice, rate_hz: int, block_samples: int, hear: Hear) -> _Stream:
         stream = _Stream()
 
-        def callback(data: Any, count: int, times: Any, status: Any) -> None:
+        def callback(data: Samples, count: int, times: object, status: Any) -> None:
             stream.missed += bool(status.input_overflow)
             hear(data[:, 0].copy())
 
-        self._start(stream, self._library.InputStream, device, rate_hz, block_samples, callback)
-        return stream
+        return self._start(stream, self._library.InputStream, device, rate_hz, block_samples, callback)
 
     def open_speaker(self, device: AudioDevice, rate_hz: int, block_samples: int, fill: Fill) -> _Stream:
         stream = _Stream()
 
-        def callback(data: Any, count: int, times: Any, status: Any) -> None:
+        def callback(data: Samples, count: int, times: Any, status: Any) -> None:
             stream.missed += bool(status.output_underflow)
             data[:, 0] = fill(count, max(0.0, times.outputBufferDacTime - times.currentTime))
 
-        self._start(stream, self._library.OutputStream, device, rate_hz, block_samples, callback)
-        return stream
+        return self._start(stream, self._library.OutputStream, device, rate_hz, block_samples, callback)
 
     def close(self) -> None:
         """Nothing is held beside the streams."""
 
     def _start(
-        self, stream: _Stream, kind: Any, device: AudioDevice, rate_hz: int, block_samples: int, callback: Any
-    ) -> None:
+        self,
+        stream: _Stream,
+        kind: Any,
+        device: AudioDevice,
+        rate_hz: int,
+        block_samples: int,
+        callback: Callable[..., None],
+    ) -> _Stream:
         try:
             stream.native = kind(
                 device=device.index,
@@ -89,6 +92,7 @@ class SoundDeviceBackend:
             stream.native.start()
         except self._library.PortAudioError as error:
             raise opening_fault(device.name, error) from error
+        return stream
 
 
 class _Stream:
@@ -103,12 +107,3 @@ class _Stream:
     def close(self) -> None:
         self.native.abort(ignore_errors=True)
         self.native.close(ignore_errors=True)
-
-
-def _defaults(index: int, default_input: int, default_output: int) -> tuple[Direction, ...]:
-    found: list[Direction] = []
-    if index == default_input:
-        found.append("input")
-    if index == default_output:
-        found.append("output")
-    return tuple(found)

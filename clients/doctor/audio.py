@@ -1,4 +1,4 @@
-"""Is there a microphone, a way to hear it, and a cable for the delayed voice?"""
+"""Is there a microphone, a library that reads it, and a virtual cable for the delayed voice?"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from clients.audio import AudioBackend, choose_device, choose_rate, open_backend
-from clients.audio.faults import opening_fault
+from clients.audio.portaudio import opening_fault
 from clients.camera import list_cameras, open_camera
 from engine.errors import (
     CommandInvalid,

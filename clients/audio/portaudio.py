@@ -1,11 +1,27 @@
-"""PortAudio's error codes as named errors; both adapters sit on PortAudio."""
+"""What both adapters share, for both libraries sit on PortAudio: its devices, its streams, its error codes."""
 
 from __future__ import annotations
 
+from clients.audio.devices import AudioDevice, Direction
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, DeviceUnsuitable
 
 _BUSY = ("unavailable", "-9985", "busy")
 _UNSUITABLE = ("sample rate", "-9997", "channels", "-9998", "format", "-9994")
+
+
+def audio_device(
+    index: int, name: str, input_channels: int, output_channels: int, rate_hz: float, defaults: tuple[int, int]
+) -> AudioDevice:
+    """A device as PortAudio describes it; ``defaults`` are the indices of the default input and output."""
+    directions: tuple[Direction, Direction] = ("input", "output")
+    return AudioDevice(
+        index=index,
+        name=name,
+        input_channels=input_channels,
+        output_channels=output_channels,
+        rate_hz=round(rate_hz),
+        default_for=tuple(way for way, default in zip(directions, defaults, strict=True) if index == default),
+    )
 
 
 def opening_fault(device: str, error: Exception) -> DeviceError:
