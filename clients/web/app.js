@@ -1,7 +1,7 @@
-// The page: what the buttons do and what is shown. One thing at a time runs: idle -> starting -> live -> idle; a lost
-// connection is made again with the same face and voice.
+// The page: what its buttons do and what it shows. One run at a time: idle -> starting -> live -> idle; a lost connection
+// is made again with the same face and voice.
 
-import { ConductPanel } from "./conduct.js";
+import { AvatarState } from "./avatar_state.js";
 import { Connection } from "./connection.js";
 import { Graph } from "./graph.js";
 import { PortraitPicker } from "./portrait.js";
@@ -15,7 +15,7 @@ const STATES = { speaking: "Speaking", listening: "Listening", thinking: "Thinki
 const IDLE = "Choose a face and a voice, then press Start.";
 
 let run = null; // {connection, voice, portraitId, retries} while starting or live
-let soundChosen = false;
+let audioChosen = false; // whether the user has set the sound by hand
 
 const portrait = new PortraitPicker(
   {
@@ -33,7 +33,7 @@ const portrait = new PortraitPicker(
   showProblem,
 );
 
-const conduct = new ConductPanel(
+const avatarState = new AvatarState(
   {
     eyes: $("eyes"),
     intensity: $("intensity"),
@@ -57,11 +57,11 @@ async function start() {
   showProblem(null);
   showRunning(true);
   try {
-    if (voiceKind() === "file" && $("voice-file").files.length === 0) throw new Error("Choose a sound file first.");
+    if (voiceKind() === "file" && $("voice-file").files.length === 0) throw new Error("Choose an audio file first.");
     if (portrait.own) showStatus("Looking for the face…");
     mine.portraitId = await portrait.identify();
     if (run !== mine) return;
-    showStatus(voiceKind() === "microphone" ? "Asking for the microphone…" : "Reading the sound…");
+    showStatus(voiceKind() === "microphone" ? "Asking for the microphone…" : "Loading the voice…");
     const voice = await openVoice(voiceKind(), $("voice-file").files[0]);
     if (run !== mine) return void voice.stop();
     mine.voice = voice;
@@ -78,8 +78,8 @@ async function connect(mine) {
   const connection = new Connection(
     {
       onState: (state) => mine.connection === connection && run === mine && connectionChanged(mine, state),
-      onReady: () => run === mine && conduct.begin(),
-      onEvent: (event) => run === mine && serverSaid(mine, event),
+      onReady: () => run === mine && avatarState.begin(),
+      onEvent: (event) => run === mine && handleEvent(mine, event),
       onStream: showStream,
     },
     ice,
@@ -95,12 +95,12 @@ function startFailed(error) {
   stop(IDLE);
 }
 
-// The network went away: the voice is kept, the connection is made anew, more and more patiently.
+// The network went away: keep the voice and connect again, waiting longer after each failure.
 async function reconnect(mine) {
   const wait = RETRY_MS[mine.retries];
   mine.retries += 1;
   clearInterval(mine.timer);
-  conduct.end();
+  avatarState.end();
   if (wait === undefined) {
     showProblem("The connection to the server was lost.");
     stop(IDLE);
@@ -127,7 +127,7 @@ function stop(message = "Stopped.") {
   ending?.connection?.close();
   ending?.voice?.stop();
   clearInterval(ending?.timer);
-  conduct.end();
+  avatarState.end();
   for (const graph of Object.values(graphs)) graph.clear();
   $("avatar").srcObject = null;
   $("screen").classList.remove("live");
@@ -160,7 +160,7 @@ function connectionChanged(mine, state) {
   }
 }
 
-function serverSaid(mine, event) {
+function handleEvent(mine, event) {
   if (event.type === "stats") mine.server = event;
   if (event.type === "error") showProblem(event.message);
   if (event.type === "state" && event.state in STATES) {
@@ -174,7 +174,7 @@ function playVoice(mine) {
   mine.voice.play?.(() => {
     if (run !== mine) return;
     $("again").hidden = false;
-    showStatus("The sound has ended. The face idles.");
+    showStatus("The recording has ended. The face idles.");
   });
 }
 
@@ -191,22 +191,22 @@ function showStream(stream) {
   const video = $("avatar");
   if (video.srcObject === stream) return;
   video.srcObject = stream;
-  video.muted = !soundOn();
+  video.muted = !audioOn();
   video.play().catch(() => {
     video.muted = true;
-    press($("sound"), false);
+    press($("audio"), false);
     video.play().catch(() => {});
   });
   video.requestVideoFrameCallback?.(() => $("screen").classList.add("live"));
 }
 
 // A microphone's voice is not played back by default: hearing oneself late makes speaking hard.
-function soundOn() {
-  return $("sound").getAttribute("aria-pressed") === "true";
+function audioOn() {
+  return $("audio").getAttribute("aria-pressed") === "true";
 }
 
-function soundDefault() {
-  if (!soundChosen) press($("sound"), voiceKind() !== "microphone");
+function applyAudioDefault() {
+  if (!audioChosen) press($("audio"), voiceKind() !== "microphone");
 }
 
 async function measure(mine) {
@@ -270,17 +270,17 @@ $("again").addEventListener("click", () => {
   playVoice(run);
   showStatus("The face speaks.");
 });
-$("sound").addEventListener("click", () => {
-  soundChosen = true;
-  press($("sound"), !soundOn());
-  $("avatar").muted = !soundOn();
+$("audio").addEventListener("click", () => {
+  audioChosen = true;
+  press($("audio"), !audioOn());
+  $("avatar").muted = !audioOn();
 });
 $("voices").addEventListener("change", (event) => {
   if (event.target.id === "voice-file" && event.target.files.length > 0) {
     $("voice-choose").textContent = event.target.files[0].name;
   }
   $("voice-options").hidden = voiceKind() !== "file";
-  soundDefault();
+  applyAudioDefault();
 });
 $("voice-choose").addEventListener("click", () => $("voice-file").click());
 $("token-form").addEventListener("submit", (event) => {
@@ -295,4 +295,4 @@ window.addEventListener("pagehide", () => {
 });
 
 takeTokenFromAddress();
-soundDefault();
+applyAudioDefault();

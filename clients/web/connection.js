@@ -1,4 +1,4 @@
-// One WebRTC connection: the voice goes out, the avatar's picture and delayed voice come back.
+// One WebRTC connection: the voice goes out, the avatar's video and the delayed voice come back.
 
 import { CONTROL_LABEL, encodeControl, parseEvent } from "./protocol.js";
 import { endSession, postOffer } from "./server.js";
@@ -10,8 +10,8 @@ const GOODBYE_TIMEOUT_MS = 1000;
 
 export class Connection {
   // handlers: onState("connecting" | "live" | "ended" | "failed" | "lost"), onReady() when messages can be sent,
-  // onEvent(event), onStream(stream); ice: of fetchIce. "lost" is a failure after it was live. After "ended", "failed"
-  // or "lost" nothing more is heard.
+  // onEvent(event), onStream(stream); ice: from fetchIce. "lost" is a failure after it was live. "ended", "failed" and
+  // "lost" are final: no handler is called after them.
   constructor(handlers, ice) {
     this.handlers = handlers;
     this.sessionId = null;
@@ -24,7 +24,7 @@ export class Connection {
     this.channel = this.peer.createDataChannel(CONTROL_LABEL);
     this.channel.onopen = () => this.handlers.onReady();
     this.channel.onmessage = ({ data }) => this.#message(data);
-    // A server that goes without a word: seen here at once, in the connection's state after many seconds.
+    // When a server goes away, the channel closes at once; the connection's state changes many seconds later.
     this.channel.onclose = () => this.#break();
   }
 
@@ -46,7 +46,7 @@ export class Connection {
     if (this.channel.readyState === "open") this.channel.send(encodeControl(message));
   }
 
-  // {fps, bufferMs, roundTripMs, kbps} since the last call; null for what is not known.
+  // {fps, bufferMs, roundTripMs, kbps} since the last call; null where not known.
   async measure() {
     const figures = { fps: null, bufferMs: null, roundTripMs: null, kbps: null };
     for (const report of (await this.peer.getStats()).values()) {
@@ -72,9 +72,9 @@ export class Connection {
     clearTimeout(this.timer);
     this.peer.ontrack = this.peer.onconnectionstatechange = null;
     this.channel.onopen = this.channel.onmessage = this.channel.onclose = null;
-    const told = this.sessionId ? endSession(this.sessionId) : Promise.resolve();
-    // First the word, then the act: a peer that goes ends the session too, as if it had been lost.
-    Promise.race([told, pause(GOODBYE_TIMEOUT_MS)]).then(() => this.peer.close());
+    const ended = this.sessionId ? endSession(this.sessionId) : Promise.resolve();
+    // The server is told before the peer closes: to the server a closed peer alone looks like a lost connection.
+    Promise.race([ended, pause(GOODBYE_TIMEOUT_MS)]).then(() => this.peer.close());
     this.handlers.onState(state);
   }
 

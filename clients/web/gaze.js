@@ -1,4 +1,4 @@
-// The avatar's eyes follow the pointer over the picture, or the arrow keys.
+// The avatar's eyes follow the pointer over the video, or the arrow keys.
 
 const REACH_RAD = { pitch: 0.35, yaw: 0.5 };
 const STEP = 0.2;
@@ -45,7 +45,7 @@ export class GazeControl {
     this.#look({ x: clamp(this.point.x + dx), y: clamp(this.point.y + dy) });
   }
 
-  // Point in [-1, 1]: right and down are positive; null lets go.
+  // Point in [-1, 1]: right and down are positive; null sets the eyes free.
   #look(point) {
     this.point = point ?? { x: 0, y: 0 };
     this.marker.hidden = point === null;

@@ -1,9 +1,9 @@
-// Three small curves of the last minute. The numbers beside them say the same in words; the picture is for the eye.
+// A small curve of the last minute. The number beside it says the same to a screen reader.
 
 const SAMPLES = 60;
 
 export class Graph {
-  // canvas: its data-from and data-to are the least range that its height shows.
+  // canvas: its height shows 0 to data-top, or more where a value is larger.
   constructor(canvas) {
     this.canvas = canvas;
     this.values = [];

@@ -1,4 +1,4 @@
-// Choosing a face: the demo one, or an own picture by file or drop, with consent.
+// Choosing a face: the demo one, or the user's own image, chosen or dropped, with consent.
 
 import { uploadPortrait } from "./server.js";
 
@@ -26,16 +26,16 @@ export class PortraitPicker {
     return this.elements.faces.querySelector("input[name=face]:checked").value === "own";
   }
 
-  // The id to speak with; null is the demo face. Uploads once; throws with a reason that people understand.
+  // The portrait's id; null is the demo face. Uploads once; errors have messages for the user.
   async identify() {
     if (!this.own) return null;
-    if (this.file === null) throw new Error("Choose a picture first, or take the demo face.");
-    if (!this.elements.consent.checked) throw new Error("Please confirm that you have the right to use this picture.");
+    if (this.file === null) throw new Error("Choose an image first, or take the demo face.");
+    if (!this.elements.consent.checked) throw new Error("Please confirm that you have the right to use this image.");
     this.portraitId ??= await uploadPortrait(this.file);
     return this.portraitId;
   }
 
-  // The server has forgotten the picture: upload it again next time.
+  // The server no longer has the image: upload it again next time.
   forget() {
     this.portraitId = null;
   }
@@ -57,7 +57,7 @@ export class PortraitPicker {
 
   #take(file) {
     if (file.size > MAX_BYTES) {
-      this.onProblem("That picture is larger than 16 MiB. Take a smaller one.");
+      this.onProblem("That image is larger than 16 MiB. Choose a smaller one.");
       return;
     }
     if (this.url) URL.revokeObjectURL(this.url);

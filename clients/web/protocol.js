@@ -1,5 +1,5 @@
 // Every message between the page and the server. The server's side is server/protocol.py; both read the same
-// golden vectors. No network and no page in here.
+// golden vectors. No network and no page here.
 
 export const CONTROL_LABEL = "control";
 export const GAZE_LIMIT_RAD = Math.PI / 2;
@@ -14,7 +14,7 @@ export class ServerError extends Error {
   }
 }
 
-// With a session it is watched; with a portrait one is opened that shows it; with neither, the demo face.
+// With a session id: watch that session. With a portrait id: open a session that shows it. With neither: the demo face.
 export function encodeOffer(sdp, portraitId = null, sessionId = null) {
   const offer = { sdp, type: "offer" };
   if (portraitId !== null) offer.portrait = portraitId;
@@ -22,7 +22,7 @@ export function encodeOffer(sdp, portraitId = null, sessionId = null) {
   return JSON.stringify(offer);
 }
 
-// What RTCPeerConnection takes as its configuration.
+// The configuration of an RTCPeerConnection.
 export function parseIce(body) {
   if (!Array.isArray(body?.ice_servers)) throw new ProtocolError("The server's answer cannot be read.");
   return { iceServers: body.ice_servers, iceTransportPolicy: body.relay_only ? "relay" : "all" };
@@ -40,7 +40,7 @@ export function parsePortrait(body) {
   return body.portrait_id;
 }
 
-// An Error for any failed response, whatever its body holds.
+// An Error for any failed response, whatever its body is.
 export function parseError(status, body, retryAfter = null) {
   const { code, message } = body?.error ?? {};
   const retryAfterS = Number.parseInt(retryAfter, 10);

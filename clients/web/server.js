@@ -5,7 +5,7 @@ import { encodeOffer, parseAnswer, parseError, parseIce, parsePortrait } from ".
 const TOKEN_KEY = "gohd-token";
 const SESSION_KEY = "gohd-session";
 
-// A link may carry the token behind '#', which browsers never send; it is moved out of the address at once.
+// A link may carry the token behind '#', which browsers never send; it is removed from the address at once.
 export function takeTokenFromAddress() {
   const match = /^#token=(.+)$/.exec(location.hash);
   if (match) {
@@ -25,7 +25,7 @@ export async function uploadPortrait(file) {
   return parsePortrait(await call("/portraits", { method: "POST", body: form }));
 }
 
-// How to reach the server: its STUN and TURN servers, with credentials that soon expire.
+// STUN and TURN servers, with credentials that soon expire.
 export async function fetchIce() {
   return parseIce(await call("/ice", { method: "GET" }));
 }
@@ -40,7 +40,7 @@ export async function postOffer(sdp, portraitId) {
   return answer;
 }
 
-// Works while the page goes away, too. May be said again: a session that has just ended stays ended.
+// Works while the page goes away, too. May be repeated: a session that has ended stays ended.
 export async function endSession(sessionId) {
   try {
     await fetch(`/sessions/${encodeURIComponent(sessionId)}`, {
@@ -49,12 +49,12 @@ export async function endSession(sessionId) {
       keepalive: true,
     });
   } catch {
-    return; // the network is away: the next offer says it first
+    return; // the network is away: postOffer tries again
   }
   if (sessionStorage.getItem(SESSION_KEY) === sessionId) sessionStorage.removeItem(SESSION_KEY);
 }
 
-// A reload or a lost network may have left this tab's session behind; it would keep the only place.
+// A reload or a lost network may have left this tab's session open, which would take up the only place.
 async function endLeftover() {
   const leftover = sessionStorage.getItem(SESSION_KEY);
   if (leftover) await endSession(leftover);

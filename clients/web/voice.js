@@ -1,11 +1,11 @@
-// Where the voice comes from: the microphone, the sample, or a sound file. Each gives a MediaStream.
+// Where the voice comes from: the microphone, the sample, or an audio file. Each becomes a MediaStream.
 
 export async function openVoice(kind, file) {
   const context = new AudioContext({ latencyHint: "interactive" });
   try {
     await context.resume();
     if (kind === "microphone") return await openMicrophone(context);
-    return await openSound(context, kind === "sample" ? await fetchSample() : await file.arrayBuffer());
+    return await openRecording(context, kind === "sample" ? await fetchSample() : await file.arrayBuffer());
   } catch (error) {
     await context.close();
     throw error;
@@ -28,12 +28,12 @@ async function openMicrophone(context) {
   return voice(context, stream, meter, {});
 }
 
-async function openSound(context, bytes) {
+async function openRecording(context, bytes) {
   let buffer;
   try {
     buffer = await context.decodeAudioData(bytes);
   } catch {
-    throw new Error("That file holds no sound that this browser can play.");
+    throw new Error("That file has no audio that this browser can play.");
   }
   const out = context.createMediaStreamDestination();
   const gain = context.createGain();
@@ -63,8 +63,7 @@ function voice(context, stream, meter, playback) {
   return {
     stream,
     ...playback,
-    // Loudness from 0 to 1, in steps of hearing rather than of pressure.
-    level: () => meter(),
+    level: meter, // 0 to 1, linear in decibels, as loudness is heard
     stop: () => {
       playback.pause?.();
       for (const track of stream.getTracks()) track.stop();
@@ -97,7 +96,7 @@ function microphoneProblem(error) {
     case "NotAllowedError":
       return "The microphone may not be used. Allow it in the browser's address bar, or take the sample voice.";
     case "NotFoundError":
-      return "There is no microphone here. Take the sample voice or a sound file.";
+      return "There is no microphone here. Take the sample voice or an audio file.";
     case "NotReadableError":
       return "The microphone is in use by another program.";
     default:

@@ -1,26 +1,27 @@
-// How the avatar behaves: where it looks, how lively it is, whether its head moves. Told again after a reconnect.
+// The avatar's state as the user sets it: where it looks, how lively it is, whether its head moves. Sent again after a
+// reconnect.
 
 import { GazeControl } from "./gaze.js";
 
-export class ConductPanel {
-  // elements: eyes, intensity, intensityValue, head, screen, target; send(message) gives it to the server.
+export class AvatarState {
+  // elements: eyes, intensity, intensityValue, head, screen, target; send(message) sends it to the server.
   constructor(elements, send) {
     this.elements = elements;
     this.send = send;
     this.live = false;
     this.gaze = new GazeControl(elements.screen, elements.target, (direction) =>
-      this.#say(direction ? { type: "gaze", ...direction } : { type: "look", at: "free" }),
+      this.#send(direction ? { type: "gaze", ...direction } : { type: "look", at: "free" }),
     );
     elements.eyes.addEventListener("change", () => this.#eyes());
     elements.intensity.addEventListener("input", () => this.#intensity());
     elements.head.addEventListener("change", () => this.#head());
   }
 
-  // The connection can be spoken over now: say everything that is not as it is by itself.
+  // Messages can be sent now: send every setting that is not the server's default.
   begin() {
     this.live = true;
     this.#eyes();
-    if (this.#share() < 1) this.#intensity();
+    if (this.#fraction() < 1) this.#intensity();
     if (!this.elements.head.checked) this.#head();
   }
 
@@ -32,23 +33,23 @@ export class ConductPanel {
   #eyes() {
     const choice = this.elements.eyes.querySelector("input:checked").value;
     this.gaze.enable(this.live && choice === "follow");
-    if (choice !== "follow") this.#say({ type: "look", at: choice });
+    if (choice !== "follow") this.#send({ type: "look", at: choice });
   }
 
   #intensity() {
-    this.elements.intensityValue.textContent = `${Math.round(100 * this.#share())} %`;
-    this.#say({ type: "intensity", value: this.#share() });
+    this.elements.intensityValue.textContent = `${Math.round(100 * this.#fraction())} %`;
+    this.#send({ type: "intensity", value: this.#fraction() });
   }
 
   #head() {
-    this.#say({ type: "pose", on: this.elements.head.checked });
+    this.#send({ type: "pose", on: this.elements.head.checked });
   }
 
-  #share() {
+  #fraction() {
     return Number(this.elements.intensity.value) / 100;
   }
 
-  #say(message) {
+  #send(message) {
     if (this.live) this.send(message);
   }
 }
