@@ -1,8 +1,7 @@
-"""A speaker with the fake engine, and a clock that a test turns: it stands still while the engine works."""
+"""A speaker with the fake engine, and a clock that stands still while the engine works."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -10,32 +9,16 @@ import numpy.typing as npt
 
 from clients.agents.speaker import AvatarChunk, Speaker
 from tests.fake_engine import FakeSession
+from tests.steerable_clock import SteerableClock
 
 LOUD = 20_000
 
 
-class TurnedClock:
-    """Jumps to whatever is waited for, once ``speaker`` has nothing left to do."""
-
-    def __init__(self) -> None:
-        self.time_s = 100.0
-        self.speaker: Speaker | None = None
-
-    def now_s(self) -> float:
-        return self.time_s
-
-    async def sleep_until(self, when_s: float) -> None:
-        if self.speaker is not None:
-            await self.speaker.settled()
-        await asyncio.sleep(0)
-        self.time_s = max(self.time_s, when_s)
-
-
-def fake_speaker(session: Any = None) -> tuple[Speaker, FakeSession, TurnedClock]:
+def fake_speaker(session: Any = None) -> tuple[Speaker, FakeSession, SteerableClock]:
     session = FakeSession(object(), 0.0) if session is None else session
-    clock = TurnedClock()
+    clock = SteerableClock()
     speaker = Speaker(session, clock)
-    clock.speaker = speaker
+    clock.before_jump = speaker.settled
     return speaker, session, clock
 
 

@@ -21,21 +21,11 @@ from clients.audio import AudioDevice, Fill, Hear
 from clients.camera import BLOCK_MS, Compositor, LiveCamera
 from engine.postprocess import WatermarkConfig
 from tests.fake_engine import FakeSession
+from tests.steerable_clock import SteerableClock
 
 RATE_HZ = 48_000
 BLOCK = RATE_HZ * BLOCK_MS // 1000
 LOUD = 20_000
-
-
-class SimulatedClock:
-    def __init__(self) -> None:
-        self.time_s = 100.0
-
-    def now_s(self) -> float:
-        return self.time_s
-
-    def wait(self, stop: threading.Event, until_s: float) -> bool:
-        raise AssertionError("the bench itself goes from moment to moment")
 
 
 class FakeCamera:
@@ -94,7 +84,7 @@ class Bench:
     played: list[tuple[float, npt.NDArray[np.int16]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.clock = SimulatedClock()
+        self.clock = SteerableClock()
         self.camera = FakeCamera(self.clock.now_s)
         self.live = LiveCamera(
             self.session,
@@ -110,7 +100,7 @@ class Bench:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._random = np.random.default_rng(5)
-        self._start_s = self.clock.time_s
+        self._start_s = self.clock.now_s()
         self._block = 0
         self._callbacks = 0
 
@@ -120,13 +110,14 @@ class Bench:
         self._at(0.001, self._engine)
         self._at(0.002, self._image)
         while self._events and self._events[0][0] < self._start_s + self.seconds:
-            self.clock.time_s, _, call = heapq.heappop(self._events)
+            due_s, _, call = heapq.heappop(self._events)
+            self.clock.advance_to(due_s)
             call()
         return self
 
     @property
     def passed_s(self) -> float:
-        return self.clock.time_s - self._start_s
+        return self.clock.now_s() - self._start_s
 
     def beeps_s(self) -> list[float]:
         """When each beep is heard, at the moment of its first loud sample."""
@@ -167,7 +158,7 @@ class Bench:
             return
         # The card knows when a block is heard, however late its thread asks for it.
         heard_s = self._start_s + self.speaker_latency_s + self._callbacks * BLOCK / RATE_HZ / self.speaker_speed
-        samples = self.live.speak(BLOCK, heard_s - self.clock.time_s)
+        samples = self.live.speak(BLOCK, heard_s - self.clock.now_s())
         self.played.append((heard_s, samples))
         self.held_ms.append((self.passed_s, self.live.playout.held_ms))
         self._callbacks += 1

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from clients.agents import Speaker
 from clients.agents.speech_queue import STEP_SAMPLES, SpeechQueue
 from engine.errors import AudioInvalid, SessionClosed
-from tests.clients.agents_helper import TurnedClock, fake_speaker, loud, moments, open_mouth, tone
+from tests.clients.agents_helper import fake_speaker, loud, moments, open_mouth, tone
 from tests.fake_engine import FakeSession
+from tests.steerable_clock import SteerableClock
 
 
 async def test_images_and_audio_share_one_timeline() -> None:
@@ -77,7 +78,7 @@ async def test_who_takes_moments_slowly_loses_no_audio() -> None:
     speaker.push(tone(1.0), 48_000)
     speaker.mark("end")
     heard = await moments(speaker, 10)
-    clock.time_s += 3.0
+    clock.advance(3.0)
     heard += [moment async for moment in _until_mark(speaker)]
     assert sum(len(moment.audio) for moment in heard if moment.audio is not None) == 48_000
     began_s = clock.now_s()
@@ -108,7 +109,7 @@ async def test_the_engine_never_runs_on_the_event_loop() -> None:
 
 async def test_a_slow_engine_costs_images_and_no_audio() -> None:
     session = FakeSession(object(), render_s=0.004)
-    clock = TurnedClock()
+    clock = SteerableClock()
     speaker = Speaker(session, clock)
     speaker.push(tone(4.0), 48_000)
     speaker.mark("end")

@@ -153,19 +153,19 @@ def test_a_stream_that_ends_ends_the_run() -> None:
 def test_a_program_that_stood_still_does_not_take_its_devices_for_lost() -> None:
     bench = Bench(seconds=2).run()
     shown = bench.live.counters.sent
-    bench.clock.time_s += 60.0
+    bench.clock.advance(60.0)
     bench.live.turn()
     for _ in range(10):
-        bench.clock.time_s += 0.1
+        bench.clock.advance(0.1)
         bench.live.hear(np.ones(BLOCK, np.int16))
         bench.live.speak(BLOCK, 0.03)
         bench.live.turn()
     assert bench.live.counters.sent >= shown
     for _ in range(3):
-        bench.clock.time_s += 0.8
+        bench.clock.advance(0.8)
         bench.live.speak(BLOCK, 0.03)
         bench.live.turn()
-    bench.clock.time_s += 0.8
+    bench.clock.advance(0.8)
     bench.live.speak(BLOCK, 0.03)
     with pytest.raises(DeviceLost, match="microphone"):
         bench.live.turn()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +37,6 @@ ON_A_CARD = (16, 0.5)
 """Half precision against float32, kernels that may sum in half precision."""
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Networks of the paper's size are large enough for threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def _step(backend: str, layout: str, cache: EngineCache) -> tuple[FrameStep, torch.dtype, bool]:
     """A backend's step on this CPU, its type, and whether it finishes."""
     config = LAYOUTS[layout]
@@ -72,7 +62,6 @@ def _compare(found: np.ndarray, expected: np.ndarray, tolerance: tuple[int, floa
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch itself, when it compiles
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(
     ("backend", "layout", "rows"),
     [

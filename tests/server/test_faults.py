@@ -23,11 +23,12 @@ import pytest
 from aiohttp import WSMsgType
 from aiortc.mediastreams import MediaStreamError
 
-from server.live.clock import Clock, MonotonicClock
+from server.live.clock import Clock
 from server.live.session import LiveSession
 from server.webrtc.tracks import ViewerTracks
 from tests.fake_engine import FakeEngine, FakeSession
 from tests.serving_helper import Served, ServeFactory, image_bytes, until
+from tests.steerable_clock import SteerableClock
 
 JPEG = {"Content-Type": "image/jpeg"}
 IMAGE_PTS = 3600
@@ -268,22 +269,10 @@ def _frame(text: bytes) -> bytes:
     return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text
 
 
-class _JumpingClock(MonotonicClock):
-    """Monotonic, but it leaps ahead, as after a pause of the whole machine."""
-
-    ahead_s = 0.0
-
-    def now_s(self) -> float:
-        return super().now_s() + self.ahead_s
-
-    async def sleep_until(self, when_s: float) -> None:
-        await super().sleep_until(when_s - self.ahead_s)
-
-
 @pytest.mark.parametrize("leap_s", [0.3, 4.0, 3600.0])
 async def test_a_clock_that_jumps_leaves_audio_and_image_together(served: Served, leap_s: float) -> None:
     await served.server.wait_loaded()
-    clock = _JumpingClock()
+    clock = SteerableClock(speed=1.0)
     served.server.manager.clock = clock
     session = await served.server.manager.open()
     tracks = ViewerTracks(session.timeline, clock)
@@ -298,7 +287,7 @@ async def test_a_clock_that_jumps_leaves_audio_and_image_together(served: Served
 
     tasks = [asyncio.ensure_future(watch(track)) for track in (tracks.video, tracks.audio)]
     await until(lambda: min(newest.values()) > 0.3)
-    clock.ahead_s = leap_s
+    clock.advance(leap_s)
     before_s = newest["video"]
     # A short leap is caught up with; time that the whole process did not see does not count.
     gone_s = leap_s if leap_s < 5 else 0.0
