@@ -4,28 +4,20 @@
 
 The demo voice is pushed in chunks of 20 ms as a microphone would give them. Nothing sleeps: compute time is measured,
 arrival times are those of the chunks, and a frame that is late delays the frames after it. So ``latency_ms`` is the
-time from an audio to the frame that shows it, encoded as the server does (H.264), had the chunks come in real time.
+time from a sound to the frame that shows it, encoded as the server does (H.264), had the chunks come in real time.
 
-``--preset`` takes an animator of that layout with weights drawn at random, for its times. ``floor`` is what a frame of
-a neural animator takes at least by the matrix product and the copy that were measured in the same run.
+``--preset`` takes an animator of that layout with random weights, for its times. ``floor`` is the least time of a frame
+of a neural animator by the matrix product and the copy that were measured in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import datetime
-import json
-import os
-import platform
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 
 import av
@@ -39,31 +31,19 @@ from rich.table import Table
 if __package__ in (None, ""):  # started by its path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.gpu.random_animator import PRESETS, Ceilings, neural_weights
-from benchmarks.report.readme_table import result_name
+from benchmarks.gpu.random_animator import PRESETS, floor_ms, weights_of
+from benchmarks.report.command import Report, run_benchmark
+from benchmarks.report.timing import Ceilings, percentiles
+from benchmarks.signals import demo_voice
 from engine import load_engine
 from engine.animator import NeuralAnimator
-from engine.assets import PORTRAIT, VOICE
-from engine.media import read_audio
+from engine.assets import PORTRAIT
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from server.live.capacity import cores
 from server.webrtc.codecs import configure_codecs
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
 WARM_UP_FRAMES = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Milliseconds."""
-
-    p50: float
-    p95: float
-    p99: float
-
-    @classmethod
-    def of(cls, samples_ms: list[float]) -> Percentiles:
-        return cls(*(round(float(value), 3) for value in np.percentile(samples_ms, (50, 95, 99))))
 
 
 class StageClock:
@@ -82,15 +62,8 @@ class StageClock:
         self._last = now
 
 
-def demo_voice(seconds: float) -> np.ndarray:
-    """The demo voice at 16 kHz, repeated to ``seconds``."""
-    chunks = [chunk for chunk, _ in read_audio(VOICE)]
-    voice = np.concatenate(chunks).reshape(-1)
-    return np.resize(voice, int(seconds * SAMPLE_RATE_HZ)).astype(np.float32)
-
-
-def measure(device: str, seconds: float, weights: str, threads: int, backend: str = "auto") -> dict[str, object]:
-    """Run the session and return the report that ``--json`` writes."""
+def measure(device: str, seconds: float, weights: str, threads: int, backend: str = "auto") -> Report:
+    """Run the session; the figures of the report."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     before_mib = used_mib(device)
@@ -125,14 +98,12 @@ def measure(device: str, seconds: float, weights: str, threads: int, backend: st
         spent_s = time.perf_counter() - begin
         busy_s += spent_s
         free_at_ms = max(arrival_ms, free_at_ms) + spent_s * 1000
-    stages = {name: asdict(Percentiles.of(samples)) for name, samples in clock.samples_ms.items()}
+    stages = {name: percentiles(samples) for name, samples in clock.samples_ms.items()}
     animator_ms = clock.samples_ms["animator"]
-    floor = floor_of(engine.animator, device, animator_ms, quick=seconds < 5)
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "fps": round(frames / busy_s, 2),
         "animator_fps": round(1000 * len(animator_ms) / sum(animator_ms), 2),
-        "latency_ms": asdict(Percentiles.of(latency_ms)),
+        "latency_ms": percentiles(latency_ms),
         "lookahead_ms": session.lookahead_ms,
         "stages_ms": stages,
         "enroll_ms": round(enroll_ms, 1),
@@ -144,10 +115,8 @@ def measure(device: str, seconds: float, weights: str, threads: int, backend: st
             "chunk_ms": 20,
             "frame_px": list(session.frame_size),
         },
-        "floor": floor,
+        "floor": floor_of(engine.animator, device, animator_ms, quick=seconds < 5),
         "memory_mib": round(used_mib(device) - before_mib) if device == "cuda" else None,
-        "hardware": hardware(device),
-        "versions": versions(),
     }
 
 
@@ -160,57 +129,21 @@ def used_mib(device: str) -> float:
     return (total - free) / 2**20
 
 
-def floor_of(animator: object, device: str, samples_ms: list[float], *, quick: bool) -> dict[str, object] | None:
-    """What a frame takes at least, and the share of its time that this is; None for an animator without a network."""
+def floor_of(animator: object, device: str, samples_ms: list[float], *, quick: bool) -> Report | None:
+    """The least time of a frame, and its share of the measured one; None for an animator without a network."""
     if not isinstance(animator, NeuralAnimator):
         return None
     ceilings = Ceilings.measured(torch.device(device), quick=quick)
     bytes_a_value = next(animator.network.parameters()).element_size()
-    floor_ms = ceilings.floor_ms(animator.network.config, 1, bytes_a_value)
-    return asdict(ceilings) | {
-        "animator_ms": round(floor_ms, 4),
-        "share": round(floor_ms / float(np.median(samples_ms)), 4),
-    }
+    least_ms = floor_ms(ceilings, animator.network.config, 1, bytes_a_value)
+    share = least_ms / float(np.median(samples_ms))
+    return asdict(ceilings) | {"animator_ms": round(least_ms, 4), "share": round(share, 4)}
 
 
-@contextlib.contextmanager
-def weights_of(preset: str | None, weights: str) -> Iterator[str]:
-    """``weights``, or a folder with a drawn animator of ``preset``."""
-    if preset is None:
-        yield weights
-        return
-    with tempfile.TemporaryDirectory(prefix="gohd-bench-") as folder:
-        yield str(neural_weights(PRESETS[preset], Path(folder) / preset))
-
-
-def hardware(device: str) -> dict[str, object]:
-    """What this ran on."""
-    model = platform.processor()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    report: dict[str, object] = {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-    }
-    if device == "cuda":
-        report["gpu"] = torch.cuda.get_device_name()
-    return report
-
-
-def versions() -> dict[str, str]:
-    """What this ran with."""
-    packages = ("gohd-live", "torch", "numpy", "av", "aiortc", "opencv-contrib-python", "mediapipe")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def show(report: dict[str, object]) -> None:
+def show(report: Report) -> None:
     """Print the report as a table."""
     table = Table("stage", "p50 ms", "p95 ms", "p99 ms", title="One live session", title_justify="left")
-    stages: dict[str, dict[str, float]] = report["stages_ms"]  # type: ignore[assignment]
-    for name, row in [*stages.items(), ("sound in -> image out", report["latency_ms"])]:  # type: ignore[list-item]
+    for name, row in [*report["stages_ms"].items(), ("audio in -> image out", report["latency_ms"])]:
         table.add_row(name, *(f"{row[key]:.2f}" for key in ("p50", "p95", "p99")))
     console = Console()
     console.print(table)
@@ -223,33 +156,23 @@ def show(report: dict[str, object]) -> None:
     console.print(f"{report['hardware']}", highlight=False)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--quick", action="store_true", help="one second, to see that it runs")
-    parser.add_argument("--weights", default="default")
-    parser.add_argument("--preset", choices=tuple(PRESETS), help="a drawn animator in place of the weights'")
-    parser.add_argument("--backend", default="auto", help="of a neural animator: eager, graph, tensorrt, onnx, ...")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; the server takes one")
-    parser.add_argument("--json", type=Path, help="where to write the report")
-    parser.add_argument("--out", type=Path, help="folder for latency-HARDWARE-DATE.json")
-    args = parser.parse_args()
+def _measure(args: argparse.Namespace) -> Report:
     with weights_of(args.preset, args.weights) as weights:
         seconds = 1.0 if args.quick else args.seconds
         report = measure(args.device, seconds, weights, args.threads, args.backend)
     if args.preset is not None:
-        report["config"] |= {"weights": f"drawn {args.preset}"}  # type: ignore[operator]
-    report["quick"] = args.quick
-    show(report)
-    paths = [] if args.json is None else [args.json]
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-        hardware_names: dict[str, object] = report["hardware"]  # type: ignore[assignment]
-        paths.append(args.out / result_name("latency", hardware_names, str(report["date"])[:10]))
-    for path in paths:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        report["config"]["weights"] = f"random {args.preset}"
+    return report | {"quick": args.quick}
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--quick", action="store_true", help="one second, to see that it runs")
+    parser.add_argument("--weights", default="default")
+    parser.add_argument("--preset", choices=tuple(PRESETS), help="an animator of this layout with random weights")
+    parser.add_argument("--backend", default="auto", help="of a neural animator: eager, graph, tensorrt, onnx, ...")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; the server takes one")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, _measure, _options, show=show, devices=("cpu", "cuda"), theme="latency")

@@ -1,6 +1,6 @@
 """How many sessions one machine serves at 25 frames a second: more and more of them, until frames come late.
 
-    python -m benchmarks.sessions [--device cpu|cuda] [--backend auto] [--preset lite|paper] [--quick] [--json OUT]
+    python benchmarks/sessions.py [--device cpu|cuda] [--backend auto] [--preset lite|paper] [--quick] [--json OUT]
 
 Sessions run on the server's own threads, as many as there: one a session and, where sessions share a device, the one
 that makes their frames in batches. Each hears the demo voice in blocks of 20 ms by the clock, at a phase of its own.
@@ -8,7 +8,7 @@ that makes their frames in batches. Each hears the demo voice in blocks of 20 ms
     audio of the frame ....[look-ahead]|<--------- slot --------->|
                                     block comes              the frame is late from here on
 
-A miss is a frame that is not finished (labelled, marked) ``--slot-ms`` after the block that it waited for, or never.
+A miss is a frame that is not finished (label, watermark) ``--slot-ms`` after the block that it waited for, or never.
 ``made_ms`` is counted from that block, ``latency_ms`` from the frame's audio, look-ahead included. ``--encode`` also
 encodes each frame as the server does, on the session's thread. ``sessions`` is the most with fewer than 1 % of misses.
 """
@@ -16,10 +16,9 @@ encodes each frame as the server does, on the session's thread. ``sessions`` is 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-import tempfile
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -35,9 +34,13 @@ import torch
 from aiortc.codecs.h264 import H264Encoder
 from rich.console import Console
 
-from benchmarks.gpu.random_animator import PRESETS, neural_weights
-from benchmarks.latency import demo_voice, hardware, versions
+if __package__ in (None, ""):  # started by its path
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.gpu.random_animator import PRESETS, weights_of
+from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import percentiles
+from benchmarks.signals import demo_voice_int16
 from engine import Avatar, Engine, load_engine
 from engine.assets import PORTRAIT
 from engine.batch.renderer import BUCKETS
@@ -51,8 +54,6 @@ from server.live.timeline import BLOCK_S, Block
 from server.live.worker import EngineWorker
 from server.webrtc.codecs import configure_codecs
 from server.webrtc.tracks import SAMPLES_PER_FRAME
-
-Row = dict[str, Any]
 
 _MOST_MISSES = 0.01
 _PORTRAITS = 4
@@ -136,16 +137,16 @@ class Ramp:
         self._engine = engine
         self._avatars = [engine.enroll(PORTRAIT) for _ in range(_PORTRAITS)]
         self._slot_s, self._encode = slot_ms / 1e3, encode
-        self._wave = (np.repeat(demo_voice(20.0), 3) * 32767).astype(np.int16)
+        self._wave = demo_voice_int16(20.0)
         self._renderer: Any = None
         self._device: DeviceWorker | None = None
         self.batch_ms: dict[int, float] = {}
         self.predicted = 0
         if batches:
             self._share()
-        listener = engine.open_session(self._avatars[0], renderer=self._renderer)
-        listener.listen(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ)  # what the resampler holds counts, too
-        self._lookahead_s = listener.lookahead_ms / 1e3
+        frontend = engine.open_session(self._avatars[0], renderer=self._renderer)
+        frontend.listen(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ)  # the resampler's delay counts, too
+        self._lookahead_s = frontend.lookahead_ms / 1e3
 
     def _share(self) -> None:
         self._renderer = self._engine.open_renderer(_MAX_SESSIONS)
@@ -162,7 +163,7 @@ class Ramp:
         self._device = DeviceWorker(self._renderer, times, MonotonicClock())
         self._device.start()
 
-    def level(self, count: int, seconds: float, warm_up_s: float) -> Row:
+    def level(self, count: int, seconds: float, warm_up_s: float) -> Report:
         """``count`` sessions for ``seconds``, after a warm-up."""
         device = self._device
         begin_s = time.monotonic() + 0.5
@@ -190,7 +191,7 @@ class Ramp:
         frames = [list(speaker.frames(begin_s + warm_up_s, until_s)) for speaker in speakers]
         missed = [[made_s > self._slot_s for made_s, _ in mine] for mine in frames]
         done = [pair for mine in frames for pair in mine if np.isfinite(pair[0])]
-        row: Row = {
+        row: Report = {
             "sessions": count,
             "frames": sum(map(len, frames)),
             "misses": round(float(np.mean(np.concatenate(missed))), 5),
@@ -221,7 +222,7 @@ class Ramp:
             self._device.stop()
 
 
-def measure(args: argparse.Namespace, weights: str | Path) -> Row:
+def _measure(args: argparse.Namespace, weights: str) -> Report:
     """Levels until misses reach 1 %."""
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
@@ -230,7 +231,7 @@ def measure(args: argparse.Namespace, weights: str | Path) -> Row:
     batches = {"auto": engine.batches, "on": True, "off": False}[args.batches]
     ramp = Ramp(engine, batches=batches, slot_ms=args.slot_ms, encode=args.encode)
     seconds, warm_up_s = (2.0, 1.0) if args.quick else (args.seconds, 2.0)
-    levels: list[Row] = []
+    levels: list[Report] = []
     began_s = time.monotonic()
     for count in _counts(args.levels, args.device, args.quick):
         if time.monotonic() - began_s > args.most_s:
@@ -250,7 +251,7 @@ def measure(args: argparse.Namespace, weights: str | Path) -> Row:
         "config": {
             "device": args.device,
             "backend": getattr(engine.animator, "backend", "geometric"),
-            "weights": f"{args.preset}, drawn" if args.preset else args.weights,
+            "weights": f"random {args.preset}" if args.preset else args.weights,
             "shared_device": batches,
             "slot_ms": args.slot_ms,
             "seconds": seconds,
@@ -259,8 +260,6 @@ def measure(args: argparse.Namespace, weights: str | Path) -> Row:
         },
         "memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if args.device == "cuda" else None,
         "load_average": os.getloadavg(),
-        "hardware": hardware(args.device),
-        "versions": versions(),
     }
 
 
@@ -286,12 +285,16 @@ def _longest_run(missed: list[bool]) -> int:
     return longest
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+def measure(args: argparse.Namespace) -> Report:
+    """Levels until misses reach 1 %, with the weights or the preset that were asked for."""
+    with weights_of(args.preset, args.weights) as weights:
+        return _measure(args, weights)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="of a neural animator")
     parser.add_argument("--weights", default="default")
-    parser.add_argument("--preset", choices=tuple(PRESETS), help="an animator of drawn weights of this size")
+    parser.add_argument("--preset", choices=tuple(PRESETS), help="an animator of this layout with random weights")
     parser.add_argument(
         "--batches", choices=("auto", "on", "off"), default="auto", help="whether sessions share one device"
     )
@@ -302,15 +305,7 @@ def main() -> None:
     parser.add_argument("--encode", action="store_true", help="encode every frame as well")
     parser.add_argument("--threads", type=int, default=1, help="of torch for each frame")
     parser.add_argument("--quick", action="store_true", help="one and two sessions for two seconds")
-    parser.add_argument("--json", type=Path, help="where to write the report")
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gohd-sessions-") as folder:
-        weights = neural_weights(PRESETS[args.preset], Path(folder) / "weights") if args.preset else args.weights
-        report = measure(args, weights)
-    Console().print_json(json.dumps(report))
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, measure, _options, devices=("cpu", "cuda"), theme="sessions")

@@ -2,16 +2,14 @@
 
     python -m benchmarks.animator.cpu [--weights FOLDER] [--compiled] [--frames 60] [--json OUT]
 
-Without ``--weights`` the lite layout has weights drawn at random, for its times. Each way runs in a process of its own,
-one after another, and all of them twice, so that threads and caches of one do not slow another. The motion is that of
-the bundled voice; for int8 the network is calibrated on frames of its first half. With ``--weights``, images of its
-second half are compared with those of eager float32.
+Each way runs in a process of its own, one after another, and all of them twice, so that threads and caches of one do
+not slow another. The motion is that of the bundled voice; images of its second half are compared with those of eager
+float32.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import subprocess
@@ -27,31 +25,28 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.animator.int8 import quantise
-from benchmarks.latency import demo_voice, hardware, versions
+from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import percentiles, timed_ms
+from benchmarks.signals import demo_voice
 from engine import load_engine
-from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, GeometricAnimator
-from engine.animator.mesh.guide import frame_guide
+from engine.animator import FaceAnimatorNetwork, GeometricAnimator
 from engine.animator.network.neural import NeuralAnimator, NeuralPortrait, load_network
 from engine.animator.network.step import FrameStep
 from engine.assets import PORTRAIT
-from engine.checkpoint import WeightsFolder
+from engine.checkpoint import WeightsFolder, resolve_weights
 from engine.runtime import animator_graph, export_onnx
 from engine.runtime.onnx_step import onnxruntime_step
 from engine.runtime.openvino_step import openvino_step
 from engine.timebase import SAMPLE_RATE_HZ
 from train.metrics import peak_signal_to_noise_db
 
-WAYS = (
-    "geometric", "eager fp32", "onnxruntime fp32", "onnxruntime int8", "openvino fp32", "openvino bf16", "openvino int8"
-)  # fmt: skip
+WAYS = ("geometric", "eager fp32", "onnxruntime fp32", "openvino fp32", "openvino bf16")
 COMPILED = ("compiled fp32", "compiled bf16")
 _SECONDS, _CHECKED = 6.0, 8
 _SEED = 0
 
 
-def measure(weights: Path | None, frames: int, threads: tuple[int, ...], compiled: bool) -> dict[str, Any]:
+def measure(weights: str, frames: int, threads: tuple[int, ...], compiled: bool) -> Report:
     """Milliseconds a frame of every way and number of threads, and how like eager float32 its images are."""
     ways = (*WAYS, *(COMPILED if compiled else ()))
     with tempfile.TemporaryDirectory(prefix="gohd-animator-cpu-") as name:
@@ -69,11 +64,11 @@ def measure(weights: Path | None, frames: int, threads: tuple[int, ...], compile
     rows = []
     for (way, count), values in samples.items():
         ms = percentiles(values)
-        row: dict[str, Any] = {"way": way, "threads": count, "ms": ms, "fps": round(1000 / ms["p50"], 1)}
-        if weights is not None and way not in ("geometric", "eager fp32"):
+        row: Report = {"way": way, "threads": count, "ms": ms, "fps": round(1000 / ms["p50"], 1)}
+        if way not in ("geometric", "eager fp32"):
             row |= _likeness(images[way], reference)
         rows.append(row)
-    return {"animator": "drawn lite" if weights is None else weights.name, "frames": 2 * frames, "rows": rows}
+    return {"animator": Path(weights).name, "frames": 2 * frames, "rows": rows}
 
 
 def _likeness(images: np.ndarray, reference: np.ndarray) -> dict[str, float]:
@@ -82,7 +77,7 @@ def _likeness(images: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     return {"psnr_db": round(float(np.mean(likeness)), 2), "largest_levels": int(errors.max())}
 
 
-def _prepare(folder: Path, weights: Path | None) -> None:
+def _prepare(folder: Path, weights: str) -> None:
     """Write what the processes read: network, exported forms of it, one portrait, windows of motion."""
     engine = load_engine()
     avatar = engine.enroll(PORTRAIT)
@@ -97,36 +92,28 @@ def _prepare(folder: Path, weights: Path | None) -> None:
     reach = animator.past_frames + animator.future_frames
     places = range(len(descriptors) - reach)
     windows = np.stack([descriptors[place : place + reach + 1] for place in places])
-    np.savez(
-        folder / "inputs.npz",
-        windows=windows,
-        descriptors=descriptors,
-        code=prepared.identity_code.numpy(),
-        **{f"feature_{index}": maps.numpy() for index, maps in enumerate(prepared.features)},
-    )
-    graph = animator_graph(network, as_bytes=True)
-    export_onnx(graph, folder / "fp32.onnx", dynamic_batch=True)
-    constant = (prepared.identity_code, *prepared.features)
-    calibration = []
-    for window in windows[: len(windows) // 2 : 6]:
-        values = [constant[0], torch.from_numpy(window)[None], torch.ones(1), *constant[1:]]
-        if mesh is not None:
-            assert prepared.mesh is not None
-            values.append(torch.from_numpy(frame_guide(*mesh.render_with_map(prepared.mesh, window)))[None])
-        calibration.append({name: value.numpy() for name, value in zip(graph.inputs, values, strict=True)})
-    quantise(folder / "fp32.onnx", folder / "int8.onnx", calibration)
+    features = {f"feature_{index}": maps.numpy() for index, maps in enumerate(prepared.features)}
+    inputs = {"windows": windows, "descriptors": descriptors, "code": prepared.identity_code.numpy(), **features}
+    np.savez(folder / "inputs.npz", allow_pickle=False, **inputs)
+    export_onnx(animator_graph(network, as_bytes=True), folder / "fp32.onnx", dynamic_batch=True)
 
 
-def _network(weights: Path | None) -> FaceAnimatorNetwork:
-    if weights is not None:
-        return load_network(WeightsFolder.open(weights))[0]
-    torch.manual_seed(_SEED)
-    return FaceAnimatorNetwork(FaceAnimatorConfig.lite())
+def _network(weights: str) -> FaceAnimatorNetwork:
+    return load_network(WeightsFolder.open(resolve_weights(weights)))[0]
 
 
-def _in_a_process(folder: Path, weights: Path | None, way: str, threads: int, frames: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.animator.cpu", "--way", way, "--folder", str(folder)]
-    command += [] if weights is None else ["--weights", str(weights)]
+def _in_a_process(folder: Path, weights: str, way: str, threads: int, frames: int) -> dict[str, Any]:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.animator.cpu",
+        "--way",
+        way,
+        "--folder",
+        str(folder),
+        "--weights",
+        weights,
+    ]
     command += ["--threads", str(threads), "--frames", str(frames)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -136,7 +123,7 @@ def _in_a_process(folder: Path, weights: Path | None, way: str, threads: int, fr
     return found
 
 
-def run_way(folder: Path, weights: Path | None, way: str, threads: int, frames: int) -> dict[str, Any]:
+def run_way(folder: Path, weights: str, way: str, threads: int, frames: int) -> dict[str, Any]:
     """Time one way in this process and keep its images of the frames that are compared."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -149,8 +136,8 @@ def run_way(folder: Path, weights: Path | None, way: str, threads: int, frames: 
     return {"ms": ms}
 
 
-def _renderer(folder: Path, weights: Path | None, way: str) -> tuple[Callable[[int], np.ndarray], int]:
-    """Picture of the n-th frame, and how many frames there are."""
+def _renderer(folder: Path, weights: str, way: str) -> tuple[Callable[[int], np.ndarray], int]:
+    """Image of the n-th frame, and how many frames there are."""
     given = np.load(folder / "inputs.npz")
     engine = load_engine(backend="geometric")
     mesh = engine.animator
@@ -166,11 +153,9 @@ def _renderer(folder: Path, weights: Path | None, way: str) -> tuple[Callable[[i
     if runner == "onnxruntime":
         step = onnxruntime_step((folder / f"{precision}.onnx").read_bytes())
     elif runner == "openvino":
-        exported = folder / ("int8.onnx" if precision == "int8" else "fp32.onnx")
+        exported = (folder / "fp32.onnx").read_bytes()
         step = openvino_step(
-            exported.read_bytes(),
-            precision="bf16" if precision == "bf16" else "f32",
-            threads=torch.get_num_threads(),
+            exported, precision="bf16" if precision == "bf16" else "f32", threads=torch.get_num_threads()
         )
     elif runner == "compiled":
         frame = torch.compile(animator_graph(network.freeze().to(dtype), as_bytes=True).module, dynamic=False)
@@ -184,51 +169,33 @@ def _renderer(folder: Path, weights: Path | None, way: str) -> tuple[Callable[[i
     return lambda place: animator.render(portrait, windows[place]), len(windows)
 
 
-def show(report: dict[str, Any]) -> None:
+def show(report: Report) -> None:
     """Print the report as a table."""
     table = Table(
-        "way",
-        "threads",
-        "p50 ms",
-        "p95 ms",
-        "fps",
-        "PSNR to eager (dB)",
-        "largest (levels)",
-        title=report["animator"],
+        "way", "threads", "p50 ms", "p95 ms", "fps", "PSNR to eager (dB)", "largest (levels)", title=report["animator"]
     )
     for row in report["rows"]:
-        likeness = [str(row.get(key, "-")) for key in ("psnr_db", "largest_levels")]
-        table.add_row(
-            row["way"],
-            str(row["threads"]),
-            f"{row['ms']['p50']:.2f}",
-            f"{row['ms']['p95']:.2f}",
-            str(row["fps"]),
-            *likeness,
-        )
+        times = (f"{row['ms'][name]:.2f}" for name in ("p50", "p95"))
+        likeness = (str(row.get(key, "-")) for key in ("psnr_db", "largest_levels"))
+        table.add_row(row["way"], str(row["threads"]), *times, str(row["fps"]), *likeness)
     Console(width=120).print(table)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, help="folder with a neural animator")
-    parser.add_argument("--compiled", action="store_true", help="torch.compile too: two minutes each")
-    parser.add_argument("--frames", type=int, default=60, help="of each way, twice")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--way", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, help="only this many")
-    args = parser.parse_args()
+def _measure(args: argparse.Namespace) -> Report:
     if args.way:
         print(json.dumps(run_way(args.folder, args.weights, args.way, args.threads, args.frames)))
-        return
-    threads = (args.threads,) if args.threads else (1, 2)
-    report = measure(args.weights, args.frames, threads, args.compiled)
-    report |= {"date": datetime.date.today().isoformat(), "hardware": hardware("cpu"), "versions": versions()}
-    show(report)
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        sys.exit()
+    return measure(args.weights, args.frames, (args.threads,) if args.threads else (1, 2), args.compiled)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", default="default", help="folder with a neural animator")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile too: two minutes each")
+    parser.add_argument("--frames", type=int, default=60, help="of each way, twice")
+    parser.add_argument("--threads", type=int, help="only this many")
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, _measure, _options, show=show)

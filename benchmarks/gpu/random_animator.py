@@ -1,4 +1,4 @@
-"""Animators of drawn weights, and what one frame of them costs at least: times do not depend on the weights."""
+"""Animators with random weights, and the least that one frame of them costs: times do not depend on the weights."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.report.timing import matrix_ceiling_tflops, memory_ceiling_gbs
+from benchmarks.report.timing import Ceilings
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.checkpoint import resolve_weights, save_tensors, write_checksums
 
@@ -24,46 +24,19 @@ SMALL = dataclasses.replace(
 PRESETS = {"paper": FaceAnimatorConfig.paper(), "lite": FaceAnimatorConfig.lite()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ceilings:
-    """What a machine does at best, measured in the same run.
-
-    Attributes:
-        matrix_tflops: 10^12 operations a second of a square product; matrix: its size and type.
-        copy_gbs: GB/s that a copy reads and writes.
-    """
-
-    matrix_tflops: float
-    matrix: str
-    copy_gbs: float
-
-    @classmethod
-    def measured(cls, device: torch.device, *, quick: bool) -> Ceilings:
-        """Half precision on CUDA, float32 on a CPU."""
-        on_cuda = device.type == "cuda"
-        dtype = torch.float16 if on_cuda else torch.float32
-        size, size_mib = (256, 16) if quick else (8192, 1024) if on_cuda else (1024, 64)
-        return cls(
-            matrix_tflops=round(matrix_ceiling_tflops(device, dtype, size), 4),
-            matrix=f"{size} x {size} {str(dtype).removeprefix('torch.')}",
-            copy_gbs=round(memory_ceiling_gbs(device, size_mib), 2),
-        )
-
-    def floor_ms(self, config: FaceAnimatorConfig, rows: int, bytes_a_value: int) -> float:
-        """Milliseconds that ``rows`` frames take at least: all products at the one rate, or all bytes at the other."""
-        products_ms = rows * frame_flop(config) / self.matrix_tflops / 1e9
-        bytes_ms = frame_bytes(config, rows, bytes_a_value) / self.copy_gbs / 1e6
-        return max(products_ms, bytes_ms)
-
-
-def drawn(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
-    """A network of drawn weights, whose flow is small enough to leave rounding errors what they are."""
+def random_network(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
+    """A network of random weights, whose flow is small enough to leave rounding errors small."""
     with seeded():
         network = FaceAnimatorNetwork(config)
     for name, parameter in network.named_parameters():
         if "to_flow" in name:
             parameter.data *= 0.1
     return network
+
+
+def floor_ms(ceilings: Ceilings, config: FaceAnimatorConfig, rows: int, bytes_a_value: int) -> float:
+    """Milliseconds that ``rows`` frames take at least on a device with these ceilings."""
+    return ceilings.floor_ms(rows * frame_flop(config), frame_bytes(config, rows, bytes_a_value))
 
 
 def frame_flop(config: FaceAnimatorConfig) -> int:
@@ -92,14 +65,24 @@ def _shapes(config: FaceAnimatorConfig) -> tuple[FaceAnimatorNetwork, torch.Tens
 
 
 def neural_weights(config: FaceAnimatorConfig, folder: Path) -> Path:
-    """The bundled motion networks beside an animator of drawn weights."""
+    """A weights folder: the bundled motion networks beside an animator of random weights."""
     shutil.copytree(resolve_weights("default"), folder)
     text = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     text |= {"animator": "neural", "neural_animator": dataclasses.asdict(config)}
     (folder / "config.json").write_text(json.dumps(text), encoding="utf-8")
-    save_tensors(folder / "animator.safetensors", drawn(config).state_dict())
+    save_tensors(folder / "animator.safetensors", random_network(config).state_dict())
     write_checksums(folder)
     return folder
+
+
+@contextlib.contextmanager
+def weights_of(preset: str | None, weights: str) -> Iterator[str]:
+    """``weights``, or a folder with an animator of ``preset`` and random weights until the block ends."""
+    if preset is None:
+        yield weights
+        return
+    with tempfile.TemporaryDirectory(prefix="gohd-bench-") as folder:
+        yield str(neural_weights(PRESETS[preset], Path(folder) / preset))
 
 
 @contextlib.contextmanager

@@ -1,35 +1,16 @@
-"""The figures of `gpu_suite` as Markdown."""
+"""The figures of `benchmarks.gpu.suite` as Markdown, and the project's targets beside them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-RTX_3090 = {"matrix_tflops": 71.0, "copy_gbs": 936.0}
-"""NVIDIA's figures for fp16 products summed in float32, and for memory; predictions assume the measured shares."""
+from benchmarks.report.command import Report
 
-
-def predictions(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """What an RTX 3090 would take for each step, between "as bound by memory" and "as bound by products".
-
-    A prediction, not a measurement: the step keeps the share of the ceiling that it reached on the measured card.
-    """
-    ceilings = report["ceilings"]
-    factors = sorted(ceilings[name] / RTX_3090[name] for name in RTX_3090)
-    return [
-        {
-            "preset": row["preset"],
-            "backend": row["backend"],
-            "batch": row["batch"],
-            "low_ms": round(row["frame_ms"]["p50"] * factors[0], 3),
-            "high_ms": round(row["frame_ms"]["p50"] * factors[1], 3),
-        }
-        for row in report["steps"]
-    ]
+MET = {None: "not measured", True: "yes", False: "no"}
 
 
-def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
+def targets(report: Report) -> list[Report]:
     """The project's targets for an H200 beside what this run measured; ``met`` is None where it measured nothing."""
     steps = [row for row in report["steps"] if row["preset"] == "paper" and row["backend"] != "eager"]
     alone = min((row for row in steps if row["batch"] == 1), key=_p50, default=None)
@@ -44,12 +25,7 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
     times = None if naive is None or alone is None else naive["frame_ms"]["p50"] / _p50(alone)
     rows = (
         ("a frame of the paper preset, batch 1, ms", "<=", 1.0, None if alone is None else _p50(alone)),
-        (
-            "times as fast as the naive form in float32",
-            ">=",
-            10.0,
-            None if times is None else round(times, 2),
-        ),
+        ("times as fast as the naive form in float32", ">=", 10.0, None if times is None else round(times, 2)),
         ("share of the matrix ceiling, batch 16", ">=", 0.35, together),
         ("a hop of head poses, ms", "<=", 3.0, hop_ms),
         ("sessions at 25 fps with < 1 % misses", ">=", 64, sessions),
@@ -66,68 +42,30 @@ def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _p50(row: dict[str, Any]) -> float:
+def _p50(row: Report) -> float:
     value: float = row["frame_ms"]["p50"]
     return value
 
 
-def markdown(report: dict[str, Any]) -> str:
+def markdown(report: Report) -> str:
     """All figures, with what they ran on."""
     hardware, ceilings = report["hardware"], report["ceilings"]
-    card = hardware.get("gpu", hardware["cpu"])
     naive = {row["preset"]: row["frame_ms"]["p50"] for row in report["naive"] if row["dtype"] == "float32"}
+    made = f"Made by `python -m benchmarks.gpu.suite` in {report['seconds']:.0f} s. Weights are random."
+    quick = "A quick run of a small network: it shows that the suite runs, and nothing else."
     parts = [
-        f"# {card}, {report['date'][:10]}",
-        "A quick run of a small network: it shows that the suite runs, and nothing else."
-        if report["quick"]
-        else f"Made by `python -m benchmarks.gpu.suite` in {report['seconds']:.0f} s. Weights are drawn.",
+        f"# {hardware.get('gpu', hardware['cpu'])}, {report['date'][:10]}",
+        quick if report["quick"] else made,
         f"Ceilings: {ceilings['matrix_tflops']} TFLOP/s ({ceilings['matrix']}), {ceilings['copy_gbs']} GB/s.",
         "## Targets",
         _table(
-            ("", "target", "measured", "met"),
-            (
-                (
-                    row["what"],
-                    row["target"],
-                    "-" if row["measured"] is None else row["measured"],
-                    {None: "not measured", True: "yes", False: "no"}[row["met"]],
-                )
-                for row in report["targets"]
-            ),
+            " | target | measured | met",
+            ((row["what"], row["target"], _or_dash(row["measured"]), MET[row["met"]]) for row in report["targets"]),
         ),
         "## The per-frame step, window in numpy to finished image in numpy",
         _table(
-            (
-                "preset",
-                "backend",
-                "batch",
-                "p50 ms",
-                "p95",
-                "p99",
-                "fps",
-                "step ms",
-                "of ceiling",
-                "of floor",
-                "MiB",
-                "error",
-                "x naive",
-            ),
-            (
-                (
-                    row["preset"],
-                    row["backend"],
-                    row["batch"],
-                    *_three(row["frame_ms"]),
-                    row["fps"],
-                    row["step_ms"]["p50"],
-                    f"{100 * row['share_of_matrix_ceiling']:.1f} %",
-                    f"{100 * row['share_of_floor']:.1f} %",
-                    row["memory_mib"],
-                    f"{row['error_levels']['largest']} / {row['error_levels']['mean']}",
-                    f"{naive[row['preset']] * row['batch'] / row['frame_ms']['p50']:.1f}",
-                )
-                for row in report["steps"]
-            ),
+            "preset | backend | batch | p50 ms | p95 | p99 | fps | step ms | ceiling | floor | MiB | error | x naive",
+            ((*_step(row), f"{naive[row['preset']] * row['batch'] / _p50(row):.1f}") for row in report["steps"]),
         ),
         "Step: the part on the device, up to the image in the host's memory; its share of the matrix ceiling, and of "
         "the floor (all products at that rate, or all bytes that must move at the copy's, whichever takes longer). "
@@ -135,22 +73,22 @@ def markdown(report: dict[str, Any]) -> str:
         "labelled and marked on a card, and bare on a CPU.",
         "## The naive form (per-row weights, grouped convolutions, nothing kept)",
         _table(
-            ("preset", "type", "p50 ms", "p95", "p99", "largest error"),
+            "preset | type | p50 ms | p95 | p99 | largest error",
             ((row["preset"], row["dtype"], *_three(row["frame_ms"]), row["largest_error"]) for row in report["naive"]),
         ),
         "## Stages of the eager step",
         _table(
-            ("preset", "stage", "p50 ms", "p95", "p99"),
+            "preset | stage | p50 ms | p95 | p99",
             ((row["preset"], row["stage"], *_three(row["ms"])) for row in report["stages"]),
         ),
         "## A hop of head poses",
         _table(
-            ("sampler", "hop", "p50 ms", "p95", "p99"),
+            "sampler | hop | p50 ms | p95 | p99",
             ((row["sampler"], row["hop_frames"], *_three(row["hop_ms"])) for row in report["poses"]),
         ),
         "## Engines",
         _table(
-            ("preset", "target", "package", "export s", "build s", "ONNX MiB", "engine MiB"),
+            "preset | target | package | export s | build s | ONNX MiB | engine MiB",
             (tuple(row.values()) for row in report["engines"]),
         ),
     ]
@@ -159,35 +97,33 @@ def markdown(report: dict[str, Any]) -> str:
         for row in report["children"]
     ]
     if report["live"]:
+        rows = ((row["preset"], row["backend"], row["fps"], *_three(row["latency_ms"])) for row in report["live"])
         parts += [
             "## One live session, audio in to encoded image out",
-            _table(
-                ("preset", "backend", "fps", "p50 ms", "p95", "p99"),
-                ((row["preset"], row["backend"], row["fps"], *_three(row["latency_ms"])) for row in report["live"]),
-            ),
-        ]
-    if "gpu" in hardware and not report["quick"]:
-        parts += [
-            "## RTX 3090: predictions, not measurements",
-            _table(
-                ("preset", "backend", "batch", "low ms", "high ms"),
-                (tuple(row.values()) for row in predictions(report)),
-            ),
+            _table("preset | backend | fps | p50 ms | p95 | p99", rows),
         ]
     if report["skipped"]:
-        parts += [
-            "## Not here",
-            "\n".join(f"- {row['what']}: {row['reason']}" for row in report["skipped"]),
-        ]
-    facts = ", ".join(f"{name} {value}" for name, value in {**hardware, **report["versions"]}.items())
-    return "\n\n".join([*parts, f"On: {facts}."]) + "\n"
+        parts += ["## Not here", "\n".join(f"- {row['what']}: {row['reason']}" for row in report["skipped"])]
+    facts = {**hardware, **report["versions"], **report["gpu_versions"]}
+    return "\n\n".join([*parts, f"On: {', '.join(f'{name} {value}' for name, value in facts.items())}."]) + "\n"
+
+
+def _step(row: Report) -> tuple[object, ...]:
+    shares = (f"{100 * row[name]:.1f} %" for name in ("share_of_matrix_ceiling", "share_of_floor"))
+    error = f"{row['error_levels']['largest']} / {row['error_levels']['mean']}"
+    names = (row["preset"], row["backend"], row["batch"])
+    return *names, *_three(row["frame_ms"]), row["fps"], row["step_ms"]["p50"], *shares, row["memory_mib"], error
+
+
+def _or_dash(value: object) -> object:
+    return "-" if value is None else value
 
 
 def _three(figures: dict[str, float]) -> tuple[float, float, float]:
     return figures["p50"], figures["p95"], figures["p99"]
 
 
-def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [" | ".join(names), " | ".join("---" for _ in names)]
+def _table(header: str, rows: Iterable[Sequence[object]]) -> str:
+    lines = [header, " | ".join("---" for _ in header.split("|"))]
     lines += [" | ".join(str(value) for value in row) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)

@@ -10,16 +10,19 @@ tensor. Ends with 0 where all are clean, 1 where one is not, and 77, with the re
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from benchmarks.report.command import Report, run_benchmark
+
+_ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SKIPPED = 77
 _FOUND = 99
@@ -34,7 +37,7 @@ def sanitizer() -> str | None:
     return next((place for place in places if place and os.access(place, os.X_OK)), None)
 
 
-def run(tool: str, program: str, root: Path) -> dict[str, object]:
+def run(tool: str, program: str) -> Report:
     """One tool; ``clean`` is whether neither it nor a test found anything."""
     command = [
         program, "--tool", tool, "--error-exitcode", str(_FOUND), "--target-processes", "all",
@@ -43,7 +46,7 @@ def run(tool: str, program: str, root: Path) -> dict[str, object]:
     ]  # fmt: skip
     done = subprocess.run(
         command,
-        cwd=root,
+        cwd=_ROOT,
         env={**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
         capture_output=True,
         text=True,
@@ -57,36 +60,40 @@ def run(tool: str, program: str, root: Path) -> dict[str, object]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tools", default=",".join(TOOLS), help="some of them, with commas between")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    tools = args.tools.split(",")
-    if set(tools) - set(TOOLS):
-        parser.error(f"the tools are {', '.join(TOOLS)}")
+def _measure(args: argparse.Namespace) -> Iterator[Report]:
+    unknown = set(args.tools.split(",")) - set(TOOLS)
+    if unknown:
+        sys.exit(f"the tools are {', '.join(TOOLS)}")
     program = sanitizer()
-    reason = None
     if not torch.cuda.is_available():
-        reason = "torch can use no CUDA device here"
+        yield {"skipped": "torch can use no CUDA device here", "tools": []}
     elif program is None:
-        reason = "compute-sanitizer is not here: pip install nvidia-cuda-sanitizer-api"
-    rows: list[dict[str, object]] = []
-    _write(args.json, reason, rows)
-    if program is None or reason is not None:
-        print(f"skipped: {reason}")
-        return SKIPPED
-    for tool in tools:
-        rows.append(run(tool, program, Path(__file__).resolve().parent.parent.parent))
-        print(f"{tool}: {'clean' if rows[-1]['clean'] else rows[-1]['output']}")
-        _write(args.json, reason, rows)
-    return 0 if all(row["clean"] for row in rows) else 1
+        yield {"skipped": "compute-sanitizer is not here: pip install nvidia-cuda-sanitizer-api", "tools": []}
+    else:
+        rows: list[Report] = []
+        for tool in args.tools.split(","):
+            rows.append(run(tool, program))
+            yield {"skipped": None, "tools": rows}
 
 
-def _write(path: Path | None, reason: str | None, rows: list[dict[str, object]]) -> None:
-    """After each tool, so that a run that is cut short leaves what it has."""
-    if path is not None:
-        path.write_text(json.dumps({"skipped": reason, "tools": rows}, indent=1) + "\n", encoding="utf-8")
+def _show(report: Report) -> None:
+    if report["skipped"]:
+        print(f"skipped: {report['skipped']}")
+    for row in report["tools"]:
+        print(f"{row['tool']}: {'clean' if row['clean'] else row['output']}")
+
+
+def main() -> int:
+    """Run it; the exit code."""
+    report = run_benchmark(
+        __doc__,
+        _measure,
+        lambda parser: parser.add_argument(
+            "--tools", default=",".join(TOOLS), help="some of them, with commas between"
+        ),
+        show=_show,
+    )
+    return SKIPPED if report["skipped"] else int(not all(row["clean"] for row in report["tools"]))
 
 
 if __name__ == "__main__":

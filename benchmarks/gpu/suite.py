@@ -10,11 +10,11 @@
     stages      where the eager step's time goes
     naive       the yardstick of benchmarks/gpu/naive_animator.py, in the same run
     poses       a hop of the pose denoiser with guidance, eager and captured
-    live        one session by benchmarks/latency.py, both presets with drawn weights
+    live        one session by benchmarks/latency.py, both presets with random weights
     children    programs of their own: sessions at 25 fps, the kernels, compute-sanitizer
 
 Most wanted comes first, and ``targets`` says which of the project's are met. What is not on this machine is listed with
-its reason. Weights are drawn: times do not depend on them.
+its reason. Weights are random: times do not depend on them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import datetime
-import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,11 +35,19 @@ from torch import Tensor
 
 from benchmarks.gpu.children import children
 from benchmarks.gpu.naive_animator import naive_network
-from benchmarks.gpu.random_animator import PRESETS, SMALL, Ceilings, drawn, frame_flop, neural_weights, seeded
+from benchmarks.gpu.random_animator import (
+    PRESETS,
+    SMALL,
+    floor_ms,
+    frame_flop,
+    random_network,
+    seeded,
+    weights_of,
+)
 from benchmarks.gpu.report import markdown, targets
-from benchmarks.latency import hardware, measure, used_mib, versions
-from benchmarks.report.readme_table import result_name
-from benchmarks.report.timing import percentiles, timed_ms
+from benchmarks.latency import measure, used_mib
+from benchmarks.report.command import Report, run_benchmark
+from benchmarks.report.timing import Ceilings, percentiles, timed_ms
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
 from engine.animator.network.step import eager_step, to_bytes
 from engine.errors import BackendUnavailable, MissingDependency
@@ -53,9 +59,8 @@ from engine.postprocess.graph import FinishGraph, watermark_pattern
 from engine.runtime import EngineCache, FrameCompiler, neural_animator
 from engine.runtime.tensorrt_package import present_target
 
-CHECKSUM = "drawn for benchmarks"
+CHECKSUM = "random weights of benchmarks"
 BATCH = 16
-Row = dict[str, Any]
 
 
 class Suite:
@@ -67,16 +72,14 @@ class Suite:
         self.calls, self.budget_s = (3, 1.0) if quick else (500, 6.0)
         self.presets = {"small": SMALL} if quick else PRESETS
         self.backends = ("tensorrt", "graph", "eager") if device.type == "cuda" else ("eager", "onnx")
-        self.skipped: list[Row] = []
+        self.skipped: list[Report] = []
         self.ceilings = Ceilings.measured(device, quick=quick)
 
-    def run(self, without: tuple[str, ...] = ()) -> Row:
+    def run(self, without: tuple[str, ...] = ()) -> Report:
         """All sections but ``without``, as one report."""
-        report: Row = {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        report: Report = {
             "quick": self.quick,
-            "hardware": hardware(self.device.type),
-            "versions": versions() | gpu_versions(),
+            "gpu_versions": gpu_versions(),
             "ceilings": dataclasses.asdict(self.ceilings),
         }
         for name, section in (
@@ -96,58 +99,46 @@ class Suite:
         report["seconds"] = round(time.perf_counter() - self.started, 1)
         return report
 
-    def engines(self) -> list[Row]:
-        rows: list[Row] = []
-        target = present_target() or "sm86"  # without a card tensorrt-rtx builds for that of the README
+    def engines(self) -> list[Report]:
+        rows: list[Report] = []
         for preset, config in self.presets.items():
-            compiler = FrameCompiler(drawn(config), CHECKSUM, cache=self.cache)
-
-            def build(compiler: FrameCompiler = compiler, preset: str = preset) -> None:
-                begin = time.perf_counter()
-                network = compiler.exported()
-                exported = time.perf_counter()
-                package, frame = compiler.tensorrt(target)
-                rows.append(
-                    {
-                        "preset": preset,
-                        "target": target,
-                        "package": f"{package.via} {package.version}",
-                        "export_s": round(exported - begin, 2),
-                        "build_s": round(time.perf_counter() - exported, 2),
-                        "onnx_mib": round(len(network.payload) / 2**20, 1),
-                        "engine_mib": round(len(frame.payload) / 2**20, 1),
-                    }
-                )
-
-            self._attempt(f"engine of {preset}", build)
+            self._attempt(rows, f"engine of {preset}", partial(self._engine, preset, config))
         return rows
 
-    def steps(self, backends: tuple[str, ...] | None = None) -> list[Row]:
-        rows: list[Row] = []
+    def _engine(self, preset: str, config: FaceAnimatorConfig) -> Report:
+        target = present_target() or "sm86"  # without a card tensorrt-rtx builds for that of the README
+        compiler = FrameCompiler(random_network(config), CHECKSUM, cache=self.cache)
+        begin = time.perf_counter()
+        network = compiler.exported()
+        exported = time.perf_counter()
+        package, frame = compiler.tensorrt(target)
+        return {
+            "preset": preset,
+            "target": target,
+            "package": f"{package.via} {package.version}",
+            "export_s": round(exported - begin, 2),
+            "build_s": round(time.perf_counter() - exported, 2),
+            "onnx_mib": round(len(network.payload) / 2**20, 1),
+            "engine_mib": round(len(frame.payload) / 2**20, 1),
+        }
+
+    def steps(self, backends: tuple[str, ...] | None = None) -> list[Report]:
+        rows: list[Report] = []
         for preset, config in self.presets.items():
             for backend in self.backends if backends is None else backends:
                 for count in (1, BATCH):
-                    self._attempt(
-                        f"{preset}, {backend}, batch {count}",
-                        lambda c=config, b=backend, n=count, p=preset: rows.append(self._step(p, c, b, n)),
-                    )
+                    what = f"{preset}, {backend}, batch {count}"
+                    self._attempt(rows, what, partial(self._step, preset, config, backend, count))
         return rows
 
-    def _step(self, preset: str, config: FaceAnimatorConfig, backend: str, rows: int) -> Row:
+    def _step(self, preset: str, config: FaceAnimatorConfig, backend: str, rows: int) -> Report:
         before_mib = self._used_mib()
-        animator = neural_animator(drawn(config), CHECKSUM, backend=backend, device=self.device, cache=self.cache)
+        network = random_network(config)
+        animator = neural_animator(network, CHECKSUM, backend=backend, device=self.device, cache=self.cache)
         portraits, window_BTD = self._inputs(animator.network, rows)
-        flags = [animator.finishes] * rows
-        image = animator.render_batch(portraits, window_BTD, finished=flags)
-        expected = self._expected(config, rows, finished=animator.finishes)
-        error = np.abs(image.astype(int) - expected.astype(int))
-        samples = timed_ms(
-            lambda: animator.render_batch(portraits, window_BTD, finished=flags),
-            self.device,
-            calls=self.calls,
-            budget_s=self.budget_s,
-        )
-        figures = percentiles(samples)
+        render = partial(animator.render_batch, portraits, window_BTD, finished=[animator.finishes] * rows)
+        error = np.abs(render().astype(int) - self._expected(config, rows, finished=animator.finishes).astype(int))
+        frame_ms = self._percentiles(render)
         like = portraits[0].identity_code
         with torch.inference_mode():
             given = (
@@ -157,60 +148,58 @@ class Suite:
                 tuple(maps.repeat(rows, 1, 1, 1) for maps in portraits[0].features),
                 like.new_ones(rows) if animator.finishes else None,
             )
-            samples = timed_ms(lambda: animator.step(*given), self.device, calls=self.calls, budget_s=self.budget_s)
-        step_ms = percentiles(samples)
+            step_ms = self._percentiles(partial(animator.step, *given))
         tflops = rows * frame_flop(config) / step_ms["p50"] / 1e9
+        least_ms = floor_ms(self.ceilings, config, rows, like.element_size())
         return {
             "preset": preset,
             "backend": backend,
             "batch": rows,
-            "frame_ms": figures,
-            "fps": round(rows * 1000 / figures["p50"], 1),
+            "frame_ms": frame_ms,
+            "fps": round(rows * 1000 / frame_ms["p50"], 1),
             "step_ms": step_ms,
             "tflops": round(tflops, 3),
             "share_of_matrix_ceiling": round(tflops / self.ceilings.matrix_tflops, 4),
-            "share_of_floor": round(self.ceilings.floor_ms(config, rows, like.element_size()) / step_ms["p50"], 4),
+            "share_of_floor": round(least_ms / step_ms["p50"], 4),
             "finished": animator.finishes,
             "memory_mib": round(self._used_mib() - before_mib),
             "error_levels": {"largest": int(error.max()), "mean": round(float(error.mean()), 4)},
         }
 
-    def stages(self) -> list[Row]:
+    def stages(self) -> list[Report]:
         rows = []
         for preset, config in self.presets.items():
-            half = self.device.type == "cuda"
-            animator = NeuralAnimator(drawn(config), device=self.device, dtype=torch.float16 if half else torch.float32)
-            network = animator.network
-            (portrait,), window_BTD = self._inputs(animator.network, 1)
-            window = torch.from_numpy(window_BTD).to(self.device, next(network.parameters()).dtype)
+            dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+            network = NeuralAnimator(random_network(config), device=self.device, dtype=dtype).network
+            (portrait,), window_BTD = self._inputs(network, 1)
+            window = torch.from_numpy(window_BTD).to(self.device, dtype)
             with torch.inference_mode():
                 latent = network.navigate(portrait.identity_code, window)
                 image = network.decoder(latent, portrait.features)
                 rgb = to_bytes(image)
                 finish = FinishGraph(config.image_size).to(self.device)
-                pattern, one = (
-                    watermark_pattern(WatermarkConfig()).to(self.device),
-                    torch.ones(1, device=self.device),
-                )
+                pattern = watermark_pattern(WatermarkConfig()).to(self.device)
+                one = torch.ones(1, device=self.device)
                 parts: dict[str, Callable[[], object]] = {
-                    "window to latent": lambda n=network, p=portrait, w=window: n.navigate(p.identity_code, w),
-                    "decoder": lambda n=network, x=latent, p=portrait: n.decoder(x, p.features),
-                    "bytes": lambda x=image: to_bytes(x),
-                    "label and mark": lambda f=finish, x=rgb, n=one, p=pattern: f(x, n, p),
-                    "to the host": lambda x=rgb: x.cpu(),
+                    "window to latent": partial(network.navigate, portrait.identity_code, window),
+                    "decoder": partial(network.decoder, latent, portrait.features),
+                    "bytes": partial(to_bytes, image),
+                    "label and mark": partial(finish, rgb, one, pattern),
+                    "to the host": rgb.cpu,
                 }
-                for stage, call in parts.items():
-                    samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s / 4)
-                    rows.append({"preset": preset, "stage": stage, "ms": percentiles(samples)})
+                rows += [
+                    {"preset": preset, "stage": stage, "ms": self._percentiles(call, share=0.25)}
+                    for stage, call in parts.items()
+                ]
         return rows
 
-    def naive(self) -> list[Row]:
+    def naive(self) -> list[Report]:
         """In float32, as it was published, and on a card in half precision, as the others are."""
         dtypes = (torch.float32, torch.float16) if self.device.type == "cuda" else (torch.float32,)
         return [self._naive(preset, config, dtype) for preset, config in self.presets.items() for dtype in dtypes]
 
-    def _naive(self, preset: str, config: FaceAnimatorConfig, dtype: torch.dtype) -> Row:
-        network = naive_network(config, drawn(config).state_dict()).to(self.device, dtype)
+    def _naive(self, preset: str, config: FaceAnimatorConfig, dtype: torch.dtype) -> Report:
+        network = naive_network(config, random_network(config).state_dict()).to(self.device, dtype)
         step = eager_step(network)
         (portrait,), window_BTD = self._inputs(network, 1)  # frozen networks encode for themselves alone
         window = torch.from_numpy(window_BTD).to(self.device, dtype)
@@ -221,16 +210,16 @@ class Suite:
                 return step(portrait.identity_code, window, one, portrait.features).cpu()
 
             error = (call().int() - torch.from_numpy(self._expected(config, 1)).int()).abs()
-            samples = timed_ms(call, self.device, calls=self.calls, budget_s=self.budget_s, warm_ups=2)
+            frame_ms = self._percentiles(call)
         return {
             "preset": preset,
             "dtype": str(dtype).removeprefix("torch."),
-            "frame_ms": percentiles(samples),
+            "frame_ms": frame_ms,
             "largest_error": int(error.max()),
         }
 
-    def poses(self) -> list[Row]:
-        rows: list[Row] = []
+    def poses(self) -> list[Report]:
+        rows: list[Report] = []
         layout = DenoiserConfig.lite() if self.quick else DenoiserConfig.paper()
         with seeded():
             denoiser = PoseDenoiser(dataclasses.replace(layout, initial_flag=True))
@@ -239,33 +228,25 @@ class Suite:
             window = PoseWindow(denoiser, PoseWindowConfig(hop=hop))
             state = window.init_state(torch.zeros(1, layout.channels, device=self.device), seeds=[0])
             prosody_BHM = torch.zeros(1, hop, layout.prosody_size, device=self.device)
-            samples = timed_ms(
-                lambda w=window, p=prosody_BHM, s=state: w.step(p, s),
-                self.device,
-                calls=self.calls,
-                budget_s=self.budget_s / 2,
-                warm_ups=3,
-            )
+            hop_ms = self._percentiles(partial(window.step, prosody_BHM, state), share=0.5)
             name = f"{window.config.steps} steps, guidance, window {window.config.window}"
-            rows.append({"hop_frames": hop, "sampler": name, "hop_ms": percentiles(samples)})
+            rows.append({"hop_frames": hop, "sampler": name, "hop_ms": hop_ms})
         return rows
 
-    def live(self) -> list[Row]:
-        rows: list[Row] = []
-        for preset, config in self.presets.items() if not self.quick else ():
+    def live(self) -> list[Report]:
+        rows: list[Report] = []
+        for preset in self.presets if not self.quick else ():
             for backend in self.backends:
-
-                def session(preset: str = preset, config: FaceAnimatorConfig = config, backend: str = backend) -> None:
-                    with tempfile.TemporaryDirectory(prefix="gohd-bench-") as folder:
-                        weights = neural_weights(config, Path(folder) / "weights")
-                        figures = measure(self.device.type, 5.0, str(weights), 1, backend)
-                    kept = ("fps", "animator_fps", "latency_ms", "lookahead_ms", "stages_ms")
-                    rows.append({"preset": preset, "backend": backend} | {key: figures[key] for key in kept})
-
-                self._attempt(f"live session, {preset}, {backend}", session)
+                self._attempt(rows, f"live session, {preset}, {backend}", partial(self._live, preset, backend))
         return rows
 
-    def children(self) -> list[Row]:
+    def _live(self, preset: str, backend: str) -> Report:
+        with weights_of(preset, "") as weights:
+            figures = measure(self.device.type, 5.0, weights, 1, backend)
+        kept = ("fps", "animator_fps", "latency_ms", "lookahead_ms", "stages_ms")
+        return {"preset": preset, "backend": backend} | {key: figures[key] for key in kept}
+
+    def children(self) -> list[Report]:
         left_s = self.minutes * 60 - (time.perf_counter() - self.started)
         rows, skipped = children(self.device.type, quick=self.quick, budget_s=left_s)
         self.skipped += skipped
@@ -274,18 +255,18 @@ class Suite:
     def _inputs(self, network: FaceAnimatorNetwork, rows: int) -> tuple[list[NeuralPortrait], np.ndarray]:
         """Portraits as the encoder leaves them, and windows; the same for every backend."""
         config = network.config
-        drawn_numbers = np.random.RandomState(0)
-        rgb = drawn_numbers.randint(0, 256, (8, 8, 3)).astype(np.uint8)
+        rng = np.random.RandomState(0)
+        rgb = rng.randint(0, 256, (8, 8, 3)).astype(np.uint8)
         rgb = rgb.repeat(config.image_size // 8, 0).repeat(config.image_size // 8, 1)
         like = next(network.parameters())
         with torch.inference_mode():
             x = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
             code, features = network.encode(x.to(like.dtype))
-        window = drawn_numbers.randn(rows, config.window_frames, DESCRIPTOR_SIZE).astype(np.float32) / 4
+        window = rng.randn(rows, config.window_frames, DESCRIPTOR_SIZE).astype(np.float32) / 4
         return [NeuralPortrait(identity_code=code, features=features)] * rows, window
 
     def _expected(self, config: FaceAnimatorConfig, rows: int, *, finished: bool = False) -> np.ndarray:
-        animator = NeuralAnimator(drawn(config), device=self.device)
+        animator = NeuralAnimator(random_network(config), device=self.device)
         images = animator.render_batch(*self._inputs(animator.network, rows))
         if not finished:
             return images
@@ -297,49 +278,43 @@ class Suite:
             torch.cuda.empty_cache()
         return used_mib(self.device.type)
 
-    def _attempt(self, what: str, call: Callable[[], object]) -> None:
+    def _percentiles(self, call: Callable[[], object], share: float = 1.0) -> dict[str, float]:
+        """Of repeated calls within a share of the time that a row may take."""
+        return percentiles(timed_ms(call, self.device, calls=self.calls, budget_s=share * self.budget_s))
+
+    def _attempt(self, rows: list[Report], what: str, call: Callable[[], Report]) -> None:
+        """Append the row, or note why there is none."""
         if time.perf_counter() - self.started > self.minutes * 60:
             self.skipped.append({"what": what, "reason": f"{self.minutes:g} minutes were spent"})
             return
         try:
-            call()
+            rows.append(call())
         except (BackendUnavailable, MissingDependency, torch.cuda.OutOfMemoryError) as error:
             self.skipped.append({"what": what, "reason": str(error)})
 
 
 def gpu_versions() -> dict[str, str]:
     """Of what runs networks, where it is installed."""
-    found = {"cuda": torch.version.cuda or "", "cudnn": str(torch.backends.cudnn.version() or "")}
+    found = {"cuda": torch.version.cuda or "", "cudnn": str(torch.backends.cudnn.version() or "")}  # type: ignore[no-untyped-call]
     for name in ("onnxruntime", "openvino", "tensorrt-rtx-cu13", "tensorrt", "torch-tensorrt", "triton"):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return {name: text for name, text in found.items() if text}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+def _measure(args: argparse.Namespace) -> Report:
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory(prefix="gohd-engines-") as folder:
+        suite = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder)))
+        return suite.run(tuple(args.without.split(",")))
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="a small network and few calls")
     parser.add_argument("--minutes", type=float, default=8.0, help="after which nothing further is begun")
     parser.add_argument("--without", default="", help="sections to leave out, as children,live")
     parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
-    parser.add_argument("--out", type=Path, help="folder for gpu-NAME-DATE.json and .md")
-    args = parser.parse_args()
-    if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch can use no CUDA device here; --device cpu --quick shows that the suite runs")
-    torch.set_num_threads(args.threads)
-    with tempfile.TemporaryDirectory(prefix="gohd-engines-") as folder:
-        suite = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder)))
-        report = suite.run(tuple(args.without.split(",")))
-    path = None if args.out is None else args.out / result_name("gpu", report["hardware"], report["date"][:10])
-    if path is not None:  # before anything is made of it
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    text = markdown(report)
-    print(text)
-    if path is not None:
-        path.with_suffix(".md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, _measure, _options, markdown=markdown, devices=("cuda", "cpu"), theme="gpu")

@@ -1,42 +1,26 @@
 """From a voice at a browser's microphone to its image and audio in the page: a real Chromium and a real server.
 
-    python benchmarks/live/browser_round_trip.py [--seconds 30] [--json OUT]
+    python -m benchmarks.live.browser_round_trip [--seconds 30] [--json OUT]
 
 ``gohd serve`` with the default weights; Chromium hears a file of beeps as its microphone. One audio clock in the page
 hears both the microphone and what comes back, so the time between them needs nobody else's clock: Chromium's capture,
-its encoder, the server, its jitter buffer and its mixer are all in it. The picture's time is the sound's plus the
+its encoder, the server, its jitter buffer and its mixer are all in it. The image's time is the audio's plus the
 distance of the two by Chromium's own estimate of what it plays of either.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
-import wave
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from beeping_peer import RATE_HZ, beeping_wave
-from latency import Percentiles, hardware, versions
-from rich.console import Console
 
-_GOHD = (sys.executable, "-u", "-c", "from clients.cli import main; main()")
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    "--autoplay-policy=no-user-gesture-required",
-]
+from benchmarks.report.command import Report, run_benchmark
+from benchmarks.report.timing import percentiles
+from benchmarks.signals import beeping_wave
+from tests.chromium import open_chromium, write_wav
+from tests.server_process import ServerProcess
 
 _LISTEN = """async (seconds) => {
   const raw = {echoCancellation: false, noiseSuppression: false, autoGainControl: false};
@@ -110,56 +94,29 @@ def pair_beeps(spoken_s: list[float], heard_s: list[float]) -> list[float]:
     return times
 
 
-def measure(seconds: float) -> dict[str, Any]:
-    from playwright.sync_api import sync_playwright
-
-    chromium = os.environ.get("GOHD_CHROMIUM") or shutil.which("chromium")
-    command = [*_GOHD, "serve", "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert server.stdout is not None
-    try:
-        url = next(word for word in server.stdout.readline().split() if word.startswith("http"))
-        assert server.stdout.readline().startswith("Ready")
-        with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-            voice = Path(folder) / "voice.wav"
-            with wave.open(str(voice), "wb") as file:
-                file.setnchannels(1)
-                file.setsampwidth(2)
-                file.setframerate(RATE_HZ)
-                file.writeframes(beeping_wave(20.0)[0].astype("<i2").tobytes())
-            flags = [*_FLAGS, f"--use-file-for-fake-audio-capture={voice}"]
-            browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=flags)
+def measure(seconds: float) -> Report:
+    """Beeps through a real ``gohd serve`` and back into the page."""
+    with tempfile.TemporaryDirectory() as folder, ServerProcess("serve", "--port", "0") as server:
+        voice = write_wav(Path(folder) / "voice.wav", beeping_wave(20.0)[0])
+        with open_chromium(microphone=voice) as browser:
             page = browser.new_context(permissions=["microphone"]).new_page()
-            page.goto(url)
+            page.goto(server.url)
             noted = page.evaluate(_LISTEN, seconds)
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(20)
-        server.stdout.close()
     # The first beeps meet buffers that are still finding their length.
     to_audio = pair_beeps([at for at in noted["spoken"] if at > noted["spoken"][0] + 5], noted["heard"])
     skew = float(np.median(noted["skews"][-20:])) if noted["skews"] else float("nan")
     return {
         "beeps": len(to_audio),
-        "to_sound_ms": asdict(Percentiles.of(to_audio)),
-        "sound_minus_picture_ms": round(skew, 1),
-        "to_picture_ms": asdict(Percentiles.of([time + skew for time in to_audio])),
+        "to_audio_ms": percentiles(to_audio),
+        "audio_minus_image_ms": round(skew, 1),
+        "to_image_ms": percentiles([time + skew for time in to_audio]),
         "jitter_buffer_ms": {kind: round(value, 1) for kind, value in noted["buffered"].items()},
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--json", type=Path, help="where to write the report")
-    args = parser.parse_args()
-    report: dict[str, Any] = {"hardware": hardware("cpu"), "versions": versions(), "seconds": args.seconds}
-    report["browser"] = measure(args.seconds)
-    Console().print_json(json.dumps(report))
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+def _measure(args: argparse.Namespace) -> Report:
+    return {"seconds": args.seconds, "browser": measure(args.seconds)}
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, _measure, lambda parser: parser.add_argument("--seconds", type=float, default=30.0))

@@ -1,6 +1,6 @@
 """How the server does with real peers and a real engine: first frame, interrupt, sessions at once, leaks.
 
-    python benchmarks/live/live_server.py [--cycles 100] [--interrupts 60] [--sessions 1,2,3] [--json OUT]
+    python -m benchmarks.live.live_server [--cycles 100] [--interrupts 60] [--sessions 1,2,3] [--json OUT]
 
 - first frame: a WebRTC peer in another process connects over loopback; from its offer to its first decoded frame.
 - leaks: memory (after a garbage collection and ``malloc_trim``), tasks, peer connections, descriptors and threads of
@@ -14,23 +14,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import time
 from dataclasses import asdict
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import av
 import numpy as np
 from aiortc.codecs.h264 import H264Encoder
-from census import ProcessStats, Server
-from latency import Percentiles, demo_voice, hardware, versions
-from rich.console import Console
-from visitors import visit
 
+from benchmarks.live.load_clients import visit
+from benchmarks.live.process_stats import MeasuredServer, ProcessStats
+from benchmarks.report.command import Report, run_benchmark
+from benchmarks.report.timing import percentiles
+from benchmarks.signals import demo_voice
 from engine.assets import PORTRAIT
 from engine.timebase import SAMPLE_RATE_HZ
 from server import LiveSession, ServerConfig, SessionManager, engine_loader
@@ -40,13 +39,13 @@ from server.webrtc.tracks import ViewerTracks
 _SETTLE_S = 1.0
 
 
-async def measure_cycles(cycles: int) -> dict[str, Any]:
+async def measure_cycles(cycles: int) -> Report:
     """First frames and what is left behind, of a server in a process of its own."""
     program = (
         "from server import ServerConfig, serve\n"
         "serve(ServerConfig(port=0, request_burst=10**6), on_listening=print, on_ready=lambda: print('ready'))"
     )
-    server = await asyncio.to_thread(Server, program=program)
+    server = await asyncio.to_thread(MeasuredServer, program=program)
     times_ms: list[float] = []
     counts: list[tuple[int, ProcessStats]] = []
     silence = np.zeros(960, np.int16)
@@ -55,16 +54,16 @@ async def measure_cycles(cycles: int) -> dict[str, Any]:
             for cycle in range(cycles + 1):
                 if cycle >= cycles // 5 and cycle % max(1, cycles // 10) == 0:
                     await asyncio.sleep(_SETTLE_S)
-                    counts.append((cycle, await asyncio.to_thread(server.census)))
+                    counts.append((cycle, await asyncio.to_thread(server.stats)))
                 if cycle < cycles:
-                    times_ms.append(await visit(http, server.url, "ends", silence, 0.0))
+                    times_ms.append(await visit(http, server.url, "ends the session", silence, 0.0))
     finally:
         await asyncio.to_thread(server.stop)
     first, last = asdict(counts[0][1]), asdict(counts[-1][1])
-    memory_kib = [census.anonymous_kib for _, census in counts]
+    memory_kib = [stats.anonymous_kib for _, stats in counts]
     return {
         "cycles": cycles,
-        "first_frame_ms": asdict(Percentiles.of(times_ms)),
+        "first_frame_ms": percentiles(times_ms),
         "after_a_fifth": first,
         "after_all": last,
         "growth": {name: last[name] - count for name, count in first.items()},
@@ -94,19 +93,19 @@ def _speak(session: LiveSession, seconds: float) -> None:
     session.open_voice(live=False).push_pcm(voice, SAMPLE_RATE_HZ)
 
 
-async def measure_interrupts(count: int) -> dict[str, Any]:
+async def measure_interrupts(count: int) -> Report:
     """Each interrupt comes at a random moment of speech."""
     manager, engine = await _manager()
     # The frame on show when the interrupt comes is the first of those in which the mouth closes.
     frames_to_rest = engine.networks.mixer.mouth_close_frames - 1
     session = await manager.open()
     tracks = _add_tracks(manager, session)
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     first_ms, rest_ms = [], []
     drain = asyncio.ensure_future(_watch(tracks, None))
     for _ in range(count):
         _speak(session, 4.0)
-        await asyncio.sleep(float(dice.uniform(0.9, 1.6)))
+        await asyncio.sleep(float(rng.uniform(0.9, 1.6)))
         sent = tracks.sent
         began_s = time.perf_counter()
         session.interrupt()
@@ -121,12 +120,12 @@ async def measure_interrupts(count: int) -> dict[str, Any]:
     return {
         "interrupts": count,
         "frames_to_rest": frames_to_rest,
-        "to_first_frame_ms": asdict(Percentiles.of(first_ms)),
-        "to_rest_ms": asdict(Percentiles.of(rest_ms)),
+        "to_first_frame_ms": percentiles(first_ms),
+        "to_rest_ms": percentiles(rest_ms),
     }
 
 
-async def measure_sessions(count: int, seconds: float = 10.0) -> dict[str, Any]:
+async def measure_sessions(count: int, seconds: float = 10.0) -> Report:
     """``count`` sessions that speak at once."""
     manager, _ = await _manager()
     sessions = [await manager.open() for _ in range(count)]
@@ -173,24 +172,21 @@ async def _watch(tracks: ViewerTracks, encoder: H264Encoder | None) -> None:
             await asyncio.get_running_loop().run_in_executor(None, encoder.encode, frame, False)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cycles", type=int, default=100)
-    parser.add_argument("--interrupts", type=int, default=60)
-    parser.add_argument("--sessions", default="1,2,3", help="numbers of sessions to try")
-    parser.add_argument("--json", type=Path, help="where to write the report")
-    args = parser.parse_args()
-    report: dict[str, Any] = {"hardware": hardware("cpu"), "versions": versions()}
-    report["load_average"] = os.getloadavg()
+def _measure(args: argparse.Namespace) -> Report:
+    report: Report = {"load_average": os.getloadavg()}
     if args.cycles:
         report["connections"] = asyncio.run(measure_cycles(args.cycles))
     if args.interrupts:
         report["interrupts"] = asyncio.run(measure_interrupts(args.interrupts))
     report["sessions"] = [asyncio.run(measure_sessions(int(count))) for count in args.sessions.split(",") if count]
-    Console().print_json(json.dumps(report))
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cycles", type=int, default=100, help="connections that come and go; 0 leaves them out")
+    parser.add_argument("--interrupts", type=int, default=60, help="0 leaves them out")
+    parser.add_argument("--sessions", default="1,2,3", help="numbers of sessions to try")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, _measure, _options)

@@ -1,175 +1,122 @@
-"""People who come to a server, look, speak and go, each in a way of their own: real WebRTC peers in this process."""
+"""Clients that come to a server, watch, speak and leave, each in its own way: real WebRTC peers in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from fractions import Fraction
 from typing import Any
 
 import aiohttp
 import av
 import numpy as np
 import numpy.typing as npt
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc import RTCSessionDescription
 
 from engine.assets import PORTRAIT
+from tests.webrtc_peer import RATE_HZ, Caller, RequestRefused, VoiceTrack
 
 Samples = npt.NDArray[np.int16]
 
-_RATE_HZ, _BLOCK = 48_000, 960
+VISITS = (
+    "ends the session", "closes the tab", "vanishes", "plays by WHEP", "speaks by WebSocket", "uploads a portrait"
+)  # fmt: skip
 _FIRST_FRAME_S = 20.0
-WAYS = ("ends", "closes the tab", "vanishes", "plays", "speaks by socket", "brings a picture")
 
 
-class Refused(Exception):
-    """The server said no: ``status`` and its code."""
+class Viewer(Caller):
+    """A peer that notes time stamp (s) and arrival (s) of every frame, in ``images`` and ``audio``.
 
-    def __init__(self, status: int, code: str) -> None:
-        super().__init__(f"{status} {code}")
-        self.status = status
+    Args:
+        voice: int16 at 48 kHz, spoken again and again; None only receives.
+    """
 
-
-class VoiceTrack(MediaStreamTrack):
-    """A microphone: int16 48 kHz mono, again and again, in real time."""
-
-    kind = "audio"
-
-    def __init__(self, wave: Samples) -> None:
-        super().__init__()
-        self._wave = wave
-        self._sent = 0
-        self._start_s = time.monotonic()
-
-    async def recv(self) -> av.AudioFrame:
-        await asyncio.sleep(max(0.0, self._start_s + self._sent / _RATE_HZ - time.monotonic()))
-        block = self._wave.take(range(self._sent, self._sent + _BLOCK), mode="wrap")
-        frame = av.AudioFrame.from_ndarray(block.repeat(2)[None], format="s16", layout="stereo")
-        frame.sample_rate, frame.pts, frame.time_base = _RATE_HZ, self._sent, Fraction(1, _RATE_HZ)
-        self._sent += _BLOCK
-        return frame
-
-
-class Watcher:
-    """One peer connection. Every frame's time stamp (s) and arrival (s) is noted in ``images`` and ``sounds``."""
-
-    def __init__(self, voice: Samples | None) -> None:
-        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        if voice is None:
-            self._pc.addTransceiver("audio", direction="recvonly")
-        else:
-            self._pc.addTrack(VoiceTrack(voice))
-        self._pc.addTransceiver("video", direction="recvonly")
-        self._tasks: list[asyncio.Task[None]] = []
-        self._seen = asyncio.Event()
+    def __init__(self, http: aiohttp.ClientSession, url: str, voice: Samples | None) -> None:
+        super().__init__(http, url, VoiceTrack(voice, repeat=True), receive_only=voice is None)
+        self._first_frame = asyncio.Event()
         self.images: list[tuple[float, float]] = []
-        self.sounds: list[tuple[float, float]] = []
-        self.session_id = ""
-        self.first_frame_ms = float("nan")
-        self._pc.on("track", lambda track: self._tasks.append(asyncio.ensure_future(self._watch(track))))
+        self.audio: list[tuple[float, float]] = []
 
-    async def connect(self, http: aiohttp.ClientSession, url: str, **more: Any) -> None:
-        """Watch over ``/offer``. Raises Refused, TimeoutError."""
-        await self._pc.setLocalDescription()
+    def receive(self, frame: Any, receiver: Any) -> None:
+        noted = (float(frame.pts * frame.time_base), time.monotonic())
+        if isinstance(frame, av.VideoFrame):
+            self.images.append(noted)
+            self._first_frame.set()
+        else:
+            self.audio.append(noted)
+
+    async def watch(self, **more: Any) -> float:
+        """Connect at ``/offer``; milliseconds from there to the first frame. Raises RequestRefused, TimeoutError."""
         began_s = time.monotonic()
-        body = {"sdp": self._pc.localDescription.sdp, "type": "offer", **more}
-        async with http.post(f"{url}offer", json=body) as response:
-            answer = await _answer(response)
-        self.session_id = answer["session_id"]
-        await self._begin(answer["sdp"], began_s)
+        await self.connect(**more)
+        return await self._first_frame_ms(began_s)
 
-    async def play(self, http: aiohttp.ClientSession, url: str) -> str:
-        """Watch over WHEP; where to end it."""
-        await self._pc.setLocalDescription()
+    async def play(self) -> tuple[float, str]:
+        """Connect by WHEP; milliseconds as `watch`, and the address to delete. Raises RequestRefused, TimeoutError."""
         began_s = time.monotonic()
         headers = {"Content-Type": "application/sdp"}
-        async with http.post(f"{url}whep", data=self._pc.localDescription.sdp, headers=headers) as response:
+        async with self.http.post(f"{self.url}/whep", data=await self.offer(), headers=headers) as response:
             if response.status != 201:
-                await _answer(response)
-            sdp = await response.text()
-            location = response.headers["Location"].lstrip("/")
-        await self._begin(sdp, began_s)
-        return f"{url}{location}"
-
-    async def close(self) -> None:
-        """Say good-bye and go."""
-        await self._pc.close()
-        await self._end()
+                await _body(response)
+            answer, location = await response.text(), response.headers["Location"]
+        await self.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        return await self._first_frame_ms(began_s), f"{self.url}/{location.lstrip('/')}"
 
     async def vanish(self) -> None:
-        """Go without a word, as a dead network does."""
-        for transceiver in self._pc.getTransceivers():
+        """Leave without a word, as a dead network does."""
+        for transceiver in self.pc.getTransceivers():
             for protocol in transceiver.receiver.transport.transport._connection._protocols:
                 protocol.transport.abort()
-        await self.close()
+        await self.hang_up()
 
-    async def _begin(self, sdp: str, began_s: float) -> None:
-        await self._pc.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        await asyncio.wait_for(self._seen.wait(), _FIRST_FRAME_S)
-        self.first_frame_ms = 1e3 * (self.images[0][1] - began_s)
-
-    async def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _watch(self, track: MediaStreamTrack) -> None:
-        into = self.images if track.kind == "video" else self.sounds
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                frame: Any = await track.recv()
-                into.append((float(frame.pts * frame.time_base), time.monotonic()))
-                if track.kind == "video":
-                    self._seen.set()
+    async def _first_frame_ms(self, began_s: float) -> float:
+        await asyncio.wait_for(self._first_frame.wait(), _FIRST_FRAME_S)
+        return 1e3 * (self.images[0][1] - began_s)
 
 
-async def visit(http: aiohttp.ClientSession, url: str, way: str, voice: Samples, stay_s: float) -> float:
-    """Come, stay and go in one of WAYS; milliseconds from the offer to the first frame.
+async def visit(http: aiohttp.ClientSession, url: str, kind: str, voice: Samples, stay_s: float) -> float:
+    """Come, stay and leave in one of the ways of `VISITS`; milliseconds from the offer to the first frame.
 
     Raises:
-        Refused: there was no place. TimeoutError: no image came.
+        RequestRefused: the server had no place. TimeoutError: no frame came.
     """
-    watcher = Watcher(None if way in ("plays", "speaks by socket") else voice)
-    try:
-        match way:
-            case "plays":
-                location = await watcher.play(http, url)
-                await asyncio.sleep(stay_s)
-                async with http.delete(location):
-                    pass
-            case "speaks by socket":
-                async with http.ws_connect(f"{url}ws") as socket:
-                    await socket.send_str('{"type":"start","rate":48000}')
-                    started = await socket.receive_json()
-                    if started["type"] == "error":
-                        raise Refused(503, started["code"])
-                    await watcher.connect(http, url, session=started["session_id"])
-                    await socket.send_bytes(voice[: int(stay_s * _RATE_HZ / 2)].astype("<i2").tobytes())
-                    await asyncio.sleep(stay_s)
+    speaks = kind not in ("plays by WHEP", "speaks by WebSocket")
+    viewer = Viewer(http, url, voice if speaks else None)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(viewer.hang_up)
+        session = f"{viewer.url}/sessions/"
+        match kind:
+            case "plays by WHEP":
+                first_ms, session = await viewer.play()
+            case "speaks by WebSocket":
+                socket = await stack.enter_async_context(http.ws_connect(f"{viewer.url}/ws"))
+                await socket.send_str('{"type":"start","rate":48000}')
+                started = await socket.receive_json()
+                if started["type"] == "error":
+                    raise RequestRefused(503, started["code"])
+                first_ms = await viewer.watch(session=started["session_id"])
+                await socket.send_bytes(voice[: int(stay_s * RATE_HZ / 2)].astype("<i2").tobytes())
+            case "uploads a portrait":
+                first_ms = await viewer.watch(portrait=await _upload(viewer))
             case _:
-                more = {"portrait": await _bring(http, url)} if way == "brings a picture" else {}
-                await watcher.connect(http, url, **more)
-                await asyncio.sleep(stay_s)
-                if way == "vanishes":
-                    await watcher.vanish()
-                elif way != "closes the tab":
-                    async with http.delete(f"{url}sessions/{watcher.session_id}"):
-                        pass
-    finally:
-        await watcher.close()
-    return watcher.first_frame_ms
+                first_ms = await viewer.watch()
+        await asyncio.sleep(stay_s)
+        if kind == "vanishes":
+            await viewer.vanish()
+        elif kind not in ("closes the tab", "speaks by WebSocket"):
+            async with http.delete(f"{session}{viewer.session_id}"):
+                pass
+    return first_ms
 
 
-async def _bring(http: aiohttp.ClientSession, url: str) -> str:
-    headers = {"Content-Type": "image/jpeg"}
-    async with http.post(f"{url}portraits?consent=true", data=PORTRAIT.read_bytes(), headers=headers) as response:
-        return str((await _answer(response))["portrait_id"])
+async def _upload(viewer: Viewer) -> str:
+    address, headers = f"{viewer.url}/portraits?consent=true", {"Content-Type": "image/jpeg"}
+    async with viewer.http.post(address, data=PORTRAIT.read_bytes(), headers=headers) as response:
+        return str((await _body(response))["portrait_id"])
 
 
-async def _answer(response: aiohttp.ClientResponse) -> dict[str, Any]:
+async def _body(response: aiohttp.ClientResponse) -> dict[str, Any]:
     body: dict[str, Any] = await response.json()
     if response.status >= 400:
-        raise Refused(response.status, body["error"]["code"])
+        raise RequestRefused(response.status, body["error"]["code"])
     return body

@@ -1,10 +1,11 @@
-"""What a process holds: memory, threads, descriptors, tasks, connections. It tells when it is asked.
+"""What a server process holds: memory, threads, descriptors, tasks, connections.
 
-    in the server      answer_census()                  from here on SIGUSR1 is answered with a line of JSON on stdout
-    beside it          Server(program).census()         asks, and reads that line
+    in the server      answer_stats_requests()      from here on SIGUSR1 is answered with a line of JSON on stdout
+    beside it          MeasuredServer(...).stats()  asks, and reads that line
 
-Before it counts, it collects garbage and gives free memory back to the system (``malloc_trim``), so that what is left
-is what is held. What was there when the server was ready is set aside by it (``gc.freeze``) and is not looked at.
+Before it counts, the process collects garbage and gives free memory back to the system (``malloc_trim``), so that what
+is left is held. Objects that were there when the server was ready are not counted: the server sets them aside
+(``gc.freeze``).
 """
 
 from __future__ import annotations
@@ -14,11 +15,7 @@ import ctypes
 import gc
 import json
 import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +24,9 @@ from typing import Any
 from aiortc import RTCPeerConnection
 
 from server.live.session import LiveSession
+from tests.server_process import GOHD, ServerProcess
 
-_ROOT = Path(__file__).resolve().parents[2]
 _ANSWER_S = 20.0
-_READY_S = 180.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,44 +44,21 @@ class ProcessStats:
     objects: int
 
 
-def answer_census() -> None:
+class MeasuredServer(ServerProcess):
+    """A server process that can be asked what it holds."""
+
+    def __init__(self, *arguments: str, program: str = GOHD) -> None:
+        answering = "from benchmarks.live.process_stats import answer_stats_requests; answer_stats_requests()"
+        super().__init__(*arguments, program=f"{answering}\n{program}")
+
+    def stats(self) -> ProcessStats:
+        self.signal(signal.SIGUSR1)
+        return ProcessStats(**json.loads(self.line(_ANSWER_S)))
+
+
+def answer_stats_requests() -> None:
     """Answer SIGUSR1, in a process that runs an event loop in its main thread."""
     signal.signal(signal.SIGUSR1, lambda *_: _answer())
-
-
-class Server:
-    """A ``gohd serve`` in a process of its own that can be asked."""
-
-    def __init__(self, *arguments: str, program: str | None = None) -> None:
-        run = program or "from clients.cli import main; main()"
-        path = [str(_ROOT), str(_ROOT / "benchmarks")]
-        code = f"import sys; sys.path[:0] = {path}; from census import answer_census; answer_census(); {run}"
-        self._process = subprocess.Popen(
-            [sys.executable, "-u", "-c", code, *arguments], stdout=subprocess.PIPE, text=True
-        )
-        self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        said = self._lines.get(timeout=_READY_S)
-        self.url = next(word for word in said.split() if word.startswith("http"))
-        self._lines.get(timeout=_READY_S)
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def census(self) -> ProcessStats:
-        self._process.send_signal(signal.SIGUSR1)
-        return ProcessStats(**json.loads(self._lines.get(timeout=_ANSWER_S)))
-
-    def stop(self) -> int:
-        """End it as Ctrl-C does; its exit code."""
-        self._process.send_signal(signal.SIGINT)
-        return self._process.wait(20)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
 
 
 def _answer() -> None:
@@ -98,7 +71,7 @@ def _answer() -> None:
         if type(thing) in found:
             found[type(thing)].append(thing)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    census = {
+    stats = {
         "resident_kib": int(status["VmRSS"].split()[0]),
         "anonymous_kib": int(status["RssAnon"].split()[0]),
         "threads": int(status["Threads"]),
@@ -109,4 +82,4 @@ def _answer() -> None:
         "sessions": len(found[LiveSession]),
         "objects": len(objects),
     }
-    os.write(1, (json.dumps(census) + "\n").encode())
+    os.write(1, (json.dumps(stats) + "\n").encode())

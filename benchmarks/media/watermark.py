@@ -1,6 +1,6 @@
 """How well the invisible watermark hides and survives: PSNR, time, bits after codecs and resizing, false positives.
 
-    python benchmarks/media/watermark.py --portraits FOLDER [--unmarked FOLDER ...] [--json OUT]
+    python -m benchmarks.media.watermark --portraits FOLDER [--unmarked FOLDER ...] [--json OUT]
 
 Each portrait speaks the demo voice for eight seconds; its raw frames are marked, encoded at the rates of the server and
 below, decoded and read. ``--unmarked`` names folders of ordinary videos and images: every one of their frames, and its
@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -21,11 +20,12 @@ import av
 import cv2
 import numpy as np
 import torch
-from latency import hardware, versions
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.report.command import Report, run_benchmark
+from benchmarks.report.timing import percentiles
 from engine import Engine, load_engine
 from engine.assets import VOICE
 from engine.errors import GohdError
@@ -71,16 +71,16 @@ def through(images: list[Rgb], codec: str, rate: int, scale: float) -> list[Rgb]
         return images
     height, width = (round(scale * side) for side in images[0].shape[:2])
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as film:
-        stream = film.add_stream(codec, rate=25, options=OPTIONS[codec])
+    with av.open(buffer, "w", format="matroska") as video:
+        stream = video.add_stream(codec, rate=25, options=OPTIONS[codec])
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", rate
         for rgb in images:
             small = rgb if scale == 1 else cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(small, format="rgb24")))
-        film.mux(stream.encode())
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(small, format="rgb24")))
+        video.mux(stream.encode())
     buffer.seek(0)
-    with av.open(buffer) as film:
-        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    with av.open(buffer) as video:
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
 
 def ordinary(folder: Path) -> Iterator[Rgb]:
@@ -102,26 +102,17 @@ def images_of(path: Path) -> Iterator[Rgb]:
             return
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--portraits", type=Path, required=True, help="a folder of portraits")
-    parser.add_argument("--count", type=int, default=3, help="how many of them")
-    parser.add_argument("--unmarked", type=Path, nargs="*", default=[], help="folders of ordinary videos, pictures")
-    parser.add_argument("--most", type=int, default=10_000, help="ordinary frames at most")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
+def measure(portraits_folder: Path, count: int, unmarked: Sequence[Path], most: int) -> Report:
+    """Quality and survival on ``count`` portraits, and false positives on at most ``most`` ordinary frames."""
     engine = load_engine()
     psnr_db: list[float] = []
     spent_ms: list[float] = []
     bits: dict[str, list[float]] = {name: [] for name, *_ in CASES}
     scores: dict[str, list[float]] = {name: [] for name, *_ in CASES}
-    portraits = sorted(arguments.portraits.glob("*.jpg"))
-    for portrait in portraits[:: max(1, len(portraits) // arguments.count)][: arguments.count]:
+    portraits = sorted(portraits_folder.glob("*.jpg"))
+    for portrait in portraits[:: max(1, len(portraits) // count)][:count]:
         plain = speaking(engine, portrait)
-        mark, marked = Watermark(*plain[0].shape[:2], TAG), []
+        mark, marked = Watermark(plain[0].shape[0], plain[0].shape[1], TAG), []
         for rgb in plain:
             started = time.perf_counter()
             marked.append(mark.apply(rgb))
@@ -137,20 +128,15 @@ def main() -> None:
             scores[name].append(reading.score)
 
     false_scores = []
-    frames = (
-        rgb for folder in arguments.unmarked for rgb in ordinary(folder) if min(rgb.shape[:2]) >= SMALLEST_SIDE_PX
-    )
-    for rgb in islice(frames, arguments.most):
+    for rgb in islice((rgb for folder in unmarked for rgb in ordinary(folder)), most):
         detector = WatermarkDetector()
         detector.push(rgb)
         false_scores.append(detector.read().score)
 
-    result = {
-        "hardware": hardware("cpu"),
-        "versions": versions(),
+    return {
         "psnr_db": {"mean": round(float(np.mean(psnr_db)), 2), "least": round(float(np.min(psnr_db)), 2)},
-        "frame_ms": {f"p{q}": round(float(np.percentile(spent_ms[5:], q)), 2) for q in (50, 95, 99)},
-        "frames_a_film": FRAMES,
+        "frame_ms": percentiles(spent_ms[5:]),
+        "frames_a_video": FRAMES,
         "cases": {
             name: {"least_share_of_bits": min(bits[name]), "least_score": round(min(scores[name]), 1)} for name in bits
         },
@@ -160,15 +146,30 @@ def main() -> None:
             "highest_score": round(max(false_scores), 2) if false_scores else None,
         },
     }
+
+
+def show(report: Report) -> None:
+    """Print the report as a table."""
     table = Table("case", "least share of bits", "least score")
-    for name, case in result["cases"].items():
+    for name, case in report["cases"].items():
         table.add_row(name, f"{case['least_share_of_bits']:.3f}", f"{case['least_score']:.1f}")
     console = Console()
     console.print(table)
-    console.print({key: result[key] for key in ("psnr_db", "frame_ms", "unmarked")})
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    console.print({key: report[key] for key in ("psnr_db", "frame_ms", "unmarked")})
+
+
+def _measure(args: argparse.Namespace) -> Report:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    return measure(args.portraits, args.count, args.unmarked, args.most)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--portraits", type=Path, required=True, help="a folder of portraits")
+    parser.add_argument("--count", type=int, default=3, help="how many of them")
+    parser.add_argument("--unmarked", type=Path, nargs="*", default=[], help="folders of ordinary videos and images")
+    parser.add_argument("--most", type=int, default=10_000, help="ordinary frames at most")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, _measure, _options, show=show)

@@ -1,6 +1,6 @@
-"""What anyone gets from aiortc alone: a video played to whoever posts an offer, with nothing that listens to the link.
+"""The yardstick: aiortc alone plays a video to each posted offer, without any control of congestion.
 
-    python benchmarks/network/bare_sender.py FILM.mp4 --host 10.77.0.1 --port 8081
+    python -m benchmarks.network.bare_sender VIDEO.mp4 --host 10.77.0.1 --port 8081
 
 Two plain tracks, paced by the clock, with aiortc's own codecs, bitrates and answers to its receivers' reports.
 """
@@ -34,7 +34,7 @@ class Video:
         with av.open(str(path)) as container:
             resampler = av.AudioResampler(format="s16", layout="stereo", rate=_RATE_HZ)
             parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-        self.sound = np.concatenate(parts, axis=1).reshape(-1, 2)
+        self.audio = np.concatenate(parts, axis=1).reshape(-1, 2)
 
 
 class _Clock:
@@ -48,9 +48,9 @@ class _Clock:
 class _Image(MediaStreamTrack):
     kind = "video"
 
-    def __init__(self, film: Video, clock: _Clock) -> None:
+    def __init__(self, video: Video, clock: _Clock) -> None:
         super().__init__()
-        self._video, self._clock, self._count = film, clock, 0
+        self._video, self._clock, self._count = video, clock, 0
 
     async def recv(self) -> av.VideoFrame:
         await self._clock.until(self._count / self._video.rate)
@@ -63,24 +63,21 @@ class _Image(MediaStreamTrack):
 class _Audio(MediaStreamTrack):
     kind = "audio"
 
-    def __init__(self, film: Video, clock: _Clock) -> None:
+    def __init__(self, video: Video, clock: _Clock) -> None:
         super().__init__()
-        self._video, self._clock, self._sent = film, clock, 0
+        self._video, self._clock, self._sent = video, clock, 0
 
     async def recv(self) -> av.AudioFrame:
         await self._clock.until(self._sent / _RATE_HZ)
-        begin = self._sent % (len(self._video.sound) - _BLOCK)
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(self._video.sound[begin : begin + _BLOCK]).reshape(1, -1),
-            format="s16",
-            layout="stereo",
-        )
+        begin = self._sent % (len(self._video.audio) - _BLOCK)
+        block = np.ascontiguousarray(self._video.audio[begin : begin + _BLOCK]).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(block, format="s16", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = _RATE_HZ, self._sent, Fraction(1, _RATE_HZ)
         self._sent += _BLOCK
         return frame
 
 
-async def _serve(film: Video, host: str, port: int) -> None:
+async def _serve(video: Video, host: str, port: int) -> None:
     peers: set[RTCPeerConnection] = set()
 
     async def whep(request: web.Request) -> web.Response:
@@ -89,8 +86,8 @@ async def _serve(film: Video, host: str, port: int) -> None:
         pc, clock = RTCPeerConnection(), _Clock()
         peers.clear()
         peers.add(pc)
-        pc.addTrack(_Image(film, clock))
-        pc.addTrack(_Audio(film, clock))
+        pc.addTrack(_Image(video, clock))
+        pc.addTrack(_Audio(video, clock))
         await pc.setRemoteDescription(RTCSessionDescription(await request.text(), "offer"))
         await pc.setLocalDescription()
         return web.Response(status=201, text=pc.localDescription.sdp, content_type="application/sdp")
@@ -100,17 +97,17 @@ async def _serve(film: Video, host: str, port: int) -> None:
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
-    print("ready", flush=True)
+    print(f"http://{host}:{port}/", "ready", sep="\n", flush=True)
     await asyncio.Event().wait()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("film", type=Path)
+    parser.add_argument("video", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8081)
     args = parser.parse_args()
-    asyncio.run(_serve(Video(args.film), args.host, args.port))
+    asyncio.run(_serve(Video(args.video), args.host, args.port))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Impairment:
 class _Direction:
     source: int
     target: int
-    dice: random.Random
+    rng: random.Random
     free_s: float = 0.0
     last_out_s: float = 0.0
     waiting: collections.deque[tuple[float, bytes]] = field(default_factory=collections.deque)
@@ -56,14 +56,14 @@ class _Direction:
     def enter(self, packet: bytes, how: Impairment, now_s: float) -> None:
         self.entered_bytes += len(packet)
         self.entered_packets += 1
-        lost = how.down or self.dice.random() < how.loss
+        lost = how.down or self.rng.random() < how.loss
         if lost or len(self.waiting) >= _QUEUE_PACKETS:
             self.dropped_packets += 1
             return
         if how.rate_bps is not None:
             self.free_s = max(self.free_s, now_s) + 8 * len(packet) / how.rate_bps
         sent_s = now_s if how.rate_bps is None else self.free_s
-        out_s = sent_s + how.delay_s + self.dice.uniform(-how.jitter_s, how.jitter_s)
+        out_s = sent_s + how.delay_s + self.rng.uniform(-how.jitter_s, how.jitter_s)
         self.last_out_s = max(self.last_out_s, out_s)
         self.waiting.append((self.last_out_s, packet))
 
@@ -112,7 +112,7 @@ class ImpairedPath:
                 direction.leave(time.monotonic())
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Why no impaired path can be had here; None where it can."""
     if os.geteuid() != 0:
         return "network namespaces need root"

@@ -1,6 +1,6 @@
 """Our server and bare aiortc on the same bad networks, watched by the same Chromium (Linux, root).
 
-    python benchmarks/network/impairment.py [--cells loss-1,thin] [--seconds 20] [--senders ours,bare] [--json OUT]
+    python -m benchmarks.network.impairment [--cells "loss 1 %,clean"] [--seconds 20] [--senders ours,bare] [--json OUT]
 
 ``gohd serve``, or ``bare_sender.py`` with a video that the same engine made, runs in one network namespace, the viewer
 in another; ``impaired_path.py`` lies between. Each cell: 4 s of a perfect path, the impairment, 6 s of a perfect path.
@@ -11,7 +11,6 @@ table goes beside it.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import subprocess
 import sys
@@ -19,20 +18,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from impaired_path import ADDRESSES, ImpairedPath, Impairment, inside, open_path, why_not
-from latency import hardware, versions
-from rich.console import Console
-from viewing import look_at
-
+from benchmarks.network.impaired_path import (
+    ADDRESSES,
+    ImpairedPath,
+    Impairment,
+    inside,
+    open_path,
+    unavailable_reason,
+)
+from benchmarks.network.playback_stats import playback_stats
+from benchmarks.report.command import Report, run_benchmark
 from engine.assets import PORTRAIT, VOICE
+from tests.server_process import GOHD, ServerProcess
 
 _LEAD_S, _TAIL_S = 4.0, 6.0
-_HERE = Path(__file__).resolve().parent
+_ROOT = Path(__file__).resolve().parents[2]
 _PORTS = {"ours": 8080, "bare": 8081}
-_GOHD = (sys.executable, "-u", "-c", "from clients.cli import main; main()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,9 @@ def measure_cell(
     What the viewer noted goes to the file ``notes``.
     """
     lasts_s = cell.seconds or seconds
-    program = [sys.executable, str(_HERE / "browser_viewer.py"), url]
+    program = [sys.executable, "-m", "benchmarks.network.browser_viewer", url]
     program += ["--seconds", str(lead_s + lasts_s + tail_s)]
-    viewer = subprocess.Popen(inside("b", *program), stdout=subprocess.PIPE, text=True)
+    viewer = subprocess.Popen(inside("b", *program), cwd=_ROOT, stdout=subprocess.PIPE, text=True)
     assert viewer.stdout is not None
     try:
         assert viewer.stdout.readline() == "watching\n", "the viewer saw no frame"
@@ -95,7 +100,7 @@ def measure_cell(
         viewer.stdout.close()
     if notes is not None:
         notes.write_text(json.dumps({"begin_s": begin_s, "end_s": end_s} | report), encoding="utf-8")
-    figures = asdict(look_at(report, begin_s, end_s))
+    figures = asdict(playback_stats(report, begin_s, end_s))
     last = report["samples"][-1]["video"]
     figures["sent_kbps"] = round(8e-3 * sent / (end_s - begin_s))
     figures["longest_queue_ms"] = round(1e3 * queue_s)
@@ -103,38 +108,20 @@ def measure_cell(
     return figures
 
 
-@contextlib.contextmanager
-def _sender(name: str, video: Path) -> Iterator[str]:
-    """The WHEP address of a sender that runs in namespace ``a`` until the block ends."""
-    host, port = ADDRESSES["a"], _PORTS[name]
+def _sender(name: str, video: Path | None) -> ServerProcess:
+    """A sender in namespace ``a``."""
     if name == "ours":
-        program = [*_GOHD, "serve", "--insecure"]
-        ready = "Ready"
+        program, arguments = GOHD, ["serve", "--insecure"]
     else:
-        program = [sys.executable, "-u", str(_HERE / "bare_sender.py"), str(video)]
-        ready = "ready"
-    command = inside("a", *program, "--host", host, "--port", str(port))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if line.startswith(ready):
-                break
-        yield f"http://{host}:{port}/whep"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        program, arguments = "from benchmarks.network.bare_sender import main; main()", [str(video)]
+    address = ["--host", ADDRESSES["a"], "--port", str(_PORTS[name])]
+    return ServerProcess(*arguments, *address, program=program, wrap=partial(inside, "a"))
 
 
 def _make_video(folder: Path) -> Path:
-    video = folder / "film.mp4"
-    command = [*_GOHD, "render", str(PORTRAIT), str(VOICE), "-o", str(video)]
-    subprocess.run(command, check=True, capture_output=True)
+    video = folder / "video.mp4"
+    command = [sys.executable, "-c", GOHD, "render", str(PORTRAIT), str(VOICE), "-o", str(video)]
+    subprocess.run(command, cwd=_ROOT, check=True, capture_output=True)
     return video
 
 
@@ -146,10 +133,10 @@ _COLUMNS = {
     "latency_p50_ms": "latency p50, ms",
     "latency_p95_ms": "p95",
     "latency_max_ms": "worst",
-    "skew_p50_ms": "sound - image p50, ms",
+    "skew_p50_ms": "audio - image p50, ms",
     "skew_worst_ms": "worst",
     "recovery_s": "recovery, s",
-    "sound_concealed_share": "sound concealed",
+    "audio_concealed_share": "audio concealed",
     "sent_kbps": "sent, kbit/s",
 }
 
@@ -170,39 +157,34 @@ def _show(name: str, value: Any) -> str:
     return f"{100 * value:.1f} %" if name.endswith("_share") else str(value)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", default="", help=f"all, or some of: {', '.join(CELLS)}")
-    parser.add_argument("--senders", default="ours,bare")
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--notes", type=Path, help="a folder for what the viewer noted, frame by frame")
-    parser.add_argument("--film", type=Path, help="what the bare sender plays; made when left out")
-    parser.add_argument("--json", type=Path, help="where to write the report, and a table beside it")
-    args = parser.parse_args()
-    if (reason := why_not()) is not None:
+def _measure(args: argparse.Namespace) -> Iterator[Report]:
+    if (reason := unavailable_reason()) is not None:
         sys.exit(f"cannot make a bad network: {reason}")
     names = [name.strip() for name in args.cells.split(",") if name] or list(CELLS)
-    report: dict[str, Any] = {"cells": {}}
-    if args.json and args.json.is_file():
-        report = json.loads(args.json.read_text(encoding="utf-8"))
-    report |= {"hardware": hardware("cpu"), "versions": versions(), "seconds": args.seconds}
+    known = args.json is not None and args.json.is_file()
+    cells = json.loads(args.json.read_text(encoding="utf-8"))["cells"] if known else {}
     with tempfile.TemporaryDirectory() as folder, open_path(args.seed) as path:
         video = args.video
         if video is None and "bare" in args.senders:
             video = _make_video(Path(folder))
         for sender in args.senders.split(","):
-            with _sender(sender, video) as url:
+            with _sender(sender, video) as server:
                 for name in names:
                     notes = args.notes and args.notes / f"{sender} {name.replace('/', ' per ')}.json"
-                    figures = measure_cell(path, url, CELLS[name], args.seconds, notes=notes)
-                    report["cells"].setdefault(name, {})[sender] = figures
+                    figures = measure_cell(path, f"{server.url}/whep", CELLS[name], args.seconds, notes=notes)
+                    cells.setdefault(name, {})[sender] = figures
                     print(name, sender, json.dumps(figures), flush=True)
-    Console().print(make_table(report["cells"]), soft_wrap=True)
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        args.json.with_suffix(".md").write_text(make_table(report["cells"]), encoding="utf-8")
+                    yield {"seconds": args.seconds, "cells": cells}
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cells", default="", help=f"all, or some of: {', '.join(CELLS)}".replace("%", "%%"))
+    parser.add_argument("--senders", default="ours,bare")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--notes", type=Path, help="a folder for what the viewer noted, frame by frame")
+    parser.add_argument("--video", "--film", type=Path, help="what the bare sender plays; made when left out")
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(__doc__, _measure, _options, markdown=lambda report: make_table(report["cells"]))

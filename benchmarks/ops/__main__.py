@@ -10,45 +10,38 @@ does not beat it in every case belongs out of the project, what does belongs in 
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib
-import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.latency import hardware, versions
-from benchmarks.ops.measuring import Ceilings, measured
-from benchmarks.report.timing import matrix_ceiling_tflops, memory_ceiling_gbs
+from benchmarks.ops.measuring import measured
+from benchmarks.report.command import Report, run_benchmark
+from benchmarks.report.timing import Ceilings
 
 OPERATIONS = ("backward_warp", "warp_blend", "fir_resample", "conv_epilogue", "yuv420")
 
 
-def reports(device: torch.device, operations: tuple[str, ...], *, quick: bool) -> Iterator[dict[str, Any]]:
-    """What is written as JSON, after each operation anew, so that a run that is cut short leaves what it has."""
-    on_cuda = device.type == "cuda"
-    dtype = torch.float16 if on_cuda else torch.float32
-    size, size_mib = (4096, 512) if on_cuda and not quick else (256, 16)
-    ceilings = Ceilings(
-        copy_gbs=memory_ceiling_gbs(device, size_mib),
-        matrix_tflops=matrix_ceiling_tflops(device, dtype, size),
-    )
-    calls, budget_s = (3, 0.3) if quick else (200, 0.5)
-    rows: list[dict[str, Any]] = []
-    for operation in operations:
-        for case in importlib.import_module(f"benchmarks.ops.{operation}").cases(device, quick=quick):
+def _measure(args: argparse.Namespace) -> Iterator[Report]:
+    unknown = set(args.operations) - set(OPERATIONS)
+    if unknown:
+        sys.exit(f"no operation {', '.join(sorted(unknown))}; there are {', '.join(OPERATIONS)}")
+    torch.set_num_threads(1)
+    device = torch.device(args.device)
+    ceilings = Ceilings.measured(device, quick=args.quick)
+    calls, budget_s = (3, 0.3) if args.quick else (200, 0.5)
+    rows: list[Report] = []
+    for operation in args.operations or OPERATIONS:
+        for case in importlib.import_module(f"benchmarks.ops.{operation}").cases(device, quick=args.quick):
             # Compiling takes seconds for each case; a quick run only shows that all of it runs.
-            rows += measured(case, device, ceilings, calls=calls, budget_s=budget_s, compiled=not quick)
+            rows += measured(case, device, ceilings, calls=calls, budget_s=budget_s, compiled=not args.quick)
         yield {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "quick": quick,
-            "hardware": hardware(device.type),
-            "versions": versions(),
-            "copy_gbs": round(ceilings.copy_gbs, 1),
-            "matrix_tflops": round(ceilings.matrix_tflops, 3),
+            "quick": args.quick,
+            "copy_gbs": ceilings.copy_gbs,
+            "matrix_tflops": ceilings.matrix_tflops,
             "rows": rows,
             "verdicts": verdicts(rows),
         }
@@ -75,32 +68,22 @@ def verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("operations", nargs="*", metavar="OPERATION", help=f"some of {', '.join(OPERATIONS)}")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="small inputs and few calls, without torch.compile")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    unknown = set(args.operations) - set(OPERATIONS)
-    if unknown:
-        parser.error(f"no operation {', '.join(sorted(unknown))}; there are {', '.join(OPERATIONS)}")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("torch can use no CUDA device here")
-    torch.set_num_threads(1)
-    found: dict[str, Any] = {}
-    for found in reports(torch.device(args.device), tuple(args.operations) or OPERATIONS, quick=args.quick):
-        if args.json:
-            args.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"{found['hardware']}\ncopy {found['copy_gbs']} GB/s, matrix product {found['matrix_tflops']} TFLOP/s")
-    for row in found["rows"]:
+def _show(report: Report) -> None:
+    print(f"{report['hardware']}\ncopy {report['copy_gbs']} GB/s, matrix product {report['matrix_tflops']} TFLOP/s")
+    for row in report["rows"]:
         print(
             f"{row['operation']:14} {row['case']:44} {row['form']:18} p50 {row['ms']['p50']:9.4f} ms "
             f"{row['gb_per_s']:8.2f} GB/s {row['gflops']:9.2f} GFLOP/s  {100 * row['share_of_floor']:5.1f} % of floor"
         )
-    for verdict in found["verdicts"]:
+    for verdict in report["verdicts"]:
         print(f"{verdict['operation']} {verdict['form']}: {verdict['times_faster_than_compiled']} x compiled")
 
 
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("operations", nargs="*", metavar="OPERATION", help=f"some of {', '.join(OPERATIONS)}")
+    parser.add_argument("--quick", action="store_true", help="small inputs and few calls, without torch.compile")
+
+
 if __name__ == "__main__":
-    main()
+    devices = ("cuda", "cpu") if torch.cuda.is_available() else ("cpu", "cuda")
+    run_benchmark(__doc__, _measure, _options, show=_show, devices=devices)

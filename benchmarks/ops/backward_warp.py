@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from benchmarks.ops.measuring import OpCase
-from kernels.backward_warp import available_implementations, backward_warp
+from kernels.backward_warp import Mode, available_implementations, backward_warp
 
-_CASES = [
+_CASES: list[tuple[str, tuple[int, int, int], torch.dtype, Mode]] = [
     ("portrait 256 uint8", (1, 3, 256), torch.uint8, "bicubic"),
     ("portrait 256 float32", (1, 3, 256), torch.float32, "bilinear"),
     ("features 64 float32", (1, 256, 64), torch.float32, "bilinear"),
@@ -33,7 +35,7 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
             OpCase(
                 operation="backward_warp",
                 name=name,
-                call=lambda impl, i=image, g=grid, m=mode: backward_warp(i, g, impl, mode=m),
+                call=partial(backward_warp, image, grid, mode=mode),
                 implementations=tuple(here),
                 bytes_moved=2 * image.numel() * image.element_size() + grid.numel() * grid.element_size(),
                 flop=image.numel() * (32 if mode == "bicubic" else 8),

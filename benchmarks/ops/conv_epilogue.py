@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from benchmarks.ops.measuring import OpCase
-from kernels.choice import installed, triton_runs_on
+from benchmarks.ops.measuring import OpCase, triton_here
 from kernels.conv_epilogue import conv_epilogue, demodulation
 
 
 def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     """Demodulation alone, and the pass that uses it."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    impls = ("triton",) if installed("triton") and triton_runs_on(device) else ()
     levels = [(1, 512, 16), (1, 64, 256), (16, 64, 256)]
     found = []
     for batch, channels, side in levels[:1] if quick else levels:
@@ -24,16 +24,16 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
             OpCase(
                 operation="conv_epilogue",
                 name=f"scale, bias, activate {batch} x {channels} x {side}^2",
-                call=lambda impl, x=x, s=scale, b=bias: conv_epilogue(x, b, s, impl=impl),
-                implementations=impls,
+                call=partial(conv_epilogue, x, bias, scale),
+                implementations=triton_here(device),
                 bytes_moved=2 * x.numel() * x.element_size(),
                 flop=x.numel() * 4,
             ),
             OpCase(
                 operation="conv_epilogue",
                 name=f"demodulation {batch} x {channels} x {channels}",
-                call=lambda impl, s=scale, q=squared: demodulation(s, q, impl=impl),
-                implementations=impls,
+                call=partial(demodulation, scale, squared),
+                implementations=triton_here(device),
                 bytes_moved=squared.numel() * squared.element_size(),
                 flop=3 * batch * squared.numel(),
             ),

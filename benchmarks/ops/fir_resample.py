@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from benchmarks.ops.measuring import OpCase
-from kernels.choice import installed, triton_runs_on
+from benchmarks.ops.measuring import OpCase, triton_here
 from kernels.fir_resample import fir_resample
 
 
 def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     """The blur after a doubling convolution with all that follows, and the doubling of colours."""
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    impls = ("triton",) if installed("triton") and triton_runs_on(device) else ()
     taps = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 16
     levels = [(1, 512, 16), (1, 64, 256), (16, 64, 256)]
     found = []
@@ -25,10 +25,8 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
             OpCase(
                 operation="fir_resample",
                 name=f"blur, activate {batch} x {channels} x {side}^2",
-                call=lambda impl, x=x, k=kernel, s=scale, b=bias: fir_resample(
-                    x, k, padding=1, scale_BC=s, bias_C=b, activate=True, impl=impl
-                ),
-                implementations=impls,
+                call=partial(fir_resample, x, kernel, padding=1, scale_BC=scale, bias_C=bias, activate=True),
+                implementations=triton_here(device),
                 bytes_moved=2 * x.numel() * x.element_size(),
                 flop=x.numel() * 35,
             )
@@ -40,10 +38,8 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
             OpCase(
                 operation="fir_resample",
                 name=f"double, add {batch} x 3 x {side}^2",
-                call=lambda impl, x=below, k=colours, a=added: fir_resample(
-                    x, k, up=2, padding=1, added_BCHW=a, impl=impl
-                ),
-                implementations=impls,
+                call=partial(fir_resample, below, colours, up=2, padding=1, added_BCHW=added),
+                implementations=triton_here(device),
                 bytes_moved=(below.numel() + 2 * added.numel()) * added.element_size(),
                 flop=added.numel() * 9,
             )

@@ -5,19 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
-from benchmarks.report.timing import percentiles, timed_ms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ceilings:
-    """What the device does at best, measured in the same run."""
-
-    copy_gbs: float
-    matrix_tflops: float
+from benchmarks.report.timing import Ceilings, percentiles, timed_ms
+from kernels.choice import installed, triton_runs_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +20,7 @@ class OpCase:
 
     Attributes:
         operation, name: the folder in `kernels`, and what was put in.
-        call: runs an implementation, and the reference for "reference".
+        call: takes the name of an implementation, or "reference", as ``impl``.
         implementations: those beside the reference that can run here.
         bytes_moved: each input read and each output written once.
         flop: operations on floating-point numbers, two for a multiply-add.
@@ -34,7 +28,7 @@ class OpCase:
 
     operation: str
     name: str
-    call: Callable[[str], object]
+    call: Callable[..., object]
     implementations: tuple[str, ...]
     bytes_moved: int
     flop: int
@@ -44,11 +38,11 @@ def measured(
     case: OpCase, device: torch.device, ceilings: Ceilings, *, calls: int, budget_s: float, compiled: bool
 ) -> list[dict[str, Any]]:
     """A row for each implementation; ``compiled``: also for the reference under torch.compile."""
-    forms: dict[str, Callable[[], object]] = {"reference": lambda: case.call("reference")}
+    forms: dict[str, Callable[[], object]] = {"reference": partial(case.call, impl="reference")}
     if compiled and (device.type == "cuda" or shutil.which("g++")):
-        forms["compiled reference"] = torch.compile(lambda: case.call("reference"), dynamic=False)
-    forms |= {impl: lambda impl=impl: case.call(impl) for impl in case.implementations}
-    floor_ms = max(case.bytes_moved / ceilings.copy_gbs / 1e6, case.flop / max(ceilings.matrix_tflops, 1e-9) / 1e9)
+        forms["compiled reference"] = torch.compile(lambda: case.call(impl="reference"), dynamic=False)
+    forms |= {impl: partial(case.call, impl=impl) for impl in case.implementations}
+    floor_ms = ceilings.floor_ms(case.flop, case.bytes_moved)
     rows: list[dict[str, Any]] = []
     for form, call in forms.items():
         with torch.inference_mode():
@@ -65,3 +59,8 @@ def measured(
             }
         )
     return rows
+
+
+def triton_here(device: torch.device) -> tuple[str, ...]:
+    """``("triton",)`` where Triton is installed and runs on ``device``, else nothing."""
+    return ("triton",) if installed("triton") and triton_runs_on(device) else ()

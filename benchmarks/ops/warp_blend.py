@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from benchmarks.ops.measuring import OpCase
-from kernels.choice import installed, triton_runs_on
+from benchmarks.ops.measuring import OpCase, triton_here
 from kernels.warp_blend import warp_blend
 
 
@@ -25,8 +26,8 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
                 OpCase(
                     operation="warp_blend",
                     name=f"{batch} x {channels} x {side}^2 {rest}",
-                    call=lambda impl, f=feature, r=raw, x=x, k=rest: warp_blend(f, r, x, rest=k, impl=impl),
-                    implementations=("triton",) if installed("triton") and triton_runs_on(device) else (),
+                    call=partial(warp_blend, feature, raw, x, rest=rest),
+                    implementations=triton_here(device),
                     bytes_moved=(4 * feature.numel() + raw.numel()) * feature.element_size(),
                     flop=feature.numel() * 12,
                 )

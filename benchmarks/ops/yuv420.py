@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from benchmarks.ops.measuring import OpCase
-from kernels.choice import installed, triton_runs_on
+from benchmarks.ops.measuring import OpCase, triton_here
+from kernels.choice import installed
 from kernels.yuv420 import LabelPatch, yuv420
 
 
@@ -13,14 +15,7 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
     """One frame and sixteen, with label and mark; on CUDA also straight into pinned memory, the copy included."""
     on_cuda = device.type == "cuda"
     dtype = torch.float16 if on_cuda else torch.float32
-    impls = tuple(
-        impl
-        for impl, here in (
-            ("triton", installed("triton") and triton_runs_on(device)),
-            ("cupy", installed("cupy") and on_cuda),
-        )
-        if here
-    )
+    impls = triton_here(device) + (("cupy",) if installed("cupy") and on_cuda else ())
     found = []
     for batch, side in ((1, 256),) if quick else ((1, 256), (16, 256)):
         image = (torch.rand(batch, 3, side, side, device=device) * 2 - 1).to(dtype)
@@ -40,9 +35,7 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
                 OpCase(
                     operation="yuv420",
                     name=f"{batch} x {side}^2 I420 to the {where}",
-                    call=lambda impl, p=image, m=pattern, b=label, o=out: yuv420(
-                        p, label=b, pattern_BHW=m, out=o, impl=impl
-                    ),
+                    call=partial(yuv420, image, label=label, pattern_BHW=pattern, out=out),
                     implementations=impls,
                     bytes_moved=image.numel() * image.element_size() + pattern.numel() * 4 + out.numel(),
                     flop=image.numel() * 12,

@@ -31,18 +31,6 @@ _STAGES = {
     "encode": "H.264",
 }
 _WIDTH = 125
-_EVERYDAY = {"intel", "amd", "processor", "cpu", "r", "tm", "genuine"}
-
-
-def result_name(theme: str, hardware: dict[str, Any], date: str) -> str:
-    """File name of a result: the card, or the processor and its cores."""
-    if "gpu" in hardware:
-        named = str(hardware["gpu"])
-    else:
-        words = re.findall(r"[a-z0-9]+", str(hardware["cpu"]).split("@")[0].lower())
-        named = " ".join([*(word for word in words if word not in _EVERYDAY), f"{hardware['cores']}core"])
-    slug = re.sub(r"[^a-z0-9]+", "-", named.lower()).strip("-")
-    return f"{theme}-{slug}-{date}.json"
 
 
 def newest(results: Path) -> list[tuple[str, Path, dict[str, Any]]]:
@@ -77,7 +65,7 @@ def _latency(report: dict[str, Any], path: Path) -> Iterator[str]:
     hardware, config = report["hardware"], report["config"]
     threads = hardware["torch_threads"]
     yield from _paragraph(
-        f"One live session on {_machine(hardware)}, {config['weights']} weights ({config['backend']} animator), "
+        f"One live session on {_machine(hardware)}, {config['weights']} weights ({_animator(config)}), "
         f"{threads} torch thread{'s' * (threads != 1)}, {report['frames']} frames: {report['fps']:.0f} frames a second "
         f"with the encoder, {report['animator_fps']:.0f} for the animator alone "
         f"([result](benchmarks/results/{path.name})):"
@@ -93,7 +81,7 @@ def _latency(report: dict[str, Any], path: Path) -> Iterator[str]:
 
 def _gpu(report: dict[str, Any], path: Path) -> Iterator[str]:
     yield from _paragraph(
-        f"The animator on {_machine(report['hardware'])}, descriptor window to finished image, drawn weights "
+        f"The animator on {_machine(report['hardware'])}, descriptor window to finished image, random weights "
         f"([result](benchmarks/results/{path.name})):"
     )
     yield ""
@@ -115,7 +103,7 @@ def _sessions(report: dict[str, Any], path: Path) -> Iterator[str]:
     config = report["config"]
     yield from _paragraph(
         f"Sessions at once at 25 frames a second on {_machine(report['hardware'])}, {config['weights']} weights "
-        f"({config['backend']} animator), a frame missed {config['slot_ms']:.0f} ms after its audio came "
+        f"({_animator(config)}), a frame missed {config['slot_ms']:.0f} ms after its audio came "
         f"([result](benchmarks/results/{path.name})):"
     )
     yield ""
@@ -132,6 +120,13 @@ _TABLES: dict[str, Callable[[dict[str, Any], Path], Iterator[str]]] = {
     "sessions": _sessions,
     "gpu": _gpu,
 }
+
+
+def _animator(config: dict[str, Any]) -> str:
+    """What a live session shows: on fewer than four cores the engine leaves out the network."""
+    if config["backend"] == "geometric":
+        return "the guided animator's mesh without its network, as fewer than four cores show it live"
+    return f"animator by {config['backend']}"
 
 
 def _machine(hardware: dict[str, Any]) -> str:

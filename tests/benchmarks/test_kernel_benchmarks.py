@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmarks.ops.__main__ import OPERATIONS, verdicts
-from benchmarks.ops.measuring import Ceilings, measured
+from benchmarks.ops.measuring import measured
+from benchmarks.report.timing import Ceilings
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.report.readme_table import filled, newest, result_name
+from benchmarks.report.command import result_name
+from benchmarks.report.readme_table import filled, newest
 
 _ROOT = Path(__file__).resolve().parents[2]
 _MARKERS = "<!-- measured: python -m benchmarks.report.readme_table -->\nold\n<!-- /measured -->"

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
-import signal
-import subprocess
-import sys
 import time
 import wave
 from collections.abc import Iterator
@@ -18,7 +14,8 @@ import pytest
 
 from engine.portrait import load_image
 from engine.postprocess import WatermarkDetector
-from tests.serving_helper import CHROMIUM_FLAGS
+from tests.chromium import open_chromium, write_wav
+from tests.server_process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -69,49 +66,31 @@ def talking_microphone(voice_path: Path, tmp_path_factory: pytest.TempPathFactor
         voice = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     speech = voice[8_000 : 8_000 + round((_CYCLE_S - _SILENCE_S) * 16_000)]
     cycle = np.concatenate([np.zeros(round(_SILENCE_S * 16_000), np.int16), speech])
-    path = tmp_path_factory.mktemp("voice") / "microphone.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(48_000)
-        positions = np.arange(len(cycle) * 3) / 3
-        file.writeframes(np.interp(positions, np.arange(len(cycle)), cycle).astype("<i2").tobytes())
-    return path
+    at_48_khz = np.interp(np.arange(len(cycle) * 3) / 3, np.arange(len(cycle)), cycle)
+    return write_wav(tmp_path_factory.mktemp("voice") / "microphone.wav", at_48_khz.astype(np.int16))
 
 
 @pytest.fixture(scope="module")
 def served_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     key_file = tmp_path_factory.mktemp("key") / "key"
     key_file.write_bytes(_KEY)
-    command = [sys.executable, "-u", "-c", "from clients.cli import main; main()", "serve", "--port", "0"]
-    command += ["--tag", str(_TAG), "--key-file", str(key_file)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert server.stdout is not None
-    try:
-        address = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
-        assert address is not None, server.communicate(timeout=5)
-        assert "Ready" in server.stdout.readline()
-        yield address[0]
-    finally:
-        server.send_signal(signal.SIGINT)
+    errors = key_file.with_name("errors.txt")
+    with errors.open("w") as stderr:
+        server = ServerProcess("serve", "--port", "0", "--tag", str(_TAG), "--key-file", str(key_file), stderr=stderr)
+        yield server.url
         began = time.monotonic()
-        _, errors = server.communicate(timeout=20)
+        code = server.stop()
     assert time.monotonic() - began < 5
-    assert server.returncode == 0
-    assert "Traceback" not in errors, errors
+    assert code == 0
+    assert "Traceback" not in errors.read_text()
 
 
 @pytest.fixture(scope="module")
 def page(chromium_path: str, talking_microphone: Path, served_url: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    flags = [*CHROMIUM_FLAGS, f"--use-file-for-fake-audio-capture={talking_microphone}"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, headless=True, args=flags)
+    with open_chromium(microphone=talking_microphone) as browser:
         page = browser.new_context(permissions=["microphone"]).new_page()
         page.goto(served_url)
         yield page
-        browser.close()
 
 
 def test_a_newcomer_speaks_and_the_face_speaks_in_time(page: Any, tmp_path: Path) -> None:

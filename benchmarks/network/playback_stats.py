@@ -1,4 +1,4 @@
-"""What a viewer's notes say about image, delay and sync (pure functions of ``browser_viewer``'s report).
+"""Figures of image, delay and lip sync from what a viewer noted (pure functions of ``browser_viewer``'s report).
 
 - A freeze is a frame that stays for longer than three times the usual and 150 ms more than it, whichever is longer
   (as WebRTC's ``totalFreezesDuration`` counts them); the usual is the mean of the last 30.
@@ -27,7 +27,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Viewing:
+class PlaybackStats:
     """Figures of the impaired time, ``recovery_s`` of what comes after it (None: did not recover)."""
 
     fps: float
@@ -55,7 +55,7 @@ def find_freezes(shown_s: Sequence[float] | FloatArray) -> list[tuple[float, flo
     return freezes
 
 
-def look_at(report: dict[str, Any], begin_s: float, end_s: float) -> Viewing:
+def playback_stats(report: dict[str, Any], begin_s: float, end_s: float) -> PlaybackStats:
     """The figures of ``report`` for an impairment from ``begin_s`` to ``end_s`` (Unix seconds)."""
     notes = np.array(report["frames"], np.float64)
     shown, received = notes[:, 0], notes[:, 1]
@@ -69,7 +69,7 @@ def look_at(report: dict[str, Any], begin_s: float, end_s: float) -> Viewing:
     frozen_s = sum(max(0.0, min(at + length, end_s) - max(at, begin_s)) for at, length in find_freezes(inner))
     p50, p95, most = np.percentile(1e3 * latency[meant], (50, 95, 100)) if meant.any() else (None,) * 3
     skews = _skews_ms(report["samples"], begin_s, end_s)
-    return Viewing(
+    return PlaybackStats(
         fps=round(float(meant.sum()) / (end_s - begin_s), 2),
         longest_freeze_ms=round(1e3 * float(np.diff(inner).max())),
         frozen_share=round(frozen_s / (end_s - begin_s), 4),

@@ -1,6 +1,6 @@
 """A measuring viewer: headless Chromium watches a WHEP address and notes every frame it shows.
 
-    python benchmarks/live/browser_viewer.py http://10.77.0.1:8080/whep --seconds 30
+    python -m benchmarks.network.browser_viewer http://10.77.0.1:8080/whep --seconds 30
 
 Prints ``watching`` when the first frame is there, and after that many seconds one line of JSON: ``frames``, each
 [shown, received, RTP time stamp, width] with times in Unix seconds, and ``samples`` of Chromium's own statistics.
@@ -11,23 +11,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import shutil
 import urllib.parse
 import urllib.request
 from typing import Any
 
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-    "--disable-features=WebRtcHideLocalIpsWithMdns",
-]
+from tests.chromium import open_chromium
 
 _OFFER = """async () => {
   document.body.innerHTML = '<video id="v" autoplay playsinline style="width:256px"></video>';
@@ -101,7 +89,7 @@ def watch(page: Any, url: str, seconds: float) -> dict[str, Any]:
         samples.append(kept)
     if location is not None:
         leave = urllib.request.Request(urllib.parse.urljoin(url, location), method="DELETE")
-        with contextlib.suppress(OSError):  # a server that let go of this viewer itself
+        with contextlib.suppress(OSError):  # the server ended this viewer itself
             urllib.request.urlopen(leave, timeout=5).close()
     return {"frames": page.evaluate("() => window.shown"), "samples": samples}
 
@@ -111,13 +99,8 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=30.0)
     args = parser.parse_args()
-    from playwright.sync_api import sync_playwright
-
-    chromium = os.environ.get("GOHD_CHROMIUM") or shutil.which("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=_FLAGS)
+    with open_chromium("--disable-features=WebRtcHideLocalIpsWithMdns") as browser:
         print(json.dumps(watch(browser.new_page(), args.url, args.seconds)), flush=True)
-        browser.close()
 
 
 if __name__ == "__main__":
