@@ -25,9 +25,9 @@ class Place:
 
 
 def save_checkpoint(
-    path: Path, place: Place, task: Task, averaged: Mapping[str, nn.Module], meters: Mapping[str, Tensor]
+    path: Path, place: Place, task: Task, averaged: Mapping[str, nn.Module], metrics: Mapping[str, Tensor]
 ) -> None:
-    """Write modules, averages, optimisers and meters; an older checkpoint stays until the new one is complete.
+    """Write modules, averages, optimisers and metrics; an older checkpoint stays until this one is whole.
 
     Raises:
         OutputUnwritable: the disk is full or forbidden; says which checkpoint is intact.
@@ -39,7 +39,7 @@ def save_checkpoint(
         for index, state in optimiser.state_dict()["state"].items():
             kept = {key: value for key, value in state.items() if value is not None}
             tensors |= {f"optimiser.{name}.{index}.{key}": torch.as_tensor(v) for key, v in kept.items()}
-    tensors |= {f"meter.{key}": value for key, value in meters.items()}
+    tensors |= {f"meter.{key}": value for key, value in metrics.items()}
     copies = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
     metadata = {"step": str(place.step), "seconds": repr(place.seconds)}
     try:
@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, task: Task, averaged: Mapping[str, nn.Module]) -
     """Put a checkpoint's state into task and averages.
 
     Returns:
-        where the run was, and its meters.
+        where the run was, and the means of its metrics.
 
     Raises:
         WeightsCorrupt: the file is damaged, or of a run with other networks or optimisers.

@@ -23,6 +23,7 @@ from torch import nn
 from engine.errors import InputError, NonFiniteLoss, OutputUnwritable
 from train.checkpointing import Place, load_checkpoint, save_checkpoint
 from train.distributed import Processes, open_processes
+from train.finite import FiniteWatch
 from train.reporting import MetricAverager, Reporter, make_run_folder
 from train.shared_norm import share_batch_norms
 from train.stopping import StopRequest
@@ -62,7 +63,7 @@ def train(task: Task, config: TrainerConfig, record: str = "") -> TrainingResult
         record: JSON of the whole run's settings, kept as ``config.json`` beside the checkpoint.
 
     Raises:
-        NonFiniteLoss: names the step, the loss and the batch.
+        NonFiniteLoss: names the step, the loss and the batch. Raised when the losses are logged or saved next.
         CommandInvalid: the batch cannot be cut into equal shares.
         OutputUnwritable: a checkpoint or log cannot be written; the last checkpoint is intact.
         WeightsCorrupt: the checkpoint is damaged or of another run.
@@ -91,7 +92,7 @@ class _Run:
             name: copy.deepcopy(task.modules[name]).eval().requires_grad_(False) for name in task.averaged
         }
         self.base_rates = {name: [g["lr"] for g in opt.param_groups] for name, opt in task.optimisers.items()}
-        self.meters = MetricAverager()
+        self.metrics, self.watch = MetricAverager(), FiniteWatch()
         self.losses: dict[str, float] = {}
         self.figures: dict[str, float] = {}
         start = self._resume()
@@ -154,7 +155,7 @@ class _Run:
     def _update(self, works: list[_Work], count: int) -> bool:
         """One optimiser step from all shares' next losses; False when the task has no more."""
         task, config = self.task, self.config
-        optimiser, parameters, failure = "", list[nn.Parameter](), ""
+        optimiser, parameters = "", list[nn.Parameter]()
         for number, work in enumerate(works):
             update = self._next(work, count)
             if number and (update.optimiser if update else "") != optimiser:
@@ -166,21 +167,17 @@ class _Run:
                 task.optimisers[optimiser].zero_grad(set_to_none=True)
                 groups = task.optimisers[optimiser].param_groups
                 parameters = [p for group in groups for p in group["params"] if p.requires_grad]
-            value = float(update.loss.detach())
-            if not math.isfinite(value):
-                parts = {key: float(part.detach()) for key, part in update.log.items()}
-                failure += f"loss of '{optimiser}' is {value} ({parts}) on the batch {work.batch}; "
+            self.watch.add(self.step, f"loss of '{optimiser}'", update.loss, work.batch, update.log)
             (update.loss / config.accumulation).backward(inputs=parameters)  # type: ignore[no-untyped-call]
-            self.meters.add({f"{optimiser}/{key}": part for key, part in update.log.items()})
-            self.meters.add({f"{optimiser}/loss": update.loss})
+            self.metrics.add({f"{optimiser}/{key}": part for key, part in update.log.items()})
+            self.metrics.add({f"{optimiser}/loss": update.loss})
         if not optimiser:
             return False
-        self._agree_on_gradients(parameters, failure)
+        self._agree_on_gradients(parameters)
         self.processes.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
-        if not math.isfinite(float(norm)):
-            batches = "; ".join(work.batch for work in works)
-            self._fail(f"gradient of '{optimiser}' is {float(norm)} on the batch {batches}; ")
+        batches = "; ".join(work.batch for work in works)
+        self.watch.add(self.step, f"gradient of '{optimiser}'", norm, batches)
         task.optimisers[optimiser].step()
         return True
 
@@ -194,27 +191,26 @@ class _Run:
             work.batch = self.task.describe_batch()
         return update
 
-    def _agree_on_gradients(self, parameters: list[nn.Parameter], failure: str) -> None:
-        """Give every process a gradient for what has one in any; end all when one has a loss that is not finite."""
+    def _agree_on_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Give every process a gradient for what has one in any."""
         if self.processes.size == 1:
-            if failure:
-                self._fail(failure)
             return
-        flags = [float(bool(failure)), *(float(p.grad is not None) for p in parameters)]
-        failed, *wanted = self.processes.largest(flags)
-        if failed:
-            self._fail(failure)
+        wanted = self.processes.largest([float(p.grad is not None) for p in parameters])
         for parameter, present in zip(parameters, wanted, strict=True):
             if present and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
 
-    def _fail(self, failure: str) -> None:
-        found = enumerate(self.processes.texts(failure))
+    def _check_finite(self) -> None:
+        """End all processes if a loss or gradient was not finite in any, before anything of it is written."""
+        found = self.watch.look(self.processes)
+        if found is None:
+            return
         several = self.processes.size > 1
-        reasons = "".join(f"process {rank}: {text}" if several else text for rank, text in found if text)
+        texts = enumerate(found.reasons)
+        reasons = "".join(f"process {rank}: {text}" if several else text for rank, text in texts if text)
         saved = self.config.out / CHECKPOINT
         left = f"the checkpoint {saved} is intact" if saved.is_file() else "there is no checkpoint yet"
-        raise NonFiniteLoss(f"step {self.step}: {reasons}{left}; look at these clips, or try a lower learning rate")
+        raise NonFiniteLoss(f"step {found.step}: {reasons}{left}; look at these clips, or try a lower learning rate")
 
     def _agree_to_stop(self) -> bool:
         """Whether any process was asked to stop; all also take over the latest clock."""
@@ -236,7 +232,8 @@ class _Run:
                     mean.copy_(value)
 
     def _write_losses(self) -> None:
-        self.losses = self.meters.read(self.processes)
+        self._check_finite()
+        self.losses = self.metrics.read(self.processes)
         rates = {name: opt.param_groups[0]["lr"] for name, opt in self.task.optimisers.items()}
         self.reporter.losses(self.place, self.losses, rates)
 
@@ -249,11 +246,12 @@ class _Run:
             self.reporter.figures(self.place, self.figures, images)
 
     def _save(self) -> None:
-        meters = self.meters.state(self.processes)
+        self._check_finite()
+        metrics = self.metrics.state(self.processes)
         problem: OutputUnwritable | None = None
         if self.processes.is_leader:
             try:
-                save_checkpoint(self.config.out / CHECKPOINT, self.place, self.task, self.averaged, meters)
+                save_checkpoint(self.config.out / CHECKPOINT, self.place, self.task, self.averaged, metrics)
             except OutputUnwritable as error:
                 problem = error
         told = self.processes.texts(str(problem or ""))[0]
@@ -265,8 +263,8 @@ class _Run:
         path, processes = self.config.out / CHECKPOINT, self.processes
         place = Place()
         if path.is_file():
-            place, meters = load_checkpoint(path, self.task, self.averaged)
-            self.meters.load(meters, processes.device)
+            place, metrics = load_checkpoint(path, self.task, self.averaged)
+            self.metrics.load(metrics, processes.device)
             _log.info("resuming %s at step %d", path, place.step)
         steps = processes.texts(str(place.step))
         if len(set(steps)) > 1:

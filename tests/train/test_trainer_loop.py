@@ -6,10 +6,12 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.errors import BackendUnavailable, CommandInvalid, MissingDependency, NonFiniteLoss
 from tests.train.curve_task import CurveTask, trainer_config
@@ -130,6 +132,30 @@ def test_non_finite_gradient_of_a_finite_loss_is_reported(tmp_path: Path) -> Non
 
     with pytest.raises(NonFiniteLoss, match=r"step 0: gradient of 'judge' is nan.*no checkpoint yet"):
         train(Root(), trainer_config(tmp_path))
+
+
+class _HostReads(TorchDispatchMode):
+    """Counts how often a tensor becomes a Python number, for which a GPU would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_step_waits_for_the_device(tmp_path: Path) -> None:
+    counts = []
+    for steps in (3, 12):
+        task = CurveTask()
+        # Adam counts its steps in a tensor on the CPU, which is read there.
+        task.optimisers["net"] = torch.optim.SGD(task.modules["net"].parameters(), 1e-2)
+        with _HostReads() as reads:
+            train(task, trainer_config(tmp_path / str(steps), steps=steps, log_every=100))
+        counts.append(reads.count)
+    assert counts[0] == counts[1]
 
 
 def test_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
