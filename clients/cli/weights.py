@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,13 +92,7 @@ def check_weights(
     passed = all(error.met for error in errors)
     if as_json:
         rows = [
-            {
-                "reference": error.reference,
-                "output": error.output,
-                "error": error.error if math.isfinite(error.error) else None,
-                "bar": error.bar,
-                "met": error.met,
-            }
+            {**asdict(error), "error": error.error if math.isfinite(error.error) else None, "met": error.met}
             for error in errors
         ]
         typer.echo(json.dumps({"passed": passed, "outputs": rows, "left_out": left_out}, indent=1))

@@ -1,28 +1,58 @@
-"""What the container files promise: no root, no secret, nothing writable, one way in. No image is built here."""
+"""The container files, held to the programs that they are for: hadolint, the server, coturn. No image is built here."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import tomllib
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-_DOCKER = Path(__file__).resolve().parents[2] / "docker"
-_SECRETS = ("GOHD_TOKEN", "GOHD_TURN_SECRET")
-DOCKERFILES = sorted(_DOCKER.glob("*.Dockerfile"))
+from clients.cli.main import app
+from server import ServerConfig
+from tests.serving_helper import start_server
+
+_ROOT = Path(__file__).resolve().parents[2]
+_DOCKERFILES = sorted((_ROOT / "docker").glob("*.Dockerfile"))
+_ENVIRONMENT = {
+    "GOHD_TOKEN": "token-0123456789abcdef",
+    "GOHD_TURN_SECRET": "x" * 32,
+    "GOHD_HOST": "avatar.example.org",
+    "TURN_HOST": "turn.example.org",
+    "TURN_EXTERNAL_IP": "192.0.2.7",
+}
+_PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
+_PRIVATE += ["::1/128", "fc00::/7", "fe80::/10"]
+_each_dockerfile = pytest.mark.parametrize("path", _DOCKERFILES, ids=lambda path: path.name)
 
 
-@pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
+def _filled(text: str, environment: Mapping[str, str] = _ENVIRONMENT) -> str:
+    """``${NAME:?advice}`` and ``${NAME:-default}`` as Compose fills them in; KeyError where a name must be given."""
+
+    def value(match: re.Match[str]) -> str:
+        name, kind, rest = match.groups()
+        return environment.get(name, rest) if kind == "-" else environment[name]
+
+    return re.sub(r"\$\{(\w+):([?-])([^}]*)\}", value, text)
+
+
+def _services(environment: Mapping[str, str] = _ENVIRONMENT) -> dict[str, Any]:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra 'test')")
-    parsed: dict[str, Any] = yaml.safe_load((_DOCKER / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    return parsed
+    text = (_ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
+    services: dict[str, Any] = yaml.safe_load(_filled(text, environment))["services"]
+    return services
 
 
 def _instructions(path: Path) -> list[tuple[str, str]]:
@@ -32,45 +62,32 @@ def _instructions(path: Path) -> list[tuple[str, str]]:
     return [(line.split()[0], line.split(maxsplit=1)[1]) for line in joined.splitlines() if line.strip()]
 
 
-def _last_stage(path: Path) -> list[tuple[str, str]]:
-    instructions = _instructions(path)
-    begin = max(index for index, (name, _) in enumerate(instructions) if name == "FROM")
-    return instructions[begin:]
+def _served_config(monkeypatch: pytest.MonkeyPatch, *command: str) -> ServerConfig:
+    """What ``gohd`` would serve with this command line and the environment as it is."""
+    served: list[ServerConfig] = []
+    monkeypatch.setattr("server.serve", lambda config, **_: served.append(config))
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    return served[0]
 
 
-def test_there_is_one_for_the_cpu_and_one_for_cuda() -> None:
-    assert [path.name for path in DOCKERFILES] == ["cpu.Dockerfile", "cuda.Dockerfile"]
-
-
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_an_image_runs_without_root_and_says_how_it_is(path: Path) -> None:
-    stage = dict(_last_stage(path))
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", stage["USER"])
-    assert "/healthz" in stage["HEALTHCHECK"]
-    assert stage["ENTRYPOINT"] == '["gohd"]'
-    assert stage["STOPSIGNAL"] == "SIGTERM"
-
-
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_an_image_copies_only_what_the_context_holds_and_no_secret(path: Path) -> None:
-    root = _DOCKER.parent
-    allowed = {
-        line.removeprefix("!")
-        for line in (root / ".dockerignore").read_text(encoding="utf-8").splitlines()
-        if line.startswith("!")
-    }
+@_each_dockerfile
+def test_the_image_gets_every_package_and_only_what_the_context_holds(path: Path) -> None:
     copied = {
         source
         for name, argument in _instructions(path)
         if name == "COPY" and "--from" not in argument
         for source in argument.split()[:-1]
     }
-    assert copied == allowed
-    assert all((root / source).exists() for source in copied)
-    assert not re.search(r"(?i)(token|secret|password)\s*=\s*\S", "\n".join(a for _, a in _instructions(path)))
+    rules = (_ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert copied == {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    assert all((_ROOT / source).exists() for source in copied)
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {package.rstrip("*") for package in packages} <= copied
 
 
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+@_each_dockerfile
 def test_hadolint_finds_nothing(path: Path) -> None:
     program = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if program is None:
@@ -79,62 +96,84 @@ def test_hadolint_finds_nothing(path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_no_service_runs_with_more_than_it_needs(services: dict[str, Any]) -> None:
-    for name, service in services.items():
-        assert service["read_only"] is True, name
-        assert service["cap_drop"] == ["ALL"], name
-        assert "no-new-privileges:true" in service["security_opt"], name
-        assert not service.get("privileged", False), name
-        assert service["pids_limit"] > 0, name
-        assert "volumes" not in service, name
+@_each_dockerfile
+async def test_the_health_check_passes_while_the_server_runs_and_fails_when_it_is_gone(path: Path) -> None:
+    check = dict(_instructions(path))["HEALTHCHECK"]
+    program = json.loads(check[check.index("CMD") + 3 :])
+    async with contextlib.AsyncExitStack() as stack:
+        served = await start_server(stack)
+        address = served.url.removeprefix("http://")
+        arguments = [argument.replace("127.0.0.1:8080", address) for argument in program[1:]]
+        assert address in arguments[-1]
+
+        async def run() -> int:
+            process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stderr=subprocess.DEVNULL)
+            return await process.wait()
+
+        assert await run() == 0
+    assert await run() != 0
 
 
-def test_secrets_come_from_the_environment_and_must_be_there(services: dict[str, Any]) -> None:
-    environment = services["gohd"]["environment"]
-    for name in _SECRETS:
-        assert re.fullmatch(r"\$\{" + name + r":\?[^}]+\}", environment[name])
-    # A value that Compose puts in for a missing one would be a secret that everybody knows.
-    text = (_DOCKER / "compose.yaml").read_text(encoding="utf-8")
-    assert not re.search(r"\$\{(" + "|".join(_SECRETS) + r")(:?-|\})", text)
+@_each_dockerfile
+def test_the_image_serves_beyond_the_container_only_with_a_token(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = json.loads(dict(_instructions(path))["CMD"])
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 2
+    assert "token" in refused.output
+    monkeypatch.setenv("GOHD_TOKEN", _ENVIRONMENT["GOHD_TOKEN"])
+    config = _served_config(monkeypatch, *command)
+    assert (config.host, config.port, config.insecure) == ("0.0.0.0", 8080, False)
 
 
-def test_both_servers_share_one_turn_secret(services: dict[str, Any]) -> None:
-    shared = services["gohd"]["environment"]["GOHD_TURN_SECRET"]
-    assert f"--static-auth-secret={shared}" in services["coturn"]["command"]
-    assert "--use-auth-secret" in services["coturn"]["command"]
+def test_compose_starts_the_server_with_its_token_and_the_relays_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = _services()
+    for name, value in services["gohd"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    config = _served_config(monkeypatch, *services["gohd"]["command"])
+    assert (config.token, config.turn_secret) == (_ENVIRONMENT["GOHD_TOKEN"], _ENVIRONMENT["GOHD_TURN_SECRET"])
+    assert config.allowed_hosts == ("avatar.example.org",)
+    assert config.turn_urls == ("turn:turn.example.org:3478",)
+    assert not config.insecure
+    assert f"--static-auth-secret={config.turn_secret}" in services["coturn"]["command"]
+    assert services["gohd"]["ports"] == [f"127.0.0.1:{config.port}:{config.port}"]
 
 
-def test_the_avatar_is_published_to_this_machine_only(services: dict[str, Any]) -> None:
-    assert services["gohd"]["ports"] == ["127.0.0.1:8080:8080"]
-    assert "--insecure" not in services["gohd"]["command"]
+@pytest.mark.parametrize("name", list(_ENVIRONMENT))
+def test_compose_starts_nothing_while_a_secret_or_a_name_is_missing(name: str) -> None:
+    with pytest.raises(KeyError, match=name):
+        _services({key: value for key, value in _ENVIRONMENT.items() if key != name})
 
 
-def test_the_server_understands_its_arguments(services: dict[str, Any]) -> None:
-    import typer
+@pytest.mark.parametrize(
+    "private",
+    [
+        "10.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    ],
+)
+def test_the_relay_is_no_way_into_private_networks(private: str) -> None:
+    network = ip_network(private)
+    denied = [
+        _ends(argument.partition("=")[2])
+        for argument in _services()["coturn"]["command"]
+        if argument.startswith("--denied-peer-ip=")
+    ]
+    same_version = [(first, last) for first, last in denied if first.version == network.version]
+    assert any(int(first) <= int(network[0]) and int(network[-1]) <= int(last) for first, last in same_version)
 
-    from clients.cli.main import app
 
-    known = {
-        option
-        for parameter in typer.main.get_command(app).commands["serve"].params  # type: ignore[attr-defined]
-        for option in parameter.opts
-    }
-    command = services["gohd"]["command"]
-    assert command[0] == "serve"
-    assert {argument.split("=")[0] for argument in command[1:]} <= known
-    serve = dict(_last_stage(DOCKERFILES[0]))["CMD"]
-    assert set(re.findall(r'"(--[a-z-]+)"', serve)) <= known
+def _ends(addresses: str) -> tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address]:
+    first, _, last = addresses.partition("-")
+    return ip_address(first), ip_address(last or first)
 
 
-def test_the_relay_is_no_way_into_private_networks(services: dict[str, Any]) -> None:
-    command = services["coturn"]["command"]
-    for begin in ("10.0.0.0", "127.0.0.0", "169.254.0.0", "172.16.0.0", "192.168.0.0", "fc00::", "fe80::"):
-        assert any(argument.startswith(f"--denied-peer-ip={begin}-") for argument in command), begin
-    assert "--no-multicast-peers" in command
-    assert "--no-cli" in command
-
-
-def test_coturn_understands_its_arguments(services: dict[str, Any], tmp_path: Path) -> None:
+def test_coturn_understands_its_arguments(tmp_path: Path) -> None:
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("coturn is not installed: apt-get install coturn")
@@ -142,10 +181,8 @@ def test_coturn_understands_its_arguments(services: dict[str, Any], tmp_path: Pa
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     arguments = [
-        re.sub(r"\$\{(\w+)[^}]*\}", lambda match: "192.0.2.7" if "IP" in match[1] else "x" * 32, argument)
-        .replace("/tmp/", f"{tmp_path}/")
-        .replace("port=3478", f"port={port}")
-        for argument in services["coturn"]["command"]
+        argument.replace("/tmp/", f"{tmp_path}/").replace("port=3478", f"port={port}")
+        for argument in _services()["coturn"]["command"]
     ]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
