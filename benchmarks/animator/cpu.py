@@ -159,7 +159,7 @@ def _renderer(folder: Path, weights: str, way: str) -> tuple[Callable[[int], np.
         )
     elif runner == "compiled":
         frame = torch.compile(animator_graph(network.freeze().to(dtype), as_bytes=True).module, dynamic=False)
-        step = lambda code, window, intensity, maps, finished=None: frame(code, window, intensity, *maps)  # noqa: E731
+        step = lambda inputs: frame(*inputs.flat())  # noqa: E731
     guided = network.config.guided
     animator = NeuralAnimator(network, dtype=dtype, step=step, backend=runner, mesh=mesh if guided else None)
     features = tuple(torch.from_numpy(given[f"feature_{index}"]).to(dtype) for index in range(len(given.files) - 3))

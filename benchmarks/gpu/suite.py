@@ -49,7 +49,7 @@ from benchmarks.latency import measure, used_mib
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import Ceilings, percentiles, timed_ms
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
-from engine.animator.network.step import eager_step, to_bytes
+from engine.animator.network.step import FrameInputs, eager_step, to_bytes
 from engine.errors import BackendUnavailable, MissingDependency
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
@@ -141,14 +141,14 @@ class Suite:
         frame_ms = self._percentiles(render)
         like = portraits[0].identity_code
         with torch.inference_mode():
-            given = (
+            given = FrameInputs(
                 like.repeat(rows, 1),
                 torch.from_numpy(window_BTD).to(like),
                 like.new_ones(rows),
                 tuple(maps.repeat(rows, 1, 1, 1) for maps in portraits[0].features),
                 like.new_ones(rows) if animator.finishes else None,
             )
-            step_ms = self._percentiles(partial(animator.step, *given))
+            step_ms = self._percentiles(partial(animator.step, given))
         tflops = rows * frame_flop(config) / step_ms["p50"] / 1e9
         least_ms = floor_ms(self.ceilings, config, rows, like.element_size())
         return {
@@ -207,7 +207,7 @@ class Suite:
         with torch.inference_mode():
 
             def call() -> Tensor:
-                return step(portrait.identity_code, window, one, portrait.features).cpu()
+                return step(FrameInputs(portrait.identity_code, window, one, portrait.features)).cpu()
 
             error = (call().int() - torch.from_numpy(self._expected(config, 1)).int()).abs()
             frame_ms = self._percentiles(call)

@@ -162,17 +162,7 @@ def _compiled(network: FaceAnimatorNetwork, pattern_SP: Tensor | None) -> FrameS
     if pattern_SP is not None:
         return CapturedFrameStep(lambda rows: lambda *inputs: (frame(*inputs),), pattern_SP)
 
-    def step(
-        identity_code_BS: Tensor,
-        window_BTD: Tensor,
-        intensity_B: Tensor,
-        features: tuple[Tensor, ...],
-        finished_B: Tensor | None = None,
-    ) -> Tensor:
-        image: Tensor = frame(identity_code_BS, window_BTD, intensity_B, *features)
-        return image
-
-    return step
+    return lambda inputs: frame(*inputs.flat())
 
 
 def _frame(network: FaceAnimatorNetwork, pattern_SP: Tensor | None) -> nn.Module:

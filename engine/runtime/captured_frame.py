@@ -8,6 +8,7 @@ from queue import SimpleQueue
 import torch
 from torch import Tensor
 
+from engine.animator.network.step import FrameInputs
 from engine.runtime.cuda_graph import Capture, CapturedStep
 
 FlatStep = Callable[..., tuple[Tensor, ...]]
@@ -46,25 +47,16 @@ class CapturedFrameStep:
         """Make the step for batches of ``rows``, which may take seconds, before the first frame asks for it."""
         self._steps[rows] = self._step_of(rows)
 
-    def __call__(
-        self,
-        identity_code_BS: Tensor,
-        window_BTD: Tensor,
-        intensity_B: Tensor,
-        features: tuple[Tensor, ...],
-        finished_B: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, inputs: FrameInputs) -> Tensor:
         """As `FrameStep`."""
-        assert (finished_B is None) == (self._pattern_SP is None)
-        finish = () if finished_B is None or self._pattern_SP is None else (finished_B, self._pattern_SP)
-        inputs = (identity_code_BS, window_BTD, intensity_B, *finish, *features)
-        rows = len(window_BTD)
+        flat = inputs.flat(self._pattern_SP)
+        rows = len(inputs.window_BTD)
         buffers = self._free.get()
         try:
             if rows not in buffers:
-                buffers[rows] = self._new(rows, inputs)
+                buffers[rows] = self._new(rows, flat)
             captured, image_BHW3 = buffers[rows]
-            (rgb_BHW3,) = captured(*inputs)
+            (rgb_BHW3,) = captured(*flat)
             image_BHW3.copy_(rgb_BHW3, non_blocking=True)
             if rgb_BHW3.is_cuda:
                 torch.cuda.current_stream().synchronize()

@@ -12,7 +12,7 @@ import logging
 import torch
 from torch import Tensor
 
-from engine.animator.network.step import FrameStep
+from engine.animator.network.step import FrameInputs, FrameStep
 from engine.errors import BackendUnavailable, MissingDependency
 from engine.runtime.openvino_step import openvino_step
 
@@ -80,16 +80,8 @@ def onnxruntime_step(network: bytes) -> FrameStep:
         raise BackendUnavailable(f"ONNX Runtime cannot run the animator: {error}") from error
     names = [tensor.name for tensor in session.get_inputs()]
 
-    def step(
-        identity_code_BS: Tensor,
-        window_BTD: Tensor,
-        intensity_B: Tensor,
-        features: tuple[Tensor, ...],
-        finished_B: Tensor | None = None,
-    ) -> Tensor:
-        assert finished_B is None, "this step does not finish"
-        inputs = (identity_code_BS, window_BTD, intensity_B, *features)
-        arrays = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+    def step(inputs: FrameInputs) -> Tensor:
+        arrays = {name: tensor.numpy() for name, tensor in zip(names, inputs.flat(), strict=True)}
         return torch.from_numpy(session.run(None, arrays)[0])
 
     return step

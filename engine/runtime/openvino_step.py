@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.animator.network.step import FrameStep
+from engine.animator.network.step import FrameInputs, FrameStep
 from engine.errors import BackendUnavailable
 
 _THREADS = 2
@@ -59,16 +59,9 @@ def openvino_step(network: bytes, *, precision: str = "f32", threads: int | None
         finally:
             idle.append(request)
 
-    def step(
-        identity_code_BS: Tensor,
-        window_BTD: Tensor,
-        intensity_B: Tensor,
-        features: tuple[Tensor, ...],
-        finished_B: Tensor | None = None,
-    ) -> Tensor:
-        assert finished_B is None, "this step does not finish"
-        inputs = [tensor.numpy() for tensor in (identity_code_BS, window_BTD, intensity_B, *features)]
-        images = [row([array[index : index + 1] for array in inputs]) for index in range(len(inputs[0]))]
+    def step(inputs: FrameInputs) -> Tensor:
+        arrays = [tensor.numpy() for tensor in inputs.flat()]
+        images = [row([array[index : index + 1] for array in arrays]) for index in range(len(arrays[0]))]
         return torch.from_numpy(images[0] if len(images) == 1 else np.concatenate(images))
 
     return step

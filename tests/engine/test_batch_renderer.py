@@ -15,6 +15,7 @@ import torch
 from benchmarks.gpu.random_animator import neural_weights
 from engine import Avatar, Engine, Frame, Session, load_engine
 from engine.animator import FaceAnimatorConfig
+from engine.animator.network.step import FrameInputs
 from engine.batch.job import FrameJob
 from engine.batch.renderer import BatchRenderer
 from engine.errors import CapacityExceeded, DeviceMemoryExceeded
@@ -165,7 +166,7 @@ def test_replays_after_sessions_joined_and_left_are_fresh_frames(
     eager: Any = neural.animator.step  # type: ignore[attr-defined]
 
     def flat(code: Any, window: Any, intensity: Any, *features: Any) -> tuple[torch.Tensor]:
-        return (eager(code, window, intensity, features),)
+        return (eager(FrameInputs(code, window, intensity, features)),)
 
     def renew() -> None:
         monkeypatch.setattr(neural.animator, "step", CapturedFrameStep(lambda rows: flat, capture=rerun))
@@ -294,9 +295,9 @@ def test_portraits_that_stay_are_not_put_together_again(
     seen: list[int] = []
     step = neural.animator.step  # type: ignore[attr-defined]
 
-    def noted(code: torch.Tensor, *inputs: Any) -> torch.Tensor:
-        seen.append(id(code))
-        made: torch.Tensor = step(code, *inputs)
+    def noted(inputs: FrameInputs) -> torch.Tensor:
+        seen.append(id(inputs.identity_code_BS))
+        made: torch.Tensor = step(inputs)
         return made
 
     monkeypatch.setattr(neural.animator, "step", noted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -69,11 +71,11 @@ def test_sizes_that_cannot_be_marked_are_refused(size: int) -> None:
 
 
 def test_i420_is_the_rgb_of_the_same_step_in_the_colours_of_encoders() -> None:
-    code, window, intensity, features = frames("head", rows=2).given
+    inputs = dataclasses.replace(frames("head", rows=2).given, finished_B=torch.ones(2))
     pattern_SP = watermark_pattern(WatermarkConfig())
     rgb, i420 = (FinishedFrame(drawn(HEAD).freeze(), layout) for layout in ("rgb", "i420"))
     with torch.inference_mode():
-        given = code, window, intensity, torch.ones(2), pattern_SP, *features
+        given = inputs.flat(pattern_SP)
         images, planes = rgb(*given).numpy(), i420(*given).numpy()
     assert planes.shape == (2, 128 * 3 // 2, 128)
     assert np.array_equal(planes, yuv420(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy())

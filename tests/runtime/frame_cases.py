@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.network.step import FrameStep, eager_step
+from engine.animator.network.step import FrameInputs, FrameStep, eager_step
 from engine.postprocess import Finish, WatermarkConfig
 from engine.postprocess.graph import watermark_pattern
 from engine.runtime import EngineCache, FrameCompiler
@@ -36,26 +36,27 @@ class Frames:
     """Inputs of frames in float32, and eager's images of them, bare and finished.
 
     Attributes:
-        given: identity codes, windows, intensities; features.
+        given: without ``finished_B``.
         bare, finished: uint8 (rows, size, size, 3); nothing is finished where images are too small for a mark.
     """
 
-    given: tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]
+    given: FrameInputs
     bare: np.ndarray
     finished: np.ndarray | None
 
     def run(self, step: FrameStep, dtype: torch.dtype, finished: bool | None, rows: int) -> np.ndarray:
         """The first ``rows`` by another step, in its type, on the CPU."""
-        code, window, intensity, features = self.given
+        given = self.given
         flags = None if finished is None else torch.full((rows,), float(finished), dtype=dtype)
         with torch.inference_mode():
-            return step(
-                code[:rows].to(dtype),
-                window[:rows].to(dtype),
-                intensity[:rows].to(dtype),
-                tuple(maps[:rows].to(dtype) for maps in features),
+            inputs = FrameInputs(
+                given.identity_code_BS[:rows].to(dtype),
+                given.window_BTD[:rows].to(dtype),
+                given.intensity_B[:rows].to(dtype),
+                tuple(maps[:rows].to(dtype) for maps in given.features),
                 flags,
-            ).numpy()
+            )
+            return step(inputs).numpy()
 
 
 def drawn(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
@@ -77,8 +78,8 @@ def frames(layout: str, rows: int = 1) -> Frames:
     with torch.inference_mode():
         code, features = network.encode(rgb)
         features = (*features, *guides(config, rows))
-        given = code, window / 4, torch.linspace(1, 0.5, rows), features
-        bare = eager_step(network)(*given).numpy()
+        given = FrameInputs(code, window / 4, torch.linspace(1, 0.5, rows), features)
+        bare = eager_step(network)(given).numpy()
     assert bare.std() > 5
     size = config.image_size
     finish = Finish(size, size, MARKING) if size >= 112 else None
@@ -93,16 +94,9 @@ def engine_twin(network: bytes) -> FrameStep:
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     pattern_SP = watermark_pattern(MARKING)
 
-    def step(
-        identity_code_BS: Tensor,
-        window_BTD: Tensor,
-        intensity_B: Tensor,
-        features: tuple[Tensor, ...],
-        finished_B: Tensor | None = None,
-    ) -> Tensor:
-        assert finished_B is not None
-        given = (identity_code_BS, window_BTD, intensity_B, finished_B, pattern_SP, *features)
-        named = {tensor.name: value.numpy() for tensor, value in zip(session.get_inputs(), given, strict=True)}
+    def step(inputs: FrameInputs) -> Tensor:
+        given = zip(session.get_inputs(), inputs.flat(pattern_SP), strict=True)
+        named = {tensor.name: value.numpy() for tensor, value in given}
         return torch.from_numpy(session.run(None, named)[0])
 
     return step

@@ -112,10 +112,13 @@ def test_backends_of_a_gpu_make_the_images_that_eager_makes(
     )
     assert animator.finishes
     case = frames(layout)
-    code, window, intensity, features = case.given
-    portrait = NeuralPortrait(code.cuda().half(), tuple(maps.cuda().half() for maps in features))
+    given = case.given
+    features = tuple(maps.cuda().half() for maps in given.features)
+    portrait = NeuralPortrait(given.identity_code_BS.cuda().half(), features)
     for finished, expected in ((False, case.bare), (True, case.finished)):
-        found = animator.render_batch([portrait], window.numpy(), intensity=intensity.tolist(), finished=[finished])
+        found = animator.render_batch(
+            [portrait], given.window_BTD.numpy(), intensity=given.intensity_B.tolist(), finished=[finished]
+        )
         assert expected is not None
         _compare(found, expected, ON_A_CARD, f"{backend}, {layout}, finished {finished}")
 
@@ -138,9 +141,10 @@ def test_auto_takes_a_built_network_and_builds_one_only_when_told(tmp_path: Path
 
 def test_images_are_finished_only_where_the_step_can(tmp_path: Path) -> None:
     animator = _animator("eager", EngineCache(tmp_path))
-    code, window, _, features = frames("tiny").given
+    given = frames("tiny").given
+    portrait = NeuralPortrait(given.identity_code_BS, given.features)
     with pytest.raises(ValueError, match="cannot finish"):
-        animator.render(NeuralPortrait(code, features), window[0].numpy(), finished=True)
+        animator.render(portrait, given.window_BTD[0].numpy(), finished=True)
 
 
 @pytest.mark.parametrize("backend", ["graph", "tensorrt"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine.animator import FaceAnimatorNetwork
-from engine.animator.network.step import FrameStep, eager_step
+from engine.animator.network.step import FrameInputs, FrameStep, eager_step
 from engine.errors import BackendUnavailable, MissingDependency
 from engine.runtime import animator_graph, export_onnx
 from engine.runtime.onnx_step import onnx_runner, onnx_step, onnxruntime_step
@@ -43,7 +43,7 @@ def _images(network: FaceAnimatorNetwork, step: FrameStep) -> np.ndarray:
     rgb, window = inputs(CONFIG, rows=ROWS)
     with torch.inference_mode():
         code, features = network.encode(rgb)
-        return step(code, window / 4, torch.linspace(1, 0.5, ROWS), features).numpy()
+        return step(FrameInputs(code, window / 4, torch.linspace(1, 0.5, ROWS), features)).numpy()
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.animator.mesh.geometric import GeometricAnimator, PreparedPortrait
 from engine.animator.mesh.guide import frame_guide
 from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork, portrait_measures
-from engine.animator.network.step import FrameStep, eager_step
+from engine.animator.network.step import FrameInputs, FrameStep, eager_step
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
 from engine.errors import CommandInvalid
@@ -176,13 +176,8 @@ class NeuralAnimator:
         finished_B = torch.tensor(flags, device=self._device).to(self._dtype) if self.finishes else None
         window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)
         together = self._together(prepared)
-        rgb_BHW3 = self.step(
-            together.identity_code,
-            window,
-            intensity_B,
-            (*together.features, *self._guide(prepared, window_BTD, lambdas)),
-            finished_B,
-        )
+        features = (*together.features, *self._guide(prepared, window_BTD, lambdas))
+        rgb_BHW3 = self.step(FrameInputs(together.identity_code, window, intensity_B, features, finished_B))
         images: npt.NDArray[np.uint8] = rgb_BHW3.cpu().numpy()
         return images
 

@@ -4,12 +4,14 @@ Backends (engine/runtime) replace this one callable and nothing else; its eager 
 card the step also finishes the images, see `engine.postprocess.graph`; on a CPU `engine.postprocess.Finish` does it
 faster.
 
-Shape suffixes: B rows, S style, T frames of the window, D descriptor, H and W pixels.
+Shape suffixes: B rows, S style, T frames of the window, D descriptor, C channels, H and W pixels, P places and S slots
+of a watermark's pattern.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,43 +19,53 @@ from torch import Tensor
 from engine.animator.network.face_animator import FaceAnimatorNetwork
 
 
-class FrameStep(Protocol):
-    """Inputs are on the animator's device and of its dtype; the image is the caller's own. Any thread may call it."""
+@dataclass(frozen=True, slots=True)
+class FrameInputs:
+    """What a step takes, all on the animator's device and of its dtype.
 
-    def __call__(
-        self,
-        identity_code_BS: Tensor,
-        window_BTD: Tensor,
-        intensity_B: Tensor,
-        features: tuple[Tensor, ...],
-        finished_B: Tensor | None = None,
-    ) -> Tensor:
-        """Pictures (B, H, W, 3), uint8 RGB.
+    Attributes:
+        identity_code_BS, features: of the rows' portraits; feature maps (B, C, H, W), and a guide where there is one.
+        window_BTD: motion descriptors; intensity_B: lambda of section 4.3.
+        finished_B: 1 for rows to be labelled and watermarked, 0 for others; None for a step that does not finish.
+    """
+
+    identity_code_BS: Tensor
+    window_BTD: Tensor
+    intensity_B: Tensor
+    features: tuple[Tensor, ...]
+    finished_B: Tensor | None = None
+
+    def flat(self, pattern_SP: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The inputs of `animator_graph`, or of `finished_graph`, in order.
 
         Args:
-            finished_B: 1 for rows to be labelled and marked, 0 for others; for steps that finish images, and None
-                for those that do not.
+            pattern_SP: of the watermark, for a step that finishes; `watermark_pattern`.
         """
+        motion = (self.identity_code_BS, self.window_BTD, self.intensity_B)
+        if self.finished_B is None or pattern_SP is None:
+            assert self.finished_B is None, "this step does not finish"
+            assert pattern_SP is None, "this step is told which rows to finish"
+            return (*motion, *self.features)
+        return (*motion, self.finished_B, pattern_SP, *self.features)
+
+
+FrameStep = Callable[[FrameInputs], Tensor]
+"""Inputs to images (B, H, W, 3), uint8 RGB, which are the caller's own. Any thread may call it."""
 
 
 def eager_step(network: FaceAnimatorNetwork) -> FrameStep:
     """The step as PyTorch runs it."""
 
-    def step(
-        identity_code_BS: Tensor,
-        window_BTD: Tensor,
-        intensity_B: Tensor,
-        features: tuple[Tensor, ...],
-        finished_B: Tensor | None = None,
-    ) -> Tensor:
-        assert finished_B is None, "the eager step does not finish"
-        return to_bytes(network.animate(identity_code_BS, features, window_BTD, intensity_B))
+    def step(inputs: FrameInputs) -> Tensor:
+        assert inputs.finished_B is None, "the eager step does not finish"
+        image_B3HW = network.animate(inputs.identity_code_BS, inputs.features, inputs.window_BTD, inputs.intensity_B)
+        return to_bytes(image_B3HW)
 
     return step
 
 
 def to_levels(image_B3HW: Tensor) -> Tensor:
-    """Pictures in [-1, 1], and what overshoots, as whole levels 0 to 255 of RGB, float32 (B, H, W, 3).
+    """Images in [-1, 1], and what overshoots, as whole levels 0 to 255 of RGB, float32 (B, H, W, 3).
 
     Rounded in float32: half precision has no room for the half-steps between 128 and 255.
     """
