@@ -45,12 +45,11 @@ from engine import Avatar, Engine, load_engine
 from engine.assets import PORTRAIT
 from engine.batch.renderer import BUCKETS
 from server.live.batching import sessions_that_fit
+from server.live.block import BLOCK_S, BLOCK_SAMPLES, MEDIA_RATE_HZ, Block
 from server.live.capacity import cores, measure_batches
 from server.live.clock import MonotonicClock
 from server.live.device_worker import DeviceWorker
 from server.live.frame import LiveFrame
-from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
-from server.live.timeline import BLOCK_S, Block
 from server.live.worker import EngineWorker
 from server.webrtc.codecs import configure_codecs
 from server.webrtc.tracks import SAMPLES_PER_FRAME
@@ -101,7 +100,7 @@ class _Speaker:
 
     def hear(self, index: int, wave: npt.NDArray[np.int16]) -> None:
         begin = index * BLOCK_SAMPLES % (len(wave) - BLOCK_SAMPLES)
-        self.worker.put([Block(index, wave[begin : begin + BLOCK_SAMPLES], 0, voiced=True)])
+        self.worker.put([Block(index * BLOCK_SAMPLES, wave[begin : begin + BLOCK_SAMPLES])])
 
     def end(self) -> None:
         self.worker.stop()

@@ -67,8 +67,8 @@ class FakeSession:
         self.threads.add(threading.get_ident())
         if self.fail:
             raise RuntimeError("the fake engine was told to fail")
-        assert sample_rate_hz == 48_000
-        new = chunk.reshape(-1, 3).max(axis=1).astype(np.float32) / 32768
+        assert sample_rate_hz in (16_000, 48_000)
+        new = chunk.reshape(-1, sample_rate_hz // 16_000).max(axis=1).astype(np.float32) / 32768
         self.loud_samples += len(new) if np.abs(new).max(initial=0) > LOUD else 0
         self.wave = np.concatenate([self.wave, new])
         frames = []

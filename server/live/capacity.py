@@ -17,16 +17,20 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.batch.renderer import BUCKETS
 from server.live.batching import BatchTimes, sessions_that_fit
-from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
+from server.live.engine_session import EngineSession, Renderer
+
+if TYPE_CHECKING:
+    from engine.batch.job import FrameJob
+from server.live.block import BLOCK_SAMPLES, MEDIA_RATE_HZ
 
 FRAME_MS = 40.0
 
@@ -96,8 +100,8 @@ def capacity(cost: FrameCost, core_count: int, limit: int | None = None) -> int:
 
 
 def measure_batches(
-    sessions: list[Any],
-    renderer: Any,
+    sessions: Sequence[EngineSession],
+    renderer: Renderer,
     buckets: tuple[int, ...] = BUCKETS,
     now_s: Callable[[], float] = time.perf_counter,
 ) -> tuple[BatchTimes, float, list[npt.NDArray[np.uint8]]]:
@@ -110,7 +114,7 @@ def measure_batches(
         a frame, and finished frames.
     """
     silence = np.zeros(BLOCK_SAMPLES, np.int16)
-    waiting: list[deque[Any]] = [deque() for _ in sessions]
+    waiting: list[deque[FrameJob]] = [deque() for _ in sessions]
     seconds: dict[int, float] = {}
     frames: list[npt.NDArray[np.uint8]] = []
     core_s: list[float] = []

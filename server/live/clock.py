@@ -1,4 +1,4 @@
-"""The one place where the server reads a clock; tests hand in their own."""
+"""The clock of everything that is live; tests hand in their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one thread of a device that sessions share: it gathers their due frames into batches and makes them.
+"""The one thread of a device that sessions share: it gathers their due frames into batches and renders them.
 
     session threads --jobs, each with its slot--> [batcher] --this thread: BatchRenderer--> answers, on this thread
 
@@ -11,29 +11,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from server.live.batching import Batcher, BatchTimes, Slot
 from server.live.clock import Clock
+from server.live.engine_session import Renderer
+
+if TYPE_CHECKING:
+    from engine.batch.job import FrameJob
+    from engine.batch.session_row import SessionRow
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[Any, float], None]
-"""(the rendered job, seconds of the device that it took)."""
-
-
-class Renderer(Protocol):
-    """What the server needs of ``engine.batch.renderer.BatchRenderer``."""
-
-    def render(self, jobs: Sequence[Any]) -> None: ...
-    def leave(self, row: Any) -> None: ...
+Answer = Callable[[float], None]
+"""Told that a job is rendered, and how many seconds of the device that took."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    job: Any
+    job: FrameJob
     answer: Answer
 
 
@@ -45,14 +43,13 @@ class DeviceWorker:
         self._clock = clock
         self._wake = threading.Condition()
         self._batcher: Batcher[_Work] = Batcher(times)
-        self._leaving: list[Hashable] = []
+        self._leaving: list[SessionRow] = []
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self.times = times
         self.batches = 0
         self.frames = 0
         self.hidden = 0
-        self.withdrawn = 0
 
     def start(self) -> None:
         self._thread.start()
@@ -63,32 +60,27 @@ class DeviceWorker:
             self._stopping = True
             self._wake.notify()
 
-    def join(self, row: Hashable) -> None:
+    def join(self, row: SessionRow) -> None:
         with self._wake:
             self._batcher.join(row)
 
-    def leave(self, row: Hashable) -> None:
+    def leave(self, row: SessionRow) -> None:
         """Withdraw what waits for ``row`` and free it; nothing is answered any more."""
         with self._wake:
-            self.withdrawn += len(self._batcher.leave(row))
+            self._batcher.leave(row)
             self._leaving.append(row)
             self._wake.notify()
 
-    def interrupt(self, row: Hashable, generation: int) -> None:
+    def interrupt(self, row: SessionRow, generation: int) -> None:
         """Withdraw what waits and is older than ``generation``; it is not answered."""
         with self._wake:
-            self.withdrawn += len(self._batcher.interrupt(row, generation))
+            self._batcher.interrupt(row, generation)
 
-    def ask(self, job: Any, *, due_s: float, answer: Answer) -> None:
-        """Have a job rendered by ``due_s``; ``answer`` is called on the worker's thread, unless it was withdrawn."""
+    def ask(self, job: FrameJob, *, due_s: float, answer: Answer) -> None:
+        """Have ``job`` rendered by ``due_s``; ``answer`` is called on this thread, unless the job was withdrawn."""
         with self._wake:
-            self._batcher.put(
-                job.row,
-                job.generation,
-                _Work(job, answer),
-                due_s=due_s,
-                now_s=self._clock.now_s(),
-            )
+            work = _Work(job, answer)
+            self._batcher.put(job.row, job.generation, work, due_s=due_s, now_s=self._clock.now_s())
             self._wake.notify()
 
     def _run(self) -> None:
@@ -123,15 +115,13 @@ class DeviceWorker:
             for job in jobs:
                 job.error = error
         took_s = time.perf_counter() - began_s
-        self.batches, self.frames, self.hidden = (
-            self.batches + 1,
-            self.frames + sum(shown),
-            self.hidden + len(batch) - sum(shown),
-        )
+        self.batches += 1
+        self.frames += sum(shown)
+        self.hidden += len(batch) - sum(shown)
         with self._wake:
             if all(shown):
                 self.times.note(len(batch), took_s)
             current = [self._batcher.is_current(slot) for slot in batch]
         for slot, is_current in zip(batch, current, strict=True):
             if is_current:
-                slot.work.answer(slot.work.job, took_s / len(batch))
+                slot.work.answer(took_s / len(batch))

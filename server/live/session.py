@@ -23,8 +23,10 @@ from typing import TypeVar
 from engine.errors import CapacityExceeded
 from server.live.audio_source import AudioSource
 from server.live.avatar_state import AvatarState
+from server.live.block import BLOCK_S
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
+from server.live.engine_session import EngineSession
 from server.live.frame import FrameSink, LiveFrame
 from server.live.jitter_buffer import JitterBuffer
 from server.live.messages import (
@@ -43,8 +45,8 @@ from server.live.messages import (
     StatsEvent,
     TellState,
 )
-from server.live.timeline import BLOCK_S, MediaTimeline
-from server.live.worker import EngineSession, EngineWorker
+from server.live.timeline import MediaTimeline
+from server.live.worker import EngineWorker
 from server.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -176,6 +178,8 @@ class LiveSession:
 
     def interrupt(self) -> None:
         """Stop speaking now: nothing that was heard before leaves any more."""
+        if self._voice is not None:
+            self._voice.clear()
         refill = self.timeline.interrupt(self._clock.now_s())
         self.worker.interrupt(self.timeline.generation, refill)
         for sink in self.sinks:

@@ -1,4 +1,4 @@
-"""One media clock for audio and image (sans I/O, no locks: it belongs to the event loop).
+"""One media clock for audio and video (no I/O, no locks: it belongs to the event loop).
 
 The clock cuts time into blocks of 20 ms. Block n of the voice is what the jitter_buffer held at ``start + 20 ms
 (n + 1)``, silence included, so the engine hears an unbroken voice and idles when nobody speaks. The same
@@ -9,7 +9,7 @@ block leaves again ``delay_blocks`` later, in step with the frames made from it:
     frame of n                                     made    |slack|
     goes out                                                     audio and frame of block n
 
-Audio is the master: it never waits for an image. The delay follows the measured slack of the frames, one block at a
+Audio is the master: it never waits for a frame. The delay follows the measured slack of the frames, one block at a
 time and in pauses, so that late frames are rare and the way through is short.
 
 While the whole process stands still for more than five seconds (stopped, or its machine paused) that time does not
@@ -19,32 +19,26 @@ count: the clock goes on where it stopped, and nothing leaves in a burst.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
-from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ, JitterBuffer, Samples, is_quiet
+from server.live.block import BLOCK_S, BLOCK_SAMPLES, MEDIA_RATE_HZ, Block
+from server.live.jitter_buffer import JitterBuffer, Voice, is_quiet
 
-BLOCK_S = BLOCK_SAMPLES / MEDIA_RATE_HZ
-
+# A frame that is ready 4 ms before its departure is in time on a busy machine; 35 ms of slack are more than a block
+# and what the event loop may be late by, so that a shorter delay does not become a longer one again at once.
 _MIN_SLACK_S = 0.004
 _ROOMY_SLACK_S = 0.035
+# Two seconds of frames, twice, before the delay shrinks; a late frame makes it grow at once, in speech after 5 s.
 _WINDOW_FRAMES = 50
 _CALM_WINDOWS = 2
-_MAX_DELAY_BLOCKS = 20
 _FORCE_AFTER_BLOCKS = 250
+_MAX_DELAY_BLOCKS = 20
 _MAX_CATCH_UP_BLOCKS = 250
 _REMEMBERED_BLOCKS = 50
 
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """20 ms of voice. ``index`` counts blocks since the timeline's start; ``samples`` is int16 (960,)."""
-
-    index: int
-    samples: Samples
-    generation: int
-    voiced: bool
+_SILENCE = Voice(np.zeros(BLOCK_SAMPLES, np.int16))
+_NARROW_SILENCE = Voice(np.zeros(BLOCK_SAMPLES, np.int16), np.zeros(BLOCK_SAMPLES // 3, np.int16))
 
 
 class MediaTimeline:
@@ -62,10 +56,10 @@ class MediaTimeline:
         self._min_delay_blocks = 2
         self._jitter_buffer = jitter_buffer
         self._next_index = 0
-        self._sounds: deque[Block] = deque(maxlen=_MAX_DELAY_BLOCKS + 50)
+        self._blocks: deque[Block] = deque(maxlen=_MAX_DELAY_BLOCKS + 50)
         self._leaving: dict[int, Block | None] = {}
         self._next_leaving: int | None = None
-        self._silence: Samples = np.zeros(BLOCK_SAMPLES, np.int16)
+        self._silence = _SILENCE
         self._forgiven_until = 0
         self._wanted_shift = 0
         self._wanted_for_blocks = 0
@@ -82,25 +76,23 @@ class MediaTimeline:
             self.start_s += (due - self._next_index) * BLOCK_S
             due = self._next_index
         while self._next_index < due:
-            samples = self._jitter_buffer.take()
-            block = Block(
-                index=self._next_index,
-                samples=self._silence if samples is None else samples,
-                generation=self.generation,
-                voiced=samples is not None and not is_quiet(samples),
-            )
-            self._sounds.append(block)
-            blocks.append(block)
+            voice = self._jitter_buffer.take()
+            if (
+                voice is not None
+            ):  # silence has the rates of the voice before it: the engine need not change its resampler
+                self._silence = _SILENCE if voice.narrow is None else _NARROW_SILENCE
+            blocks.append(self._block(self._next_index, voice))
             self._next_index += 1
+        self._blocks.extend(blocks)
         return blocks
 
-    def departure_s(self, media_sample: int) -> float:
-        """When the moment ``media_sample`` (48 kHz, since the start) leaves the server."""
-        return self.start_s + media_sample / MEDIA_RATE_HZ + self.delay_blocks * BLOCK_S
+    def departure_s(self, place: int) -> float:
+        """When the voice's sample ``place`` leaves the server."""
+        return self.start_s + place / MEDIA_RATE_HZ + self.delay_blocks * BLOCK_S
 
-    def outgoing_sample(self, media_sample: int) -> int:
-        """The place of ``media_sample`` in the outgoing stream: samples since the start, delay included."""
-        return media_sample + self.delay_blocks * BLOCK_SAMPLES
+    def outgoing_sample(self, place: int) -> int:
+        """The sample of the outgoing stream, counted since the start, that carries the voice's sample ``place``."""
+        return place + self.delay_blocks * BLOCK_SAMPLES
 
     def outgoing_index(self, now_s: float) -> int:
         """The first outgoing block that is not due before ``now_s``."""
@@ -139,10 +131,10 @@ class MediaTimeline:
                 block = None if grows else self._find(index - self.delay_blocks)
         return block
 
-    def note_frame_ready(self, media_sample: int, now_s: float) -> float:
+    def note_frame_ready(self, place: int, now_s: float) -> float:
         """Learn how long before its departure a frame was ready; returns that slack (late: negative)."""
-        slack_s = self.departure_s(media_sample) - now_s
-        if media_sample < self._forgiven_until:
+        slack_s = self.departure_s(place) - now_s
+        if place < self._forgiven_until:
             return max(0.0, slack_s)
         self._worst_slack_s = min(self._worst_slack_s, slack_s)
         self._frames_in_window += 1
@@ -160,14 +152,11 @@ class MediaTimeline:
         self.generation += 1
         self.interrupted_s = now_s
         self._jitter_buffer.clear()
-        self._sounds.clear()
+        self._blocks.clear()
         first = self.outgoing_index(now_s) - self.delay_blocks
         # These frames are asked for in the last moment: that they come late says nothing about the others.
         self._forgiven_until = (first + self.delay_blocks) * BLOCK_SAMPLES
-        return [
-            Block(index=index, samples=self._silence, generation=self.generation, voiced=False)
-            for index in range(max(0, first), self._next_index)
-        ]
+        return [self._block(index, None) for index in range(max(0, first), self._next_index)]
 
     def _adapt(self) -> None:
         worst = self._worst_slack_s
@@ -199,8 +188,11 @@ class MediaTimeline:
             self._wanted_shift = shift
             self._wanted_for_blocks = 0
 
+    def _block(self, index: int, voice: Voice | None) -> Block:
+        heard = voice or self._silence
+        voiced = voice is not None and not is_quiet(voice.samples)
+        return Block(index * BLOCK_SAMPLES, heard.samples, self.generation, voiced, heard.narrow)
+
     def _find(self, index: int) -> Block | None:
-        if not self._sounds or not self._sounds[0].index <= index <= self._sounds[-1].index:
-            return None
-        block = self._sounds[index - self._sounds[0].index]
-        return block if block.index == index else None
+        position = index - (self._next_index - len(self._blocks))
+        return self._blocks[position] if 0 <= position < len(self._blocks) else None

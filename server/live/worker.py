@@ -1,13 +1,13 @@
-"""The one thread that runs a session's engine.
+"""The one thread that runs an engine session by a clock: for a served session, an agent's avatar and a camera alike.
 
-    event loop --blocks, commands--> [bounded queue] --thread--> engine session --pictures--> event loop
-                                                            |        ^
-                                                 requests   v        |  made frames
-                                                 the thread of a device that sessions share, where there is one
+    caller --blocks, commands--> [waiting] --thread--> engine session --frames--> on_frame
+                                              |           ^
+                                         jobs v           |  rendered jobs
+                                     the thread of a device that sessions share, where there is one
 
-Drop policy of the queue: past 300 ms of waiting voice the oldest block is left out of the *image* (never of
-the audio) and counted; the frames after the gap are placed on the clock where their audio is. Commands are
-never dropped. A session that waits for a few frames of a shared device hears nothing new, so voice waits here.
+Drop policy: when more than ``max_waiting_ms`` of voice waits, the oldest block is left out of the *frames* (the caller
+plays the voice whole) and counted; frames after the gap are placed where their audio is. Commands are never left out. A
+session that waits for a few frames of a shared device hears nothing new, so voice waits here.
 """
 
 from __future__ import annotations
@@ -16,84 +16,33 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from engine.timebase import SAMPLE_RATE_HZ
+from server.live.block import MEDIA_RATE_HZ, Block
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
+from server.live.engine_session import Command, EngineSession
 from server.live.frame import LiveFrame
-from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
-from server.live.timeline import Block
+
+if TYPE_CHECKING:
+    from engine.batch.job import FrameJob
 
 log = logging.getLogger(__name__)
 
-_MAX_WAITING_BLOCKS = 15
-_MEDIA_PER_ENGINE_SAMPLE = 3
 _RENDER_SMOOTHING = 0.05
-_MAX_ASKED_FRAMES = 6
+# Jobs of one session at a shared device: two hops of poses, so that it is never idle between them.
+_MAX_JOBS = 6
 _DUE_BEFORE_DEPARTURE_S = 0.010
-
-
-class EngineFrame(Protocol):
-    @property
-    def rgb(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def pts_samples(self) -> int: ...
-
-
-class EngineSession(Protocol):
-    """What the server needs of ``engine.Session``."""
-
-    @property
-    def lookahead_ms(self) -> float: ...
-    @property
-    def next_pts_samples(self) -> int: ...
-    def push_pcm(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> Sequence[EngineFrame]: ...
-    def set_gaze(self, pitch_rad: float, yaw_rad: float) -> None: ...
-    def clear_gaze(self) -> None: ...
-    def set_intensity(self, intensity: float) -> None: ...
-    def set_pose(self, moving: bool) -> None: ...
-    def interrupt(self, generation: int | None = None) -> int: ...
-    def close(self) -> None: ...
-
-
-class SharedSession(EngineSession, Protocol):
-    """And what it needs of one whose frames are made by a device that sessions share."""
-
-    @property
-    def row(self) -> Any: ...
-    def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> Sequence[Any]: ...
-    def finish(self, job: Any) -> EngineFrame: ...
-
-
-Command = Callable[[EngineSession], object]
-
-
-@dataclass(frozen=True, slots=True)
-class _Interrupt:
-    generation: int
-    refill: tuple[Block, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A job that the shared device has rendered."""
-
-    job: Any
-    media_sample: int
-    interrupts: int
-    device_ms: float
 
 
 class EngineWorker:
     """Owns ``session`` from ``start`` on; no other thread touches it.
 
-    ``on_frame`` and ``on_ended(error)`` are called on the worker's thread; ``on_ended`` is the last call. With
-    ``device`` the session, a `SharedSession`, has its frames made there; ``departs_s(media_sample)`` says when each
-    leaves.
+    Attributes:
+        skipped_ms: voice that was left out of the frames. hidden_frames: rendered too late to be shown.
+        core_ms: what one frame takes of this thread, on average; render_ms: and of a shared device.
     """
 
     def __init__(
@@ -103,29 +52,40 @@ class EngineWorker:
         *,
         on_frame: Callable[[LiveFrame], None],
         on_ended: Callable[[BaseException | None], None],
-        departs_s: Callable[[int], float],
         name: str,
+        rate_hz: int = MEDIA_RATE_HZ,
+        max_waiting_ms: float = 300,
         device: DeviceWorker | None = None,
+        departs_s: Callable[[int], float] | None = None,
     ) -> None:
-        self._session: Any = session
+        """
+        Args:
+            on_frame: called with each frame, on the worker's thread.
+            on_ended: called last, there too, with the error that ended the session, or None after ``stop``.
+            rate_hz: of the voice; places of blocks and frames count its samples.
+            device: renders the frames of this session and of others; None renders them on the worker's thread.
+            departs_s: when the frame of a place leaves, which a ``device`` has to know.
+        """
+        self._session = session
         self._clock = clock
-        self._device = device
         self._on_frame = on_frame
         self._on_ended = on_ended
-        self._departs_s = departs_s
+        self._rate_hz = rate_hz
+        self._max_waiting = round(max_waiting_ms * rate_hz / 1e3)
+        self._device = device
+        self._departs_s = departs_s or (lambda place: clock.now_s())
         self._wake = threading.Condition()
+        self._calls: deque[Callable[[], object]] = deque()
         self._blocks: deque[Block] = deque()
-        self._commands: deque[Command | _Interrupt] = deque()
-        self._made: deque[_Made] = deque()
-        self._asked_frames = 0
-        self._interrupts = 0
-        self._stopping = False
-        self._generation = 0
-        self._next_index = 0
-        self._offset_samples = 0
-        self._busy_ms = 0.0
+        self._waiting = 0
+        self._stopping = self._working = False
         self._thread = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
-        self.skipped_blocks = 0
+        self._jobs = 0
+        self._generation = 0
+        self._next_place: int | None = None
+        self._offsets: deque[tuple[int, int]] = deque()
+        self._busy_ms = 0.0
+        self.skipped_ms = 0.0
         self.hidden_frames = 0
         self.core_ms = 0.0
         self.render_ms = 0.0
@@ -137,134 +97,152 @@ class EngineWorker:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything is done that was asked for so far."""
+        with self._wake:
+            return not (self._working or self._calls or self._blocks or self._jobs)
+
     def put(self, blocks: Sequence[Block]) -> None:
         """Queue voice for the engine. Never blocks."""
         with self._wake:
             self._blocks.extend(blocks)
-            while len(self._blocks) > _MAX_WAITING_BLOCKS:
-                self._blocks.popleft()
-                self.skipped_blocks += 1
+            self._waiting += sum(len(block.samples) for block in blocks)
+            while self._waiting > self._max_waiting:
+                skipped = len(self._blocks.popleft().samples)
+                self._waiting -= skipped
+                self.skipped_ms += 1e3 * skipped / self._rate_hz
             self._wake.notify()
 
     def command(self, command: Command) -> None:
         """Run ``command(session)`` before the next block."""
-        with self._wake:
-            self._commands.append(command)
-            self._wake.notify()
+        self._call(lambda: command(self._session))
 
     def interrupt(self, generation: int, refill: Sequence[Block]) -> None:
-        """Drop what waits, interrupt the engine, then feed ``refill`` at once."""
+        """Drop what waits, begin this larger ``generation`` in the engine, then feed ``refill``, of it, at once."""
         with self._wake:
+            self._generation = generation
             self._blocks.clear()
-            self._commands.append(_Interrupt(generation, tuple(refill)))
-            self._wake.notify()
+            self._waiting = 0
+        self._call(partial(self._begin_generation, generation, tuple(refill)))
 
     def stop(self) -> None:
-        """Ask the thread to end after the block at hand; ``on_ended`` tells when it has."""
+        """Ask the thread to end after the work at hand; ``on_ended`` tells when it has."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
 
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread's end; one that hangs is left behind."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def step(self) -> bool:
+        """Do what was queued first, in place of the thread; False when nothing is. For simulations without threads."""
+        with self._wake:
+            call = self._take()
+        if call is not None:
+            call()
+        return call is not None
+
+    def _call(self, call: Callable[[], object]) -> None:
+        with self._wake:
+            self._calls.append(call)
+            self._wake.notify()
+
+    def _take(self) -> Callable[[], object] | None:
+        if self._calls:
+            return self._calls.popleft()
+        if self._blocks and self._jobs < _MAX_JOBS:
+            block = self._blocks.popleft()
+            self._waiting -= len(block.samples)
+            return partial(self._hear, block)
+        return None
+
     def _run(self) -> None:
         error: BaseException | None = None
-        row = None if self._device is None else self._session.row
         try:
             if self._device is not None:
-                self._device.join(row)
-            while (item := self._next()) is not None:
-                if isinstance(item, Block):
-                    self._hear(item)
-                elif isinstance(item, _Made):
-                    self._finish(item)
-                elif isinstance(item, _Interrupt):
-                    self._begin_generation(item)
-                else:
-                    item(self._session)
+                self._device.join(self._session.row)
+            while (call := self._next()) is not None:
+                call()
         except BaseException as caught:  # the session's boundary: report, end this session, leave others alone
             log.exception("%s: the engine failed", self._thread.name)
             error = caught
         finally:
             if self._device is not None:
-                self._device.leave(row)
+                self._device.leave(self._session.row)
             try:
                 self._session.close()
             except Exception:
                 log.exception("%s: while closing the engine session", self._thread.name)
             del self._session  # its buffers must not wait for the garbage collector
+            self._working = False
             self._on_ended(error)
 
-    def _next(self) -> Block | _Made | _Interrupt | Command | None:
+    def _next(self) -> Callable[[], object] | None:
+        """Wait for something to do; None once the thread is to stop."""
         with self._wake:
-            while True:
-                if self._stopping:
-                    return None
-                if self._commands:
-                    return self._commands.popleft()
-                if self._made:
-                    return self._made.popleft()
-                if self._blocks and self._asked_frames < _MAX_ASKED_FRAMES:
-                    return self._blocks.popleft()
+            self._working = False
+            while not self._stopping:
+                if (call := self._take()) is not None:
+                    self._working = True
+                    return call
                 self._wake.wait()
+            return None
 
     def _hear(self, block: Block) -> None:
-        if block.generation < self._generation:
+        if block.generation != self._generation:
             return
-        if block.index != self._next_index:
-            self._place(block.index, self._session.next_pts_samples)
-        self._next_index = block.index + 1
+        if block.place != self._next_place:
+            begin = self._session.next_pts_samples
+            self._offsets.append((begin, block.place - begin * self._rate_hz // SAMPLE_RATE_HZ))
+        self._next_place = block.place + len(block.samples)
+        chunk, rate_hz = (block.samples, self._rate_hz) if block.narrow is None else (block.narrow, SAMPLE_RATE_HZ)
         began_s = self._clock.now_s()
         if self._device is not None:
-            jobs = self._session.listen(block.samples, MEDIA_RATE_HZ)
+            jobs = self._session.listen(chunk, rate_hz)
             self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
             for job in jobs:
                 self._ask(self._device, job)
             return
-        frames = self._session.push_pcm(block.samples, MEDIA_RATE_HZ)
+        frames = self._session.push_pcm(chunk, rate_hz)
         self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
         if frames:
             self._note_cost(len(frames), 0.0)
         for frame in frames:
-            self._on_frame(LiveFrame(frame.rgb, self._media_sample(frame.pts_samples), self._generation))
+            self._on_frame(LiveFrame(frame.rgb, self._place(frame.pts_samples), block.generation))
 
-    def _ask(self, device: DeviceWorker, job: Any) -> None:
-        media_sample = self._media_sample(job.pts_samples)
-        interrupts = self._interrupts
+    def _ask(self, device: DeviceWorker, job: FrameJob) -> None:
+        place = self._place(job.pts_samples)
 
-        def answer(job: Any, device_s: float) -> None:
-            with self._wake:
-                self._made.append(_Made(job, media_sample, interrupts, 1e3 * device_s))
-                self._wake.notify()
+        def answer(device_s: float) -> None:
+            self._call(partial(self._finish, job, place, 1e3 * device_s))
 
-        self._asked_frames += 1
-        due_s = self._departs_s(media_sample) - _DUE_BEFORE_DEPARTURE_S
-        device.ask(job, due_s=due_s, answer=answer)
+        self._jobs += 1
+        device.ask(job, due_s=self._departs_s(place) - _DUE_BEFORE_DEPARTURE_S, answer=answer)
 
-    def _finish(self, made: _Made) -> None:
-        if made.interrupts != self._interrupts:
+    def _finish(self, job: FrameJob, place: int, device_ms: float) -> None:
+        if job.generation != self._generation:
             return
-        self._asked_frames -= 1
-        if made.job.error is None and not made.job.shown:
+        self._jobs -= 1
+        if job.error is None and not job.shown:
             self.hidden_frames += 1
             return
         began_s = self._clock.now_s()
-        frame = self._session.finish(made.job)
+        frame = self._session.finish(job)
         self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
-        self._note_cost(1, made.device_ms)
-        self._on_frame(LiveFrame(frame.rgb, made.media_sample, self._generation))
+        self._note_cost(1, device_ms)
+        self._on_frame(LiveFrame(frame.rgb, place, job.generation))
 
-    def _begin_generation(self, interrupt: _Interrupt) -> None:
-        engine_generation = self._session.interrupt()
+    def _begin_generation(self, generation: int, refill: Sequence[Block]) -> None:
+        self._session.interrupt(generation)
         if self._device is not None:
-            self._device.interrupt(self._session.row, engine_generation)
-        self._interrupts += 1
-        self._asked_frames = 0
-        self._generation = interrupt.generation
-        if interrupt.refill:
-            self._next_index = interrupt.refill[0].index
-            self._place(self._next_index, self._session.next_pts_samples)
-        else:
-            self._next_index = -1
-        for block in interrupt.refill:
+            self._device.interrupt(self._session.row, generation)
+        self._jobs = 0
+        self._next_place = None
+        self._offsets.clear()
+        for block in refill:
             self._hear(block)
 
     def _note_cost(self, frames: int, device_ms: float) -> None:
@@ -274,9 +252,8 @@ class EngineWorker:
         self.core_ms += (core_ms - self.core_ms) * weight
         self.render_ms += (core_ms + device_ms - self.render_ms) * weight
 
-    def _media_sample(self, engine_sample: int) -> int:
-        return engine_sample * _MEDIA_PER_ENGINE_SAMPLE + self._offset_samples
-
-    def _place(self, block_index: int, engine_sample: int) -> None:
-        """From here on, the engine's ``engine_sample`` (16 kHz) is the first sample of that block."""
-        self._offset_samples = block_index * BLOCK_SAMPLES - engine_sample * _MEDIA_PER_ENGINE_SAMPLE
+    def _place(self, pts_samples: int) -> int:
+        """Where the engine's sample ``pts_samples`` lies in the voice; asked for rising samples."""
+        while len(self._offsets) > 1 and self._offsets[1][0] <= pts_samples:
+            self._offsets.popleft()
+        return pts_samples * self._rate_hz // SAMPLE_RATE_HZ + self._offsets[0][1]

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.batch.renderer import BUCKETS
+from server.live.block import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.capacity import FRAME_MS, FrameCost, measure_batches
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
-from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
-from server.live.worker import EngineSession
+from server.live.engine_session import EngineSession, Renderer
 from server.webrtc.codecs import measure_encoder_ms
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class EngineLike(Protocol):
     def batches(self) -> bool: ...
     def enroll(self, image: Any) -> Any: ...
     def open_session(self, avatar: Any, *, seed: int = 0, renderer: Any = None) -> EngineSession: ...
-    def open_renderer(self, capacity: int) -> Any: ...
+    def open_renderer(self, capacity: int) -> Renderer: ...
 
 
 class EngineThread:
@@ -60,7 +60,7 @@ class EngineThread:
         self._loaded: asyncio.Future[tuple[EngineLike, Any]] = self._loop.create_future()
         self.cost: FrameCost | None = None
         self.device: DeviceWorker | None = None
-        self._renderer: Any = None
+        self._renderer: Renderer | None = None
         self._thread = threading.Thread(target=self._run, name="engine-host", daemon=True)
         self._jobs.put(self._job(self._loaded, self._load_all))
         self._thread.start()
@@ -150,9 +150,9 @@ class EngineThread:
             job()
 
 
-def _measure_device(engine: EngineLike, avatar: Any, renderer: Any) -> FrameCost:
+def _measure_device(engine: EngineLike, avatar: Any, renderer: Renderer) -> FrameCost:
     """Make batches of every size for nobody, so that all are ready, and see what they take."""
-    sessions: list[Any] = [engine.open_session(avatar, renderer=renderer) for _ in range(max(BUCKETS))]
+    sessions = [engine.open_session(avatar, renderer=renderer) for _ in range(max(BUCKETS))]
     times, core_ms, frames = measure_batches(sessions, renderer)
     for session in sessions:
         renderer.leave(session.row)

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
+from server.live.block import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.clock import Clock
 from server.live.frame import LiveFrame
-from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.timeline import MediaTimeline
 from server.metrics import Metrics
 from server.webrtc.rtcp_feedback import RtcpFeedback

@@ -13,12 +13,11 @@ import pytest
 
 from engine import load_engine
 from server.live.batching import BatchTimes
+from server.live.block import BLOCK_SAMPLES, Block
 from server.live.capacity import FrameCost, capacity, measure_batches
 from server.live.clock import MonotonicClock
 from server.live.device_worker import DeviceWorker
 from server.live.frame import LiveFrame
-from server.live.jitter_buffer import BLOCK_SAMPLES
-from server.live.timeline import Block
 from server.live.worker import EngineWorker
 from tests.fake_engine import FakeEngine
 from tests.serving_helper import Caller, Served, ServeFactory, VoiceTrack, until
@@ -146,7 +145,7 @@ def test_the_engines_sessions_make_their_own_frames_on_a_shared_device(portrait_
     device = DeviceWorker(renderer, times, MonotonicClock())
     device.start()
     voice = _bursts().reshape(-1, BLOCK_SAMPLES)[:17]
-    blocks = [Block(index, samples, 0, voiced=True) for index, samples in enumerate(voice)]
+    blocks = [Block(index * BLOCK_SAMPLES, samples) for index, samples in enumerate(voice)]
     shown: list[list[LiveFrame]] = [[], []]
     ended = [threading.Event(), threading.Event()]
     workers = [

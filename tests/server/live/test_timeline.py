@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from server.live.jitter_buffer import BLOCK_SAMPLES, JitterBuffer
-from server.live.timeline import BLOCK_S, MediaTimeline
+from server.live.block import BLOCK_S, BLOCK_SAMPLES, Block
+from server.live.jitter_buffer import JitterBuffer, Voice
+from server.live.timeline import MediaTimeline
 
-LOUD = np.full(BLOCK_SAMPLES, 9000, np.int16)
+LOUD = Voice(np.full(BLOCK_SAMPLES, 9000, np.int16))
 
 
 def _timeline(delay_blocks: int = 5) -> tuple[MediaTimeline, JitterBuffer]:
@@ -15,11 +16,15 @@ def _timeline(delay_blocks: int = 5) -> tuple[MediaTimeline, JitterBuffer]:
     return MediaTimeline(100.0, jitter_buffer, delay_blocks), jitter_buffer
 
 
+def _indices(blocks: list[Block]) -> list[int]:
+    return [block.place // BLOCK_SAMPLES for block in blocks]
+
+
 def test_blocks_come_by_the_clock() -> None:
     timeline, _ = _timeline()
     assert timeline.advance(100.019) == []
-    assert [block.index for block in timeline.advance(100.0201)] == [0]
-    assert [block.index for block in timeline.advance(100.0201 + 3 * BLOCK_S)] == [1, 2, 3]
+    assert _indices(timeline.advance(100.0201)) == [0]
+    assert _indices(timeline.advance(100.0201 + 3 * BLOCK_S)) == [1, 2, 3]
 
 
 def test_audio_leaves_after_the_delay_and_silence_fills_the_rest() -> None:
@@ -38,7 +43,7 @@ def test_audio_and_frame_of_one_moment_leave_together() -> None:
     timeline.advance(100.0 + 20.5 * BLOCK_S)
     block = timeline.outgoing_audio(7 + 4)
     assert block is not None
-    assert block.index == 4
+    assert block.place == 4 * BLOCK_SAMPLES
     assert np.isclose(timeline.outgoing_due_s(7 + 4), timeline.departure_s(4 * BLOCK_SAMPLES))
     assert timeline.outgoing_sample(4 * BLOCK_SAMPLES) == 11 * BLOCK_SAMPLES
 
@@ -95,7 +100,7 @@ def test_speech_is_never_cut_to_shorten_the_delay() -> None:
         timeline.advance(100.0 + (index + 0.5) * BLOCK_S)
         timeline.note_frame_ready(0, timeline.departure_s(0) - 0.1)
         block = timeline.outgoing_audio(index)
-        heard += [] if block is None else [block.index]
+        heard += [] if block is None else _indices([block])
     assert heard == list(range(len(heard)))
     assert len(heard) == 390
 
@@ -109,7 +114,7 @@ def test_interrupt_makes_everything_before_it_silent() -> None:
     refill = timeline.interrupt(now_s)
     assert timeline.generation == 1
     assert len(jitter_buffer) == 0
-    assert [block.index for block in refill] == list(range(13, 20))
+    assert _indices(refill) == list(range(13, 20))
     assert all(block.generation == 1 and not block.samples.any() for block in refill)
     assert all(timeline.outgoing_audio(index) is None for index in range(21, 28))
     jitter_buffer.push(LOUD)
@@ -124,8 +129,8 @@ def test_frames_asked_for_in_the_last_moment_do_not_lengthen_the_delay() -> None
     now_s = 100.0 + 20.5 * BLOCK_S
     timeline.advance(now_s)
     first, *_ = timeline.interrupt(now_s)
-    assert 0 <= timeline.departure_s(first.index * BLOCK_SAMPLES) - now_s <= BLOCK_S
-    assert timeline.note_frame_ready(first.index * BLOCK_SAMPLES, now_s + 0.05) == 0
+    assert 0 <= timeline.departure_s(first.place) - now_s <= BLOCK_S
+    assert timeline.note_frame_ready(first.place, now_s + 0.05) == 0
     timeline.outgoing_audio(25)
     assert timeline.delay_blocks == 8
 
@@ -133,9 +138,9 @@ def test_frames_asked_for_in_the_last_moment_do_not_lengthen_the_delay() -> None
 def test_a_machine_that_slept_goes_on_where_it_stopped() -> None:
     timeline, jitter_buffer = _timeline(delay_blocks=5)
     jitter_buffer.push(LOUD)
-    assert [block.index for block in timeline.advance(100.0 + 3.5 * BLOCK_S)] == [0, 1, 2]
+    assert _indices(timeline.advance(100.0 + 3.5 * BLOCK_S)) == [0, 1, 2]
     assert timeline.advance(100.0 + 3600.0) == []
-    assert [block.index for block in timeline.advance(100.0 + 3600.0 + 10.5 * BLOCK_S)] == [*range(3, 13)]
+    assert _indices(timeline.advance(100.0 + 3600.0 + 10.5 * BLOCK_S)) == [*range(3, 13)]
     audio = [timeline.outgoing_audio(index) for index in range(12)]
     assert [index for index, block in enumerate(audio) if block is not None and block.voiced] == [5]
     assert abs(timeline.outgoing_due_s(3) - (100.0 + 3600.0)) <= BLOCK_S
@@ -148,3 +153,19 @@ def test_no_drift_in_an_hour() -> None:
         blocks += len(timeline.advance(100.0 + second))
     assert blocks == 3600 * 50
     assert abs(timeline.departure_s(blocks * BLOCK_SAMPLES) - (100.0 + 3600 + 7 * BLOCK_S)) < 1e-6
+
+
+def test_silence_has_the_rates_of_the_voice_before_it() -> None:
+    timeline, jitter_buffer = _timeline()
+    narrow = np.full(BLOCK_SAMPLES // 3, 9000, np.int16)
+    for voice in (Voice(LOUD.samples, narrow), LOUD):
+        jitter_buffer.push(voice)
+    blocks = timeline.advance(100.0 + 2.5 * BLOCK_S)
+    assert [block.narrow is narrow for block in blocks] == [True, False]
+    (silence,) = timeline.advance(100.0 + 3.5 * BLOCK_S)
+    assert silence.narrow is None
+    jitter_buffer.push(Voice(LOUD.samples, narrow))
+    _, silence = timeline.advance(100.0 + 5.5 * BLOCK_S)
+    assert silence.narrow is not None
+    assert len(silence.narrow) == len(narrow)
+    assert not silence.narrow.any()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.live import lip_sync
+from server.live.block import BLOCK_S, BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.frame import LiveFrame
-from server.live.jitter_buffer import BLOCK_SAMPLES, MEDIA_RATE_HZ, JitterBuffer
-from server.live.timeline import BLOCK_S, MediaTimeline
+from server.live.jitter_buffer import JitterBuffer
+from server.live.timeline import MediaTimeline
 from server.webrtc.tracks import VIDEO_CLOCK_HZ, AvatarVideoTrack
 
 # A frame shows 40 ms of audio from its own time on; the bounds are EBU R37's for a sender, lead 40 and lag 60 ms.
