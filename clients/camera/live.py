@@ -1,14 +1,14 @@
 """From microphone to camera, with the voice held back to fit.
 
     microphone --hear--> playout (voice, held back) --speak--> speaker
-                   `---> feed (engine's thread) --> images --turn--> camera
-                                                       ^
-                            when is its voice heard? --'
+                   `---> worker (engine's thread) --> frames --turn--> camera
+                                                        ^
+                             when is its voice heard? --'
 
-Audio is the master: an image is sent at the moment at which its place in the voice is heard, whatever the clocks of
+Audio is the master: a frame is sent at the moment at which its place in the voice is heard, whatever the clocks of
 microphone, speaker and machine do. Without a speaker the voice is only counted, by the machine's clock.
 
-Drop policy for images: at most ``_MAX_IMAGES`` wait for their moment, and the oldest goes; of those that are late
+Drop policy for frames: at most ``_MAX_FRAMES`` wait for their moment, and the oldest goes; of those that are late
 only the newest is sent (``overtaken`` counts both). When none comes, the last one is sent again every 100 ms.
 """
 
@@ -23,16 +23,21 @@ import numpy as np
 import numpy.typing as npt
 
 from clients.audio import AudioStream, Samples
-from clients.camera.clock import Clock
 from clients.camera.compositor import Compositor
 from clients.camera.device import VirtualCamera
-from clients.camera.feed import EngineFeed, EngineSession, Image
 from clients.camera.playout import VoicePlayout
 from engine.errors import DeviceLost
+from server.live.block import BLOCK_MS, Block
+from server.live.clock import Clock
+from server.live.engine_session import EngineSession
+from server.live.frame import LiveFrame
+from server.live.worker import EngineWorker
 
 _log = logging.getLogger(__name__)
 
-_MAX_IMAGES = 8
+_MAX_FRAMES = 8
+_MAX_WAITING_MS = 320
+# What a frame may take at first; the delay follows what they really take.
 _RENDER_ALLOWANCE_MS = 35
 _POLL_S = 0.005
 _COMPOSE_SMOOTHING = 0.1
@@ -41,8 +46,6 @@ _LOST_AFTER_S = 3.0
 _MUTED_AFTER_S = 5.0
 _END_S = 0.7
 _STOOD_STILL_S = 1.0
-BLOCK_MS = 20
-"""What microphone and speaker are asked to hand over at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,15 @@ class LiveCamera:
         speaks: bool,
     ) -> None:
         self.playout = VoicePlayout(rate_hz, session.lookahead_ms + BLOCK_MS + _RENDER_ALLOWANCE_MS)
-        self.feed = EngineFeed(session, rate_hz, self._offer)
+        self.worker = EngineWorker(
+            session,
+            clock,
+            on_frame=self._offer,
+            on_ended=self._end,
+            name="camera",
+            rate_hz=rate_hz,
+            max_waiting_ms=_MAX_WAITING_MS,
+        )
         self._camera = camera
         self._canvas = canvas
         self._clock = clock
@@ -81,8 +92,9 @@ class LiveCamera:
         self._streams: dict[str, AudioStream] = {}
         self._heard = 0
         self._lock = threading.Lock()
-        self._images: deque[Image] = deque()
-        self._composed: tuple[Image, npt.NDArray[np.uint8]] | None = None
+        self._error: BaseException | None = None
+        self._frames: deque[LiveFrame] = deque()
+        self._composed: tuple[LiveFrame, npt.NDArray[np.uint8]] | None = None
         self._compose_s = 0.0
         self._shown = canvas.empty()
         now_s = clock.now_s()
@@ -104,7 +116,7 @@ class LiveCamera:
             cut_ms=playout.cut_ms,
             starved_ms=playout.starved_ms,
             spliced_ms=playout.spliced_ms,
-            skipped_ms=self.feed.skipped_ms,
+            skipped_ms=self.worker.skipped_ms,
         )
 
     def hear(self, samples: Samples) -> None:
@@ -114,7 +126,7 @@ class LiveCamera:
         if samples.any():
             self._audio_s = now_s
         self.playout.push(samples)
-        self.feed.put(self._heard, samples)
+        self.worker.put([Block(self._heard, samples)])
         self._heard += len(samples)
 
     def speak(self, count: int, leaves_in_s: float) -> Samples:
@@ -128,7 +140,7 @@ class LiveCamera:
         self._streams.update(streams)
 
     def run(self, stop: threading.Event) -> None:
-        """Show images until ``stop`` is set; then the engine's thread has ended too.
+        """Show frames until ``stop`` is set; then the engine's thread has ended too.
 
         Raises:
             DeviceLost: microphone, speaker or camera gives or takes nothing any more.
@@ -137,27 +149,28 @@ class LiveCamera:
         self._counted_s = now_s
         self._alive_s = dict.fromkeys(self._alive_s, now_s)
         self._turned_s = now_s
-        self.feed.start()
+        self.worker.start()
         try:
-            while not self._clock.wait(stop, self.turn()):
+            while not stop.wait(max(0.0, self.turn() - self._clock.now_s())):
                 pass
         finally:
-            self.feed.stop(_END_S)
+            self.worker.stop()
+            self.worker.join(_END_S)
 
     def turn(self) -> float:
         """Send what is due; when to look again."""
         now_s = self._clock.now_s()
-        if self.feed.error is not None:
-            raise self.feed.error
+        if self._error is not None:
+            raise self._error
         self._forgive_standstill(now_s)
         if not self._speaks:
             self._count_voice(now_s)
         self._check_devices(now_s)
         ready = self._compose_next()
         if ready is not None:
-            image, rgb = ready
+            frame, rgb = ready
             now_s = self._clock.now_s()
-            due_s = self.playout.heard_at(image.place)
+            due_s = self.playout.heard_at(frame.place)
             if due_s is not None and due_s <= now_s:
                 self._composed = None
                 self._shown = rgb
@@ -171,32 +184,35 @@ class LiveCamera:
             self._send(now_s)
         return now_s + _POLL_S
 
-    def _offer(self, image: Image) -> None:
-        with self._lock:
-            self._images.append(image)
-            if len(self._images) > _MAX_IMAGES:
-                self._images.popleft()
-                self._overtaken += 1
-        due_s = self.playout.heard_at(image.place)
-        if due_s is not None:
-            self.playout.note_image(due_s - self._clock.now_s() - self._compose_s)
+    def _end(self, error: BaseException | None) -> None:
+        self._error = error
 
-    def _compose_next(self) -> tuple[Image, npt.NDArray[np.uint8]] | None:
-        """The next image to send, put on the canvas ahead of its moment."""
+    def _offer(self, frame: LiveFrame) -> None:
+        with self._lock:
+            self._frames.append(frame)
+            if len(self._frames) > _MAX_FRAMES:
+                self._frames.popleft()
+                self._overtaken += 1
+        due_s = self.playout.heard_at(frame.place)
+        if due_s is not None:
+            self.playout.note_frame(due_s - self._clock.now_s() - self._compose_s)
+
+    def _compose_next(self) -> tuple[LiveFrame, npt.NDArray[np.uint8]] | None:
+        """The next frame to send, put on the canvas ahead of its moment."""
         place = self.playout.place_at(self._clock.now_s())
         with self._lock:
             if place is not None:
-                if self._composed is not None and self._images and self._images[0].place <= place:
+                if self._composed is not None and self._frames and self._frames[0].place <= place:
                     self._composed = None
                     self._overtaken += 1
-                while len(self._images) > 1 and self._images[1].place <= place:
-                    self._images.popleft()
+                while len(self._frames) > 1 and self._frames[1].place <= place:
+                    self._frames.popleft()
                     self._overtaken += 1
-            if self._composed is not None or not self._images:
+            if self._composed is not None or not self._frames:
                 return self._composed
-            image = self._images.popleft()
+            frame = self._frames.popleft()
         began_s = self._clock.now_s()
-        self._composed = (image, self._canvas.compose(image.rgb))
+        self._composed = (frame, self._canvas.compose(frame.rgb))
         self._compose_s += (self._clock.now_s() - began_s - self._compose_s) * _COMPOSE_SMOOTHING
         return self._composed
 

@@ -1,4 +1,4 @@
-"""The voice on its way to the speaker: held back until its images are made. It is the master clock of the image.
+"""The voice on its way to the speaker: held back until its frames are made. It is the master clock of the frames.
 
     microphone -- push -->  |======== held: about delay_ms ========|  -- pull --> speaker
                             pushed                              next
@@ -6,7 +6,7 @@
 Places count samples of the microphone since its start. ``place_at`` says which place is heard at a moment, ``heard_at``
 when a place will be, both from what was pulled and from when the sound card says that it will be heard.
 
-Microphone and speaker have clocks of their own, so what is held slowly grows or shrinks; and the delay that images
+Microphone and speaker have clocks of their own, so what is held slowly grows or shrinks; and the delay that frames
 need is only known once they are made. Policy:
 
 - held is more than 12 ms off (mean of about a second): 10 ms are left out, or said twice, in the next quiet place, at
@@ -14,7 +14,7 @@ need is only known once they are made. Policy:
 - held is more than 80 ms too much (the mean), or 250 ms (now): the oldest goes, with a cross-fade (``cut_ms``);
 - nothing is held any more: silence until the whole delay is held again (``starved_ms``).
 
-Images that come late lengthen the delay (up to 600 ms), at once where they are late by more than 15 ms, and it
+Frames that come late lengthen the delay (up to 600 ms), at once where they are late by more than 15 ms, and it
 shrinks after ten seconds of room, by 10 to 60 ms.
 """
 
@@ -37,7 +37,7 @@ _LEVEL_TIME_S = 1.0
 _QUIET_RMS = 100.0
 _MIN_DELAY_MS, _MOST_SHORTER_MS = 60, 60
 _TOO_LATE_S, _MARGIN_S, _ROOMY_SLACK_S = 0.015, 0.010, 0.050
-_WINDOW_IMAGES, _SETTLING_IMAGES = 250, 12
+_WINDOW_FRAMES, _SETTLING_FRAMES = 250, 12
 _KEPT_STRETCHES = 256
 
 
@@ -74,7 +74,7 @@ class VoicePlayout:
         self._since_splice = 0
         self._stretches: deque[_Stretch] = deque(maxlen=_KEPT_STRETCHES)
         self._worst_slack_s = float("inf")
-        self._images = 0
+        self._frames = 0
         self._settling = 0
 
     @property
@@ -139,8 +139,8 @@ class VoicePlayout:
                     return stretch.heard_s + (place - stretch.place) / self.rate_hz
             return self._stretches[0].heard_s
 
-    def note_image(self, slack_s: float) -> None:
-        """An image was ready to be sent so long before its voice is heard; the delay follows the worst."""
+    def note_frame(self, slack_s: float) -> None:
+        """A frame was ready to be sent so long before its voice is heard; the delay follows the worst."""
         with self._lock:
             self._settling = max(0, self._settling - 1)
             if self._settling or self._waiting:
@@ -151,19 +151,19 @@ class VoicePlayout:
             if settled_s < 0.0:
                 longer = self._target + round((_MARGIN_S - settled_s) * self.rate_hz)
                 self._target = min(longer, self._samples(_MAX_DELAY_MS))
-                self._settling = _SETTLING_IMAGES
+                self._settling = _SETTLING_FRAMES
             if slack_s < -_TOO_LATE_S:
                 self._waiting = True
-                self._settling = _SETTLING_IMAGES
-            self._images += 1
+                self._settling = _SETTLING_FRAMES
+            self._frames += 1
             self._worst_slack_s = min(self._worst_slack_s, settled_s)
-            if self._images < _WINDOW_IMAGES:
+            if self._frames < _WINDOW_FRAMES:
                 return
             room = round((self._worst_slack_s - _ROOMY_SLACK_S) * self.rate_hz)
             if room > 0:
                 less = min(max(room // 2, self._samples(_SPLICE_MS)), self._samples(_MOST_SHORTER_MS))
                 self._target = max(self._target - less, self._samples(_MIN_DELAY_MS))
-            self._images, self._worst_slack_s = 0, float("inf")
+            self._frames, self._worst_slack_s = 0, float("inf")
 
     def _resume(self) -> None:
         self._waiting, self._started = False, True

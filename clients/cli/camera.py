@@ -59,10 +59,8 @@ def camera(
 
     from clients.audio import choose_device, choose_rate, open_backend
     from clients.camera import (
-        BLOCK_MS,
         Compositor,
         LiveCamera,
-        MonotonicClock,
         open_camera,
         parse_colour,
         parse_size,
@@ -71,7 +69,9 @@ def camera(
     from clients.cli.keys import watermark_config
     from clients.cli.stopping import stop_request
     from engine import load_engine
+    from server.live.block import BLOCK_MS
     from server.live.capacity import cores
+    from server.live.clock import MonotonicClock
 
     width, height = parse_size(size)
     direction, watermark = options.parse_gaze(gaze), watermark_config(tag, key_file)
@@ -113,7 +113,7 @@ def camera(
             spoken = audio.open_speaker(speaker, rate_hz, block, live.speak)
             stack.callback(spoken.close)
             live.watch(speaker=spoken)
-        read_commands(stop, live.feed.command)
+        read_commands(stop, live.worker.command)
         voice = "" if speaker is None else f", voice on '{speaker.name}'"
         typer.echo(f"'{microphone.name}' ({rate_hz} Hz) speaks through {shown.name}{voice}. Ctrl-C ends it.")
         if speaker is None:

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clients.audio import AudioDevice, Fill, Hear
-from clients.camera import BLOCK_MS, Compositor, LiveCamera
+from clients.camera import Compositor, LiveCamera
 from engine.postprocess import WatermarkConfig
+from server.live.block import BLOCK_MS
 from tests.fake_engine import FakeSession
 from tests.steerable_clock import SteerableClock
 
@@ -165,7 +166,7 @@ class Bench:
         self._at(self._callbacks * BLOCK / RATE_HZ / self.speaker_speed + self._jitter(), self._speaker)
 
     def _engine(self) -> None:
-        worked = self.live.feed.work()
+        worked = self.live.worker.step()
         self._at(self.passed_s + (self.render_s(self.passed_s) if worked else 0.001), self._engine)
 
     def _image(self) -> None:

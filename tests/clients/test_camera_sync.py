@@ -181,9 +181,9 @@ def test_a_muted_microphone_is_told_once(caplog: pytest.LogCaptureFixture) -> No
 def test_a_fault_of_the_engine_reaches_the_user() -> None:
     bench = Bench(seconds=3)
     bench.session.fail = True
-    bench.live.feed.start()
+    bench.live.worker.start()
     bench.live.hear(np.zeros(BLOCK, np.int16))
-    bench.live.feed._thread.join(5)
+    bench.live.worker.join(5)
     with pytest.raises(RuntimeError, match="told to fail"):
         bench.live.turn()
     assert bench.session.closed
