@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -45,10 +44,3 @@ class SteerableClock:
             await self.before_jump()
         await asyncio.sleep(0)
         self.advance_to(when_s)
-
-    def wait(self, stop: threading.Event, until_s: float) -> bool:
-        """Return at ``until_s``, or as soon as ``stop`` is set; whether it is set."""
-        if self.speed:
-            return stop.wait(max(0.0, until_s - self.now_s()) / self.speed)
-        self.advance_to(until_s)
-        return stop.is_set()

@@ -4,7 +4,7 @@
           ^                                    ^                                                 v
           '--lk.playback_finished, _started----'<--avatar_video, avatar_audio-- AvatarRunner <-- AvatarVideo
 
-Audio leaves only while something is said, so that LiveKit's playback positions count speech alone; images always do.
+Audio leaves only while something is said, so that LiveKit's playback positions count speech alone; video always does.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def avatar_options(speaker: Speaker) -> AvatarOptions:
 
 
 class AvatarVideo(VideoGenerator):
-    """The generator for an ``AvatarRunner``: audio and ends of speech in; images, audio and ends of speech out.
+    """The generator for an ``AvatarRunner``: audio and ends of speech in; video, audio and ends of speech out.
 
     Does not close the speaker.
     """
@@ -71,14 +71,14 @@ class AvatarVideo(VideoGenerator):
         self._speaker.interrupt()
 
     async def __aiter__(self) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | AudioSegmentEnd]:
-        async for moment in self._speaker:
-            if moment.rgb is not None:
-                height, width, _ = moment.rgb.shape
-                yield rtc.VideoFrame(width, height, rtc.VideoBufferType.RGB24, moment.rgb.tobytes())
-            if moment.generation == self._speaker.generation and moment.audio is not None:
-                yield rtc.AudioFrame(moment.audio.tobytes(), VOICE_RATE_HZ, 1, len(moment.audio))
-            if moment.generation == self._speaker.generation:
-                for mark in moment.marks:
+        async for chunk in self._speaker:
+            if chunk.rgb is not None:
+                height, width, _ = chunk.rgb.shape
+                yield rtc.VideoFrame(width, height, rtc.VideoBufferType.RGB24, chunk.rgb.tobytes())
+            if chunk.generation == self._speaker.generation and chunk.audio is not None:
+                yield rtc.AudioFrame(chunk.audio.tobytes(), VOICE_RATE_HZ, 1, len(chunk.audio))
+            if chunk.generation == self._speaker.generation:
+                for mark in chunk.marks:
                     if isinstance(mark, AudioSegmentEnd):
                         yield mark
 

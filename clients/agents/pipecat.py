@@ -89,31 +89,31 @@ class GohdVideoService(AIService):
 
     async def _watch(self) -> None:
         try:
-            async for moment in self._speaker:
-                await self._show(moment)
+            async for chunk in self._speaker:
+                await self._show(chunk)
         except SessionClosed:
             return
         except Exception as error:
             await self.push_error("the avatar engine failed", exception=error, force_treat_as_permanent=True)
 
-    async def _show(self, moment: AvatarChunk) -> None:
-        """Push a moment. Between two pushes an interruption may come: what is then old is not pushed any more."""
-        if moment.rgb is not None:
-            height, width, _ = moment.rgb.shape
-            image = OutputImageRawFrame(image=moment.rgb.tobytes(), size=(width, height), format="RGB")
-            image.sync_with_audio = moment.audio is not None
+    async def _show(self, chunk: AvatarChunk) -> None:
+        """Push a chunk. Between two pushes an interruption may come: what is then old is not pushed any more."""
+        if chunk.rgb is not None:
+            height, width, _ = chunk.rgb.shape
+            image = OutputImageRawFrame(image=chunk.rgb.tobytes(), size=(width, height), format="RGB")
+            image.sync_with_audio = chunk.audio is not None
             await self.push_frame(image)
-        if moment.audio is not None and moment.generation == self._speaker.generation:
+        if chunk.audio is not None and chunk.generation == self._speaker.generation:
             await self.push_frame(
                 TTSAudioRawFrame(
-                    audio=moment.audio.tobytes(),
+                    audio=chunk.audio.tobytes(),
                     sample_rate=VOICE_RATE_HZ,
                     num_channels=1,
                     context_id=self._context_id,
                 )
             )
-        for mark in moment.marks:
-            if isinstance(mark, Frame) and (moment.generation == self._speaker.generation or not mark.interruptible):
+        for mark in chunk.marks:
+            if isinstance(mark, Frame) and (chunk.generation == self._speaker.generation or not mark.interruptible):
                 await self.push_frame(mark)
 
     async def _close(self) -> None:

@@ -68,7 +68,7 @@ class Mouth(Protocol):
 
 
 class SpeakerMouth:
-    """A speaker in this process; somebody else takes its moments."""
+    """A speaker in this process; somebody else takes its chunks."""
 
     def __init__(self, speaker: Speaker) -> None:
         self._speaker = speaker

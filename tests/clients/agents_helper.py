@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,14 @@ def fake_speaker(session: Any = None) -> tuple[Speaker, FakeSession, SteerableCl
     session = FakeSession(object(), 0.0) if session is None else session
     clock = SteerableClock()
     speaker = Speaker(session, clock)
-    clock.before_jump = speaker.settled
+    clock.before_jump = lambda: settled(speaker)
     return speaker, session, clock
+
+
+async def settled(speaker: Speaker) -> None:
+    """Return when the engine has done all that it was given."""
+    while not speaker.worker.idle:
+        await asyncio.sleep(0.0005)
 
 
 def tone(seconds: float, rate_hz: int = 48_000) -> npt.NDArray[np.int16]:
@@ -28,14 +35,14 @@ def tone(seconds: float, rate_hz: int = 48_000) -> npt.NDArray[np.int16]:
     return np.where(time * 400 // rate_hz % 2, LOUD, -LOUD).astype(np.int16)
 
 
-def loud(moment: AvatarChunk) -> bool:
-    return moment.audio is not None and bool(np.abs(moment.audio.astype(int)).max() > LOUD / 2)
+def loud(chunk: AvatarChunk) -> bool:
+    return chunk.audio is not None and bool(np.abs(chunk.audio.astype(int)).max() > LOUD / 2)
 
 
-def open_mouth(moment: AvatarChunk) -> bool | None:
+def open_mouth(chunk: AvatarChunk) -> bool | None:
     """Whether the fake image shows loud audio (white); None without an image."""
-    return None if moment.rgb is None else bool(moment.rgb[0, -1, 0] == 255)
+    return None if chunk.rgb is None else bool(chunk.rgb[0, -1, 0] == 255)
 
 
-async def moments(speaker: Speaker, count: int) -> list[AvatarChunk]:
-    return [await speaker.moment() for _ in range(count)]
+async def chunks(speaker: Speaker, count: int) -> list[AvatarChunk]:
+    return [await speaker.next_chunk() for _ in range(count)]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from clients.agents.conversation import BeSilent, Conversation, EndOfSpeech, Fault, Say, Tell
 from engine.errors import AgentUnreachable, InputError
-from tests.clients.agents_helper import fake_speaker, loud, moments, tone
+from tests.clients.agents_helper import chunks, fake_speaker, loud, tone
 from tests.fake_engine import FakeEngine
 from tests.serving_helper import start_server
 
@@ -211,14 +211,14 @@ async def test_a_speaker_says_what_the_service_sends_and_stops_for_the_user(serv
     await _true(lambda: speaker.pushed_ms > 2990)
     assert service.key == "Bearer secret"
     assert [each["type"] for each in service.heard] == ["session.update", "input_audio_buffer.append"]
-    heard = await moments(speaker, 25)
+    heard = await chunks(speaker, 25)
     assert sum(map(loud, heard)) > 15
     await service.send("not JSON", SPEECH_STARTED, _delta(tone(1.0, 24_000)))
     await _true(lambda: len(service.heard) == 3)
     heard_ms = 40 * sum(map(loud, heard))
     assert service.heard[2]["audio_end_ms"] == pytest.approx(heard_ms, abs=2)
     assert bridge.damaged_messages == 1
-    assert not any(map(loud, await moments(speaker, 12)))
+    assert not any(map(loud, await chunks(speaker, 12)))
     assert session.interrupts == 1
     await service.hang_up()
     await asyncio.wait_for(running, 10)

@@ -15,23 +15,23 @@ from hypothesis import strategies as st
 from clients.agents import Speaker
 from clients.agents.speech_queue import STEP_SAMPLES, SpeechQueue
 from engine.errors import AudioInvalid, SessionClosed
-from tests.clients.agents_helper import fake_speaker, loud, moments, open_mouth, tone
+from tests.clients.agents_helper import chunks, fake_speaker, loud, open_mouth, settled, tone
 from tests.fake_engine import FakeSession
 from tests.steerable_clock import SteerableClock
 
 
 async def test_images_and_audio_share_one_timeline() -> None:
     speaker, _, _ = fake_speaker()
-    await moments(speaker, 5)
+    await chunks(speaker, 5)
     speaker.push(tone(0.4), 48_000)
     speaker.mark("end")
-    heard = await moments(speaker, 20)
-    assert [moment.step for moment in heard] == list(range(5, 25))
+    heard = await chunks(speaker, 20)
+    assert [chunk.step for chunk in heard] == list(range(5, 25))
     assert sum(map(loud, heard)) == 10
-    assert [open_mouth(moment) for moment in heard] == [loud(moment) for moment in heard]
-    last = max(index for index, moment in enumerate(heard) if loud(moment))
-    assert [moment.marks for moment in heard] == [("end",) if index == last else () for index in range(20)]
-    assert speaker.images_missing == speaker.images_overtaken == 1, "only the very first moment has none"
+    assert [open_mouth(chunk) for chunk in heard] == [loud(chunk) for chunk in heard]
+    last = max(index for index, chunk in enumerate(heard) if loud(chunk))
+    assert [chunk.marks for chunk in heard] == [("end",) if index == last else () for index in range(20)]
+    assert speaker.frames_missing == speaker.frames_overtaken == 1, "only the very first chunk has none"
     await speaker.close()
 
 
@@ -40,11 +40,11 @@ async def test_audio_that_comes_at_once_is_said_in_real_time() -> None:
     speaker.push(tone(2.0), 48_000)
     speaker.mark("end")
     began_s = clock.now_s()
-    heard = [moment async for moment in _until_mark(speaker)]
+    heard = [chunk async for chunk in _until_mark(speaker)]
     spoken_s = clock.now_s() - began_s
     assert spoken_s == pytest.approx(2.0 - 0.04 + speaker.delay_ms / 1e3, abs=1e-6)
     assert session.loud_samples <= 16_000 * 2.0
-    assert np.concatenate([moment.audio for moment in heard if moment.audio is not None]).tolist() == tone(2.0).tolist()
+    assert np.concatenate([chunk.audio for chunk in heard if chunk.audio is not None]).tolist() == tone(2.0).tolist()
     await speaker.close()
 
 
@@ -52,37 +52,37 @@ async def test_after_an_interrupt_nothing_old_leaves() -> None:
     speaker, session, clock = fake_speaker()
     speaker.push(tone(5.0), 48_000)
     speaker.mark("end")
-    before = await moments(speaker, 20)
+    before = await chunks(speaker, 20)
     assert loud(before[-1])
     began_s = clock.now_s()
     assert speaker.interrupt() == ["end"]
-    after = await moments(speaker, 20)
+    after = await chunks(speaker, 20)
     assert not any(map(loud, after))
-    assert all(moment.audio is None and not moment.marks for moment in after)
-    assert not any(open_mouth(moment) for moment in after)
-    rest = next(moment for moment in after if moment.rgb is not None)
+    assert all(chunk.audio is None and not chunk.marks for chunk in after)
+    assert not any(open_mouth(chunk) for chunk in after)
+    rest = next(chunk for chunk in after if chunk.rgb is not None)
     assert rest.step == before[-1].step + 1
     assert clock.now_s() - began_s == pytest.approx(0.8)
     assert session.interrupts == 1
-    assert {moment.generation for moment in after} == {1}
+    assert {chunk.generation for chunk in after} == {1}
     speaker.push(tone(0.2), 48_000)
     speaker.mark("again")
-    heard = await moments(speaker, 12)
+    heard = await chunks(speaker, 12)
     assert sum(map(loud, heard)) == 5
-    assert [open_mouth(moment) for moment in heard] == [loud(moment) for moment in heard]
+    assert [open_mouth(chunk) for chunk in heard] == [loud(chunk) for chunk in heard]
     await speaker.close()
 
 
-async def test_who_takes_moments_slowly_loses_no_audio() -> None:
+async def test_who_takes_chunks_slowly_loses_no_audio() -> None:
     speaker, _, clock = fake_speaker()
     speaker.push(tone(1.0), 48_000)
     speaker.mark("end")
-    heard = await moments(speaker, 10)
+    heard = await chunks(speaker, 10)
     clock.advance(3.0)
-    heard += [moment async for moment in _until_mark(speaker)]
-    assert sum(len(moment.audio) for moment in heard if moment.audio is not None) == 48_000
+    heard += [chunk async for chunk in _until_mark(speaker)]
+    assert sum(len(chunk.audio) for chunk in heard if chunk.audio is not None) == 48_000
     began_s = clock.now_s()
-    await moments(speaker, 5)
+    await chunks(speaker, 5)
     assert clock.now_s() - began_s == pytest.approx(5 * 0.04)
     await speaker.close()
 
@@ -100,7 +100,7 @@ async def test_any_rate_and_stereo_keep_their_length(rate_hz: int) -> None:
 
 async def test_the_engine_never_runs_on_the_event_loop() -> None:
     speaker, session, _ = fake_speaker()
-    await moments(speaker, 10)
+    await chunks(speaker, 10)
     assert len(session.threads) == 1
     assert threading.get_ident() not in session.threads
     await speaker.close()
@@ -113,12 +113,12 @@ async def test_a_slow_engine_costs_images_and_no_audio() -> None:
     speaker = Speaker(session, clock)
     speaker.push(tone(4.0), 48_000)
     speaker.mark("end")
-    heard = [moment async for moment in _until_mark(speaker)]
-    assert sum(len(moment.audio) for moment in heard if moment.audio is not None) == 4 * 48_000
-    assert speaker.images_missing > 0
-    assert speaker.steps_unseen > 0
+    heard = [chunk async for chunk in _until_mark(speaker)]
+    assert sum(len(chunk.audio) for chunk in heard if chunk.audio is not None) == 4 * 48_000
+    assert speaker.frames_missing > 0
+    assert speaker.worker.skipped_ms > 0
     delay_ms = speaker.delay_ms
-    await moments(speaker, 10)
+    await chunks(speaker, 10)
     assert delay_ms < speaker.delay_ms <= 320, "the way grows in the pause, and not before"
     await speaker.close()
 
@@ -127,17 +127,17 @@ async def test_gaze_is_set_on_the_engines_thread() -> None:
     speaker, session, _ = fake_speaker()
     speaker.command(lambda each: each.set_gaze(0.1, -0.2))
     speaker.interrupt()
-    await speaker.settled()
+    await settled(speaker)
     assert session.gaze == (0.1, -0.2)
     await speaker.close()
 
 
 async def test_a_fault_of_the_engine_ends_the_speaker() -> None:
     speaker, session, _ = fake_speaker()
-    await moments(speaker, 2)
+    await chunks(speaker, 2)
     session.fail = True
     with pytest.raises(RuntimeError, match="told to fail"):
-        await moments(speaker, 20)
+        await chunks(speaker, 20)
     await speaker.close()
     assert session.closed
 
@@ -146,7 +146,7 @@ async def test_a_closed_speaker_says_so() -> None:
     speaker, _, _ = fake_speaker()
     await speaker.close()
     await speaker.close()
-    assert [moment async for moment in speaker] == []
+    assert [chunk async for chunk in speaker] == []
     with pytest.raises(SessionClosed):
         speaker.push(tone(0.1), 48_000)
 
@@ -221,9 +221,9 @@ def test_a_pause_of_the_sender_is_waited_out_and_a_rest_is_said() -> None:
 
 
 async def _until_mark(speaker: Speaker):  # type: ignore[no-untyped-def]
-    async for moment in speaker:
-        yield moment
-        if moment.marks:
+    async for chunk in speaker:
+        yield chunk
+        if chunk.marks:
             return
 
 
@@ -237,11 +237,11 @@ async def test_the_real_engine_speaks_and_rests(portrait_path: Path, voice_path:
     _, rate_hz = next(read_audio(voice_path))
     wave = np.concatenate([np.atleast_2d(piece.T)[0] for piece, _ in itertools.islice(read_audio(voice_path), 40)])
     speaker.push((wave[:rate_hz] * 32_767).astype(np.int16), rate_hz)
-    heard = (await moments(speaker, 21))[1:]
-    assert all(moment.rgb is not None and moment.rgb.shape == (*speaker.frame_size, 3) for moment in heard)
+    heard = (await chunks(speaker, 21))[1:]
+    assert all(chunk.rgb is not None and chunk.rgb.shape == (*speaker.frame_size, 3) for chunk in heard)
     speaker.interrupt()
-    rest = await moments(speaker, 6)
-    assert all(moment.rgb is not None and moment.audio is None for moment in rest)
+    rest = await chunks(speaker, 6)
+    assert all(chunk.rgb is not None and chunk.audio is None for chunk in rest)
     changes = [
         float(np.abs(b.rgb.astype(int) - a.rgb.astype(int)).mean())
         for a, b in itertools.pairwise(heard)
