@@ -14,6 +14,15 @@ from engine.errors import CommandInvalid
 
 _Config = TypeVar("_Config")
 
+_FORMER_NAMES = {
+    "experts": "pretrained",
+    "need_sound": "need_audio",
+    "pictures": "images",
+    "stretch": "augmentation",
+    "stretched": "variants",
+}
+"""Settings that had other names, which command lines may still use."""
+
 
 def override(config: _Config, assignments: Sequence[str]) -> _Config:
     """Return ``config`` with ``trainer.steps=100``-like assignments applied.
@@ -35,6 +44,8 @@ def _assign(config: Any, path: Sequence[str], text: str, above: str) -> Any:
     if not dataclasses.is_dataclass(config):
         raise CommandInvalid(f"'{above.rstrip('.')}' has no parts to set")
     hints = typing.get_type_hints(type(config))
+    if name not in hints:
+        name = _FORMER_NAMES.get(name, name)
     if name not in hints:
         near = difflib.get_close_matches(name, hints, n=2)
         hint = f"did you mean {' or '.join(above + n for n in near)}?" if near else f"there are {', '.join(hints)}"

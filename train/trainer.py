@@ -27,7 +27,7 @@ from train.finite import FiniteWatch
 from train.reporting import MetricAverager, Reporter, make_run_folder
 from train.shared_norm import share_batch_norms
 from train.stopping import StopRequest
-from train.tasks.protocol import BatchRng, Movable, Pictured, Task, Update, seed_of
+from train.tasks.protocol import BatchRng, HasImages, Movable, Task, Update, seed_of
 from train.trainer_config import TrainerConfig
 
 __all__ = ["CHECKPOINT", "TrainerConfig", "TrainingResult", "config_json", "train"]
@@ -142,15 +142,15 @@ class _Run:
         shares = processes.size * config.accumulation
         # Micro-batch by micro-batch, so that the rows of one micro-batch lie together over the processes.
         numbers = [micro * processes.size + processes.rank for micro in range(config.accumulation)]
-        draws = [BatchRng.of(config.seed, step, number, shares, processes.device) for number in numbers]
-        works = [_Work(self.task.updates(draw, step), draw) for draw in draws]
+        rngs = [BatchRng.for_step(config.seed, step, number, shares, processes.device) for number in numbers]
+        works = [_Work(self.task.updates(rng, step), rng) for rng in rngs]
         count = 0
         while self._update(works, count):
             count += 1
         with torch.no_grad():
             processes.copy_from_leader(self.task.modules.buffers())
         self._average()
-        return draws[0].rows
+        return rngs[0].rows
 
     def _update(self, works: list[_Work], count: int) -> bool:
         """One optimiser step from all shares' next losses; False when the task has no more."""
@@ -183,7 +183,7 @@ class _Run:
 
     def _next(self, work: _Work, count: int) -> Update | None:
         """A share's next update, with randomness of its own in the networks (dropout)."""
-        torch.manual_seed(seed_of(self.config.seed, self.step, count, work.draw.index))
+        torch.manual_seed(seed_of(self.config.seed, self.step, count, work.rng.index))
         half = self.config.precision == "bf16"
         with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half):
             update = next(work.updates, None)
@@ -241,7 +241,7 @@ class _Run:
         if self.processes.is_leader:
             self.figures = self.task.evaluate(self.averaged)
             images = {}
-            if self.reporter.wants_images and isinstance(self.task, Pictured):
+            if self.reporter.wants_images and isinstance(self.task, HasImages):
                 images = self.task.images(self.averaged)
             self.reporter.figures(self.place, self.figures, images)
 
@@ -281,7 +281,7 @@ class _Work:
     """One share of one step."""
 
     updates: Iterator[Update]
-    draw: BatchRng
+    rng: BatchRng
     batch: str = ""
 
 

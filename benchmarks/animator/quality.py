@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.animator.steadiness import steadiness_figures
 from benchmarks.report.command import Report, run_benchmark
 from engine.animator import GeometricAnimator
 from engine.animator.interface import Animator
@@ -34,12 +35,11 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.runtime import neural_animator
 from train.data.faces.face_clips import FACE_SIZE, FaceClip, load_face_clips
-from train.datasets.face_pairs import shrunk_image
+from train.images import shrink
 from train.metrics import identity_similarity
 from train.pretrained import FaceIdentity, LandmarkNetwork, PerceptualBackbone, face_places
 from train.tasks.animator_figures import EvaluationPair, Render, animator_figures, evaluation_pairs
-from train.tasks.animator_pretrained import AnimatorExperts
-from train.tasks.animator_steadiness import steadiness_figures
+from train.tasks.animator_pretrained import PretrainedNetworks
 from train.tasks.geometric_baseline import animator_render, unmoved_render
 
 ROWS = (
@@ -70,7 +70,7 @@ def compare(
 ) -> tuple[Report, NDArray[np.uint8]]:
     """Figures of every animator by name, and the contact sheet: source, target, then one column each."""
     model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
-    experts = open_experts()
+    pretrained = open_pretrained()
     held_out = [clip for clip in clips if clip.split == "held_out"]
     geometric = GeometricAnimator(model)
     animators: dict[str, Animator] = {"geometric": geometric}
@@ -83,14 +83,14 @@ def compare(
     renders: dict[str, Render] = {"unmoved": unmoved_render(size)}
     renders |= {name: animator_render(animator, model, size) for name, animator in animators.items()}
     pairs = evaluation_pairs(held_out, targets, past, future)
-    everybody = _identities(clips, experts)
+    everybody = _identities(clips, pretrained)
     figures: dict[str, dict[str, float]] = {}
     for name, render in renders.items():
-        found = animator_figures(render, pairs, size, experts)
+        found = animator_figures(render, pairs, size, pretrained)
         figures[name] = {key: value for key, value in found.items() if not key.startswith("unmoved_")}
-        figures[name] |= _centred_identity(render, pairs, experts, everybody, size)
+        figures[name] |= _centred_identity(render, pairs, pretrained, everybody, size)
         if name != "unmoved":
-            figures[name] |= steadiness_figures(render, held_out, speech_frames, past, future, size, experts)
+            figures[name] |= steadiness_figures(render, held_out, speech_frames, past, future, size, pretrained)
     report = {
         "figures": {name: {key: round(x, 5) for key, x in row.items()} for name, row in figures.items()},
         "held_out": sorted({clip.person for clip in held_out}),
@@ -104,8 +104,8 @@ def compare(
     return report, _sheet(renders, pairs, size)
 
 
-def open_experts() -> AnimatorExperts:
-    """The open experts, those that are installed."""
+def open_pretrained() -> PretrainedNetworks:
+    """The open pretrained, those that are installed."""
     landmarks = LandmarkNetwork()
     backbone = identity = None
     try:
@@ -113,7 +113,7 @@ def open_experts() -> AnimatorExperts:
         identity = FaceIdentity()
     except MissingDependency as error:
         Console(stderr=True).print(f"left out: {error}", highlight=False)
-    return AnimatorExperts(
+    return PretrainedNetworks(
         perceptual=None if backbone is None else (lambda rgb_B3HW, eyes=backbone: eyes(rgb_B3HW)[:4]),  # type: ignore[misc]
         landmarks=lambda rgb_B3HW, points_BN3: landmarks(rgb_B3HW, face_places(points_BN3)),
         identity=identity,
@@ -121,12 +121,12 @@ def open_experts() -> AnimatorExperts:
     )
 
 
-def _identities(clips: Sequence[FaceClip], experts: AnimatorExperts) -> dict[str, NDArray[np.floating]]:
+def _identities(clips: Sequence[FaceClip], pretrained: PretrainedNetworks) -> dict[str, NDArray[np.floating]]:
     """Embedding of one image of every person, held out or not."""
-    if experts.identity is None:
+    if pretrained.identity is None:
         return {}
     return {
-        clip.person: experts.identity(clip.rgb(int(clip.pictured[0])), clip.landmarks_px[clip.pictured[0]])
+        clip.person: pretrained.identity(clip.rgb(int(clip.image_frames[0])), clip.landmarks_px[clip.image_frames[0]])
         for clip in clips
     }
 
@@ -143,12 +143,12 @@ def _strangers(everybody: Mapping[str, NDArray[np.floating]]) -> float | None:
 def _centred_identity(
     render: Render,
     pairs: Sequence[EvaluationPair],
-    experts: AnimatorExperts,
+    pretrained: PretrainedNetworks,
     everybody: Mapping[str, NDArray[np.floating]],
     size: int,
 ) -> dict[str, float]:
     """Cosine of source and generated image after the mean of all people is taken off: strangers are near 0."""
-    if experts.identity is None or len(everybody) < 3:
+    if pretrained.identity is None or len(everybody) < 3:
         return {}
     middle = np.mean(list(everybody.values()), 0)
     last = {pair.clip.clip: pair for pair in pairs}
@@ -156,7 +156,7 @@ def _centred_identity(
     for pair, image in zip(last.values(), render(list(last.values())), strict=True):
         # The real image says where the face is: it is the motion that the generated one should show.
         points = pair.clip.landmarks_px[pair.target] * (size / FACE_SIZE)
-        embedding = experts.identity(image, points)
+        embedding = pretrained.identity(image, points)
         cosines.append(identity_similarity(everybody[pair.clip.person] - middle, (embedding - middle)[None]))
     return {"identity_centred": float(np.mean(cosines))}
 
@@ -168,8 +168,8 @@ def _sheet(renders: Mapping[str, Render], pairs: Sequence[EvaluationPair], size:
         by_clip.setdefault(pair.clip.clip, []).append(pair)
     shown = [row[place] for row in by_clip.values() for place in (len(row) // 2, -1)]
     columns = [
-        [shrunk_image(pair.clip.rgb(pair.source), size) for pair in shown],
-        [shrunk_image(pair.clip.rgb(pair.target), size) for pair in shown],
+        [shrink(pair.clip.rgb(pair.source), size) for pair in shown],
+        [shrink(pair.clip.rgb(pair.target), size) for pair in shown],
         *(list(render(shown)) for name, render in renders.items() if name != "unmoved"),
     ]
     return np.concatenate([np.concatenate(row, 1) for row in zip(*columns, strict=True)], 0)

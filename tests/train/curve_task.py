@@ -61,14 +61,14 @@ class CurveTask:
         self._batch = ""
         self.evaluations = 0
 
-    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
-        if step == self._stop_at and draw.index == self._stop_share:
+    def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
+        if step == self._stop_at and rng.index == self._stop_share:
             os.kill(os.getpid(), self._stop_signal)
-        own = draw.share(self._rows)
-        x_BC = torch.randn(self._rows, 4, generator=draw.generator)
+        own = rng.own_rows(self._rows)
+        x_BC = torch.randn(self._rows, 4, generator=rng.generator)
         if self._bad is not None and step == self._bad[0]:
             x_BC[self._bad[1]] = float("nan")
-        x_BC = x_BC[own].to(draw.device)
+        x_BC = x_BC[own].to(rng.device)
         self._batch = f"rows {own.start} to {own.stop - 1}"
         target_B1 = torch.sin(x_BC.mean(1, keepdim=True))
         found_B1 = self.modules["net"](x_BC).float()

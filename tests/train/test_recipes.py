@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -90,6 +91,11 @@ def test_settings_are_changed_by_dotted_name() -> None:
     assert isinstance(recipe, TrainingRecipe)
     assert (recipe.trainer.steps, recipe.trainer.precision, recipe.weights) == (7, "bf16", Path("x"))
     assert override(recipe, ["weights=none"]).weights is None
+
+
+def test_settings_may_be_called_by_their_former_names() -> None:
+    recipe: Any = override(RECIPES["prepare"](), ["pictures=true", "need_sound=true", "stretch.noise_probability=0.25"])
+    assert (recipe.images, recipe.need_audio, recipe.augmentation.noise_probability) == (True, True, 0.25)
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,10 @@ class _Stopping:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
 
-    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
+    def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
         if step == self._step:
             os.kill(os.getpid(), signal.SIGTERM)
-        return self._task.updates(draw, step)
+        return self._task.updates(rng, step)
 
 
 @pytest.mark.parametrize("name", _TOYS)

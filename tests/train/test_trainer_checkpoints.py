@@ -66,10 +66,10 @@ def test_killed_run_goes_on_from_its_last_checkpoint_and_logs_no_step_twice(tmp_
         pass
 
     class Dies(CurveTask):
-        def updates(self, draw, step):  # type: ignore[no-untyped-def]
+        def updates(self, rng, step):  # type: ignore[no-untyped-def]
             if step == 9:
                 raise Killed
-            yield from super().updates(draw, step)
+            yield from super().updates(rng, step)
 
     train(CurveTask(), trainer_config(tmp_path / "whole"))
     with pytest.raises(Killed):
@@ -91,11 +91,11 @@ def test_finished_run_is_only_evaluated_again(tmp_path: Path) -> None:
 
 def test_second_interrupt_ends_the_run_at_once(tmp_path: Path) -> None:
     class Twice(CurveTask):
-        def updates(self, draw, step):  # type: ignore[no-untyped-def]
+        def updates(self, rng, step):  # type: ignore[no-untyped-def]
             if step == 4:
                 signal.raise_signal(signal.SIGINT)
                 signal.raise_signal(signal.SIGINT)
-            yield from super().updates(draw, step)
+            yield from super().updates(rng, step)
 
     before = signal.getsignal(signal.SIGINT)  # ignored, where the tests were started in the background
     with pytest.raises(KeyboardInterrupt):

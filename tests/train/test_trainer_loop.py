@@ -125,8 +125,8 @@ def test_non_finite_loss_names_step_and_batch_and_keeps_the_checkpoint(tmp_path:
 
 def test_non_finite_gradient_of_a_finite_loss_is_reported(tmp_path: Path) -> None:
     class Root(CurveTask):
-        def updates(self, draw: BatchRng, step: int):  # type: ignore[no-untyped-def]
-            for update in super().updates(draw, step):
+        def updates(self, rng: BatchRng, step: int):  # type: ignore[no-untyped-def]
+            for update in super().updates(rng, step):
                 weight = self.modules["net"][0].weight if update.optimiser == "net" else self.modules["judge"].bias
                 yield type(update)(update.optimiser, update.loss + (weight * 0).abs().sum().sqrt(), update.log)
 
@@ -164,12 +164,12 @@ def test_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
 
 
 def test_shares_of_a_draw_are_the_batch() -> None:
-    draws = [BatchRng.of(3, 5, index, 4) for index in range(4)]
-    noise = [torch.randn(8, generator=draw.generator) for draw in draws]
+    draws = [BatchRng.for_step(3, 5, index, 4) for index in range(4)]
+    noise = [torch.randn(8, generator=rng.generator) for rng in draws]
     assert all(torch.equal(noise[0], other) for other in noise)
     assert torch.equal(torch.cat([n[d.share(8)] for n, d in zip(noise, draws, strict=True)]), noise[0])
-    assert not torch.equal(torch.randn(8, generator=BatchRng.of(3, 6).generator), noise[0])
-    assert not torch.equal(torch.randn(8, generator=BatchRng.of(4, 5).generator), noise[0])
+    assert not torch.equal(torch.randn(8, generator=BatchRng.for_step(3, 6).generator), noise[0])
+    assert not torch.equal(torch.randn(8, generator=BatchRng.for_step(4, 5).generator), noise[0])
 
 
 def test_evaluation_comes_as_often_as_asked(tmp_path: Path) -> None:

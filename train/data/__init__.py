@@ -1,4 +1,4 @@
-"""From videos to features: reading, tracking, audio-video alignment, stretching, shards."""
+"""From videos to features: reading, tracking, audio-video alignment, augmentation, shards."""
 
 from train.data.pipeline.manifest import ClipRecord, read_manifest
 from train.data.pipeline.shards import ClipFeatures, MelVariant

@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.audio import MEL_SILENCE
 from engine.motion.networks.prosody import lip_window, mel_windows
 from train.data.pipeline.shards import ClipFeatures, FloatArray, resample_motion
+from train.datasets.speech_variation import SpeechVariation
 from train.metrics.blink import blink_statistics
 from train.motion_space.expression_model import ExpressionModel
 from train.tasks.protocol import BatchRng
@@ -24,18 +25,14 @@ _ENCODE_FRAMES = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EyeSequencesConfig:
+class EyeSequencesConfig(SpeechVariation):
     """What a batch holds and how much it is varied.
 
     Attributes:
         rows, lengths_frames: a batch has ``rows`` sequences of one of these lengths.
-        variants: audio stretched in the wave, where the shards have it, beside the audio as it is.
-        lookahead_ms, columns: of stage 1's mel windows; 133 and 16 are the release's.
+        columns: of stage 1's mel windows; 16 are the release's.
         embed_once: embed all audio before training (memory: four bytes a number, 512 a frame in the paper's layout);
             otherwise each batch's.
-        silence_share: rows that hear silence instead of speech.
-        style_share: rows shifted by another face's resting expression.
-        mirror_share: rows with the mirrored face.
         foreign_voice_share: rows that hear somebody else's speech. Blinks have little to do with what is said; with
             few clips the network would rather learn by heart which audio goes with which blink, and then blink at
             every audio that it does not know.
@@ -44,13 +41,9 @@ class EyeSequencesConfig:
 
     rows: int = 12
     lengths_frames: tuple[int, ...] = (70, 120, 160)
-    variants: bool = True
-    lookahead_ms: int = 80
     columns: int = 16
     embed_once: bool = True
     silence_share: float = 0.25
-    style_share: float = 0.5
-    mirror_share: float = 0.5
     foreign_voice_share: float = 0.9
     busy_blinks_per_minute: float = 16.0
     busy_weight: float = 0.15
@@ -161,34 +154,30 @@ class EyeSequences:
         return self.windows(track.mel_FM, torch.arange(start, start + length))
 
     @torch.no_grad()
-    def draw(self, draw: BatchRng) -> EyeBatch:
+    def draw(self, rng: BatchRng) -> EyeBatch:
         """This share's rows of the batch of a step."""
-        cfg, generator = self.config, draw.generator
-
-        def pick(count: int) -> int:
-            return int(torch.randint(count, (1,), generator=generator))
-
-        length = cfg.lengths_frames[pick(len(cfg.lengths_frames))]
+        cfg, generator = self.config, rng.generator
+        length = cfg.lengths_frames[rng.integer(len(cfg.lengths_frames))]
         fitting = [track for track in self.training if len(track.expression) >= length]
         voices = [track for track in self._voices if len(track.expression) >= length]
         if cfg.foreign_voice_share == 0:
             fitting = voices
         weights = torch.tensor([track.weight * len(track.expression) for track in fitting])
         drawn = torch.multinomial(weights, cfg.rows, True, generator=generator).tolist()
-        own = draw.share(cfg.rows)
+        own = rng.own_rows(cfg.rows)
         expressions, heard = [], []
         for track in (fitting[i] for i in drawn):
-            start = pick(len(track.expression) - length + 1)
+            start = rng.integer(len(track.expression) - length + 1)
             expressions.append(track.expression[start : start + length])
-            hears_itself = float(torch.rand(1, generator=generator)) >= cfg.foreign_voice_share
+            hears_itself = not rng.happens(cfg.foreign_voice_share)
             if not (track.heard and hears_itself):
-                track = voices[pick(len(voices))]
-                start = pick(len(track.expression) - length + 1)
+                track = voices[rng.integer(len(voices))]
+                start = rng.integer(len(track.expression) - length + 1)
             heard.append((track, start))
         # Audio is heavy: only the own rows are read.
         audio_BT = torch.stack([self.audio(track, start, length) for track, start in heard[own]])
         expression_BTE = torch.stack(expressions)
-        silent = torch.rand(cfg.rows, generator=generator) < cfg.silence_share
+        silent = rng.chance(cfg.rows, cfg.silence_share)
         silence = MEL_SILENCE + 0.5 * torch.rand(cfg.rows, 80, cfg.columns, generator=generator)
         if silent[own].any():
             quiet = (silence if self._embed is None else self._embed(silence))[own][:, None]
@@ -196,9 +185,9 @@ class EyeSequences:
             audio_BT = torch.where(where, quiet, audio_BT)
         style = torch.randint(len(self._styles_SE), (cfg.rows,), generator=generator)
         amount = torch.rand(cfg.rows, 1, generator=generator)
-        amount = amount * (torch.rand(cfg.rows, 1, generator=generator) < cfg.style_share)
+        amount = amount * rng.chance(cfg.rows, cfg.style_share)[:, None]
         expression_BTE = expression_BTE + (amount * self._styles_SE[style])[:, None]
-        mirrored = torch.rand(cfg.rows, generator=generator) < cfg.mirror_share
+        mirrored = rng.chance(cfg.rows, cfg.mirror_share)
         if cfg.mirror_share > 0:
             mirror_BTE = self._model.mirror_expression(expression_BTE)
             expression_BTE = torch.where(mirrored[:, None, None], mirror_BTE, expression_BTE)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
 from train.datasets.face_augmentation import ColourChange, FaceAugmentation, FaceChange
+from train.images import shrink, to_network
 from train.tasks.protocol import BatchRng
 
 
@@ -90,25 +90,25 @@ class FacePairs:
         self._weights = torch.tensor(weights, dtype=torch.float64)
         if not self._weights.sum() > 0:
             raise ValueError("the groups that have clips have no share of the rows")
-        self._pictured = [clip.pictured for clip in self._clips]
-        self._counts = torch.tensor([len(frames) for frames in self._pictured], dtype=torch.float64)
+        self._image_frames = [clip.image_frames for clip in self._clips]
+        self._counts = torch.tensor([len(frames) for frames in self._image_frames], dtype=torch.float64)
         self._past, self._future, self._hold_share = past_frames, future_frames, hold_share
         self._augmentation, self._mirror_sign_E = augmentation, mirror_sign_E
-        self._cache = _PictureCache(self._clips, size, cache_mib * 2**20 // (size * size * 3), readers)
+        self._cache = _ImageCache(self._clips, size, cache_mib * 2**20 // (size * size * 3), readers)
 
-    def draw(self, draw: BatchRng, rows: int) -> FaceBatch:
+    def draw(self, rng: BatchRng, rows: int) -> FaceBatch:
         """This share's rows of a batch of ``rows``, on the device of the networks."""
-        generator = draw.generator
+        generator = rng.generator
         chosen_B = torch.multinomial(self._weights, rows, replacement=True, generator=generator)
         place_B2 = torch.rand(rows, 2, generator=generator, dtype=torch.float64)
         pick_B2 = (place_B2 * self._counts[chosen_B][:, None]).long()
         hold_B = torch.rand(rows, generator=generator) < self._hold_share
         change = FaceChange.draw(generator, rows, self._augmentation)
         colour = ColourChange.draw(generator, rows, self._augmentation)
-        own = draw.share(rows)
+        own = rng.own_rows(rows)
         change, colour = change.rows(own), colour.rows(own)
         picks = [
-            (clip, *(int(frame) for frame in self._pictured[clip][pair]))
+            (clip, *(int(frame) for frame in self._image_frames[clip][pair]))
             for clip, pair in zip(chosen_B[own].tolist(), pick_B2[own].numpy(), strict=True)
         ]
         window_BTD = torch.from_numpy(
@@ -125,16 +125,14 @@ class FacePairs:
         if self._mirror_sign_E is not None:
             window_BTD, rest_B1D = (change.descriptors(part, self._mirror_sign_E) for part in (window_BTD, rest_B1D))
         sources, targets = ([(pick[0], pick[side]) for pick in picks] for side in (1, 2))
-        images = self._cache.images([*sources, *targets]).to(draw.device, non_blocking=True)
-        source_B3HW, target_B3HW = (
-            colour.images(change.images(part.permute(0, 3, 1, 2).float() / 127.5 - 1)) for part in images.chunk(2)
-        )
+        images = self._cache.images([*sources, *targets]).to(rng.device, non_blocking=True)
+        source_B3HW, target_B3HW = (colour.images(change.images(to_network(part))) for part in images.chunk(2))
         return FaceBatch(
             source_B3HW,
             target_B3HW,
-            window_BTD.to(draw.device),
-            change.landmarks(self._landmarks(sources)).to(draw.device),
-            change.landmarks(self._landmarks(targets)).to(draw.device),
+            window_BTD.to(rng.device),
+            change.landmarks(self._landmarks(sources)).to(rng.device),
+            change.landmarks(self._landmarks(targets)).to(rng.device),
             rest_B1D[:, 0],
             tuple(f"{self._clips[clip].clip}:{source}>{target}" for clip, source, target in picks),
         )
@@ -143,8 +141,8 @@ class FacePairs:
         return torch.from_numpy(np.stack([self._clips[clip].landmarks_px[frame] for clip, frame in frames]))
 
 
-class _PictureCache:
-    """Pictures by (clip, frame), decoded once while the budget lasts, oldest out first."""
+class _ImageCache:
+    """Images by (clip, frame), decoded once while the budget lasts, oldest out first."""
 
     def __init__(self, clips: Sequence[FaceClip], size: int, capacity: int, readers: int) -> None:
         self._clips, self._size, self._capacity = clips, size, capacity
@@ -164,11 +162,4 @@ class _PictureCache:
 
     def _read(self, frame: tuple[int, int]) -> NDArray[np.uint8]:
         clip, number = frame
-        return shrunk_image(self._clips[clip].rgb(number), self._size)
-
-
-def shrunk_image(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square image at ``size`` px, each the mean of what it covers."""
-    if rgb.shape[0] == size:
-        return rgb
-    return np.asarray(cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+        return shrink(self._clips[clip].rgb(number), self._size)

@@ -14,6 +14,7 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.pose import similarity_from_pose
 from engine.portrait import FaceCrop
 from train.data.faces.face_clips import FACE_SIZE
+from train.images import to_bytes
 
 _NO_MATRIX = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
@@ -32,8 +33,7 @@ class FrameGuides:
             source_B3HW: in [-1, 1], of 256 px, as the landmarks' crop.
             landmarks_BN3, descriptor_BD: of the sources. shown_BD: descriptors of the targets.
         """
-        rgb_B3HW = (source_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-        rgb = rgb_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        rgb = to_bytes(source_B3HW).cpu().numpy()
         neutral = _neutral_shapes(landmarks_BN3.cpu(), descriptor_BD.cpu(), self._model) - self._model.mean
         rows = zip(
             rgb,

@@ -50,16 +50,16 @@ class MotionBatch:
 
 
 def draw_sequences(
-    draw: BatchRng, tracks: Sequence[Track], weights: Tensor, part: MotionPart, rows: int, length: int
+    rng: BatchRng, tracks: Sequence[Track], weights: Tensor, part: MotionPart, rows: int, length: int
 ) -> MotionBatch:
     """Rows of the sequence layout: x_0 = p_1:T - p_0 with p_0 the sequence's first frame (section 3.1)."""
-    picked = _Picks(draw, tracks, weights, rows)
+    picked = _Picks(rng, tracks, weights, rows)
     residuals, voices, initials = [], [], []
     for index in picked.chosen:
         track = tracks[index]
-        start = picked.integer(len(track.motion) - length + 1)
+        start = rng.integer(len(track.motion) - length + 1)
         motion = track.motion[start : start + length]
-        if picked.chance(0.5):
+        if rng.happens(0.5):
             motion = mirrored(motion, part)
         residuals.append(motion - motion[0])
         voices.append(picked.voice(track, start, length))
@@ -68,7 +68,7 @@ def draw_sequences(
 
 
 def draw_windows(
-    draw: BatchRng,
+    rng: BatchRng,
     tracks: Sequence[Track],
     weights: Tensor,
     part: MotionPart,
@@ -77,43 +77,37 @@ def draw_windows(
     augmentation: StreamAugmentation,
 ) -> MotionBatch:
     """Rows of the stream layout: residuals about the track's centre, which stands for the portrait's own pose."""
-    picked = _Picks(draw, tracks, weights, rows)
+    picked = _Picks(rng, tracks, weights, rows)
     residuals, voices, initials = [], [], []
     for index in picked.chosen:
         track = tracks[index]
-        start = picked.integer(len(track.motion) - length + 1)
+        start = rng.integer(len(track.motion) - length + 1)
         motion = track.motion[start : start + length] - track.centre
         voice = picked.voice(track, start, length)
-        if picked.chance(augmentation.silence):
+        if rng.happens(augmentation.silence):
             voice = torch.full_like(voice, MEL_SILENCE)
         initial = track.centre.clone()
         turn = initial[:3]
         if part == "pose":
-            initial[3:] = _TRANSLATION_STD * torch.randn(3, generator=draw.generator)
-        turn += _TURN_STD * torch.randn(turn.shape, generator=draw.generator)
-        if picked.chance(augmentation.start):
-            begin = picked.integer(length - augmentation.hop) + 1
+            initial[3:] = _TRANSLATION_STD * torch.randn(3, generator=rng.generator)
+        turn += _TURN_STD * torch.randn(turn.shape, generator=rng.generator)
+        if rng.happens(augmentation.start):
+            begin = rng.integer(length - augmentation.hop) + 1
             motion, voice = _started(motion, voice, begin)
-        if picked.chance(0.5):
+        if rng.happens(0.5):
             motion, initial = mirrored(motion, part), mirrored(initial, part)
-        residuals.append(motion * (0.85 + 0.3 * torch.rand(1, generator=draw.generator)))
+        residuals.append(motion * (0.85 + 0.3 * torch.rand(1, generator=rng.generator)))
         voices.append(voice)
         initials.append(initial)
     return MotionBatch(torch.stack(residuals), torch.stack(voices), torch.stack(initials), picked.names)
 
 
 class _Picks:
-    def __init__(self, draw: BatchRng, tracks: Sequence[Track], weights: Tensor, rows: int) -> None:
-        self._generator = draw.generator
-        self.chosen = torch.multinomial(weights, rows, True, generator=draw.generator).tolist()
-        self.names = ", ".join(sorted({tracks[index].name for index in self.chosen[draw.share(rows)]}))
+    def __init__(self, rng: BatchRng, tracks: Sequence[Track], weights: Tensor, rows: int) -> None:
+        self._rng = rng
+        self.chosen = torch.multinomial(weights, rows, True, generator=rng.generator).tolist()
+        self.names = ", ".join(sorted({tracks[index].name for index in self.chosen[rng.own_rows(rows)]}))
         self._voices = [track.prosody for track in tracks if track.prosody is not None]
-
-    def chance(self, share: float) -> bool:
-        return float(torch.rand(1, generator=self._generator)) < share
-
-    def integer(self, count: int) -> int:
-        return int(torch.randint(count, (1,), generator=self._generator))
 
     def voice(self, track: Track, start: int, length: int) -> Tensor:
         """The track's own voice, somebody's where it has none, silence where nobody speaks."""
@@ -121,8 +115,8 @@ class _Picks:
             return track.prosody[start : start + length]
         if not self._voices:
             return torch.full((length, 320), MEL_SILENCE)
-        other = self._voices[self.integer(len(self._voices))]
-        begin = self.integer(len(other) - length + 1)
+        other = self._voices[self._rng.integer(len(self._voices))]
+        begin = self._rng.integer(len(other) - length + 1)
         return other[begin : begin + length]
 
 

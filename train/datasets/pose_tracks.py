@@ -44,23 +44,23 @@ def clip_tracks(
     *,
     smoothing_frames: float,
     delay_frames: int,
-    stretched: bool,
+    variants: bool,
     tame: float,
     long_frames: int,
 ) -> list[Track]:
     """Tracks of a clip; the first one plays at its own speed.
 
     Args:
-        stretched: one more for each stretched audio, or two other speeds of a clip without audio.
+        variants: one more for each augmented audio, or two other speeds of a clip without audio.
         tame: weight of clips shorter than ``long_frames``, in which people hardly move.
     """
     motion = smoothed(clip.pose if part == "pose" else clip.gaze, smoothing_frames)
     centre = torch.from_numpy(np.median(motion, 0))
     short = clip.frames < long_frames
-    variants: list[tuple[float, NDArray[np.float32] | None]] = [(v.speed, v.mel) for v in clip.variants]
-    variants = variants or [(speed, None) for speed in _SILENT_SPEEDS]
+    audio: list[tuple[float, NDArray[np.float32] | None]] = [(v.speed, v.mel) for v in clip.variants]
+    audio = audio or [(speed, None) for speed in _SILENT_SPEEDS]
     tracks = []
-    for index, (speed, mel) in enumerate(variants if stretched else variants[:1]):
+    for index, (speed, mel) in enumerate(audio if variants else audio[:1]):
         moved = torch.from_numpy(resample_motion(motion, speed))
         prosody = None
         if mel is not None:
@@ -73,7 +73,7 @@ def clip_tracks(
     return tracks
 
 
-def spread(tracks: Sequence[Track], weights: Tensor) -> Tensor:
+def rms(tracks: Sequence[Track], weights: Tensor) -> Tensor:
     """Root mean square (C,) about each track's centre, tracks weighted."""
     squares = torch.stack([(track.motion - track.centre).square().mean(0) for track in tracks])
     return (squares * weights[:, None]).sum(0).sqrt()

@@ -22,42 +22,35 @@ from torch import Tensor
 from engine.audio import MEL_SILENCE
 from engine.motion.networks.prosody import lip_window
 from train.data.pipeline.shards import ClipFeatures, resample_motion
-from train.data.speech.augment import MelStretch, stretch_mel
+from train.data.speech.augment import MelAugmentation, augment_mel
 from train.datasets.regions import eye_swap_operator, mouth_closing_operator
+from train.datasets.speech_variation import SpeechVariation
 from train.motion_space.expression_model import ExpressionModel
 from train.tasks.protocol import BatchRng
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechRunsConfig:
+class SpeechRunsConfig(SpeechVariation):
     """What a batch holds and how much it is varied.
 
     Attributes:
         runs, run_frames: batch of runs x run_frames mel windows.
-        variants: audio stretched in the wave, where the shards have it, beside the audio as it is.
-        lookahead_ms: how far a window reaches past its frame; 133 is the release's.
         expression0_first: e_0 is the run's first frame, as in the paper; otherwise any frame of the clip.
         expression0_noise: standard deviation added to e_0.
         silence_share: runs of digital silence or faint noise, for which the lips come together.
         eye_swap_share: runs that get the eyes of another frame, so that the mouth does not follow them.
         blink_share: swapped eyes that come from the fortieth of all frames in which the lids are lowest.
-        style_share: runs whose e_0 and targets are shifted alike by another face's resting expression.
-        mirror_share: runs with the mirrored face.
-        stretch: changes of the mel; None makes none.
+        augmentation: changes of the mel; None makes none.
     """
 
     runs: int = 48
     run_frames: int = 4
-    variants: bool = True
-    lookahead_ms: int = 80
     expression0_first: bool = False
     expression0_noise: float = 0.1
     silence_share: float = 0.06
     eye_swap_share: float = 0.5
     blink_share: float = 0.3
-    style_share: float = 0.5
-    mirror_share: float = 0.5
-    stretch: MelStretch | None = field(default_factory=MelStretch)
+    augmentation: MelAugmentation | None = field(default_factory=MelAugmentation)
 
     @classmethod
     def plain(cls, runs: int, run_frames: int = 30, lookahead_ms: int = 133) -> SpeechRunsConfig:
@@ -74,7 +67,7 @@ class SpeechRunsConfig:
             blink_share=0.0,
             style_share=0.0,
             mirror_share=0.0,
-            stretch=None,
+            augmentation=None,
         )
 
 
@@ -150,18 +143,14 @@ class SpeechRuns:
             raise ValueError(f"no training clip has {length} frames with audio: set task.data.run_frames lower")
 
     @torch.no_grad()
-    def draw(self, draw: BatchRng) -> RunBatch:
+    def draw(self, rng: BatchRng) -> RunBatch:
         """This share's rows of the batch of a step, on the CPU."""
-        cfg, generator = self.config, draw.generator
+        cfg, generator = self.config, rng.generator
         count = cfg.runs
-
-        def chance(share: float) -> Tensor:
-            return torch.rand(count, generator=generator) < share
-
         chosen = torch.randint(len(self._runs), (count,), generator=generator)
         column, row, clip_row, clip_frames, frame, number = self._runs[chosen].unbind(1)
-        own = draw.share(count)
-        silent = chance(cfg.silence_share)
+        own = rng.own_rows(count)
+        silent = rng.chance(count, cfg.silence_share)
         mel_RKFW = self._windows(column, frame, silent, generator)
 
         step = torch.arange(cfg.run_frames)
@@ -174,15 +163,15 @@ class SpeechRuns:
         target_RKE = torch.where(silent[:, None, None], rest_RE[:, None], target_RKE)
         donor = torch.randint(len(self._expression_TE), (count,), generator=generator)
         blinking = torch.randint(len(self._blinks), (count,), generator=generator)
-        donor = torch.where(chance(cfg.blink_share), self._blinks[blinking], donor)
+        donor = torch.where(rng.chance(count, cfg.blink_share), self._blinks[blinking], donor)
         swapped = target_RKE + (self._expression_TE[donor][:, None] - target_RKE) @ self._swap
-        target_RKE = torch.where(chance(cfg.eye_swap_share)[:, None, None], swapped, target_RKE)
+        target_RKE = torch.where(rng.chance(count, cfg.eye_swap_share)[:, None, None], swapped, target_RKE)
         style = torch.randint(len(self._styles_SE), (count,), generator=generator)
-        amount = torch.rand(count, 1, generator=generator) * chance(cfg.style_share)[:, None]
+        amount = torch.rand(count, 1, generator=generator) * rng.chance(count, cfg.style_share)[:, None]
         shift_RE = amount * self._styles_SE[style]
         target_RKE = target_RKE + shift_RE[:, None]
         expression0_RE = expression0_RE + shift_RE
-        mirrored = chance(cfg.mirror_share)[:, None]
+        mirrored = rng.chance(count, cfg.mirror_share)[:, None]
         if cfg.mirror_share > 0:
             mirror = self._model.mirror_expression
             target_RKE = torch.where(mirrored[..., None], mirror(target_RKE), target_RKE)
@@ -197,8 +186,8 @@ class SpeechRuns:
         block_RFW = self._mel_MF[column[:, None] + torch.arange(self._block)].float().transpose(1, 2)
         faint = torch.rand(count, 1, 1, generator=generator) * torch.rand(block_RFW.shape, generator=generator)
         block_RFW = torch.where(silent[:, None, None], MEL_SILENCE + 0.6 * faint, block_RFW)
-        if cfg.stretch is not None:
-            block_RFW = stretch_mel(block_RFW, generator, cfg.stretch)
+        if cfg.augmentation is not None:
+            block_RFW = augment_mel(block_RFW, generator, cfg.augmentation)
         first_RK = self._first_column(frame[:, None] + torch.arange(cfg.run_frames))
         offset_RK = first_RK - first_RK[:, :1]
         window = (offset_RK[:, :, None] + torch.arange(self._columns))[:, :, None, :].expand(-1, -1, 80, -1)

@@ -67,7 +67,7 @@ def agreement(head: RegionHead, clips: Sequence[FaceClip]) -> dict[str, float]:
     for clip in clips:
         if clip.split == "train":
             continue
-        for frame in clip.pictured.tolist():
+        for frame in clip.image_frames.tolist():
             rgb, points = _frame(clip, frame)
             label = region_masks(points, _LABEL_PX, crop_px=FACE_SIZE, softness_px=0).argmax(1)
             found = head(landmarks.maps(rgb, RegionParser.sizes)).argmax(1)
@@ -88,7 +88,7 @@ def _draw(clips: Sequence[FaceClip], rows: int, generator: torch.Generator) -> t
     images, points = [], []
     for _ in range(rows):
         clip = clips[_below(len(clips), generator)]
-        rgb, landmarks = _frame(clip, int(clip.pictured[_below(len(clip.pictured), generator)]))
+        rgb, landmarks = _frame(clip, int(clip.image_frames[_below(len(clip.image_frames), generator)]))
         if _below(2, generator):
             rgb = rgb.flip(3)
             landmarks = torch.from_numpy(mirror_landmarks(landmarks.numpy(), FACE_SIZE))

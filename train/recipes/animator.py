@@ -25,7 +25,7 @@ from train.pretrained import LandmarkNetwork, face_places
 from train.recipes.motion_data import PREPARED, SYNTHETIC
 from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe
 from train.tasks.animator import AnimatorTask, AnimatorTaskConfig
-from train.tasks.animator_pretrained import AnimatorExperts
+from train.tasks.animator_pretrained import PretrainedNetworks
 from train.tasks.animator_start import load_start
 from train.tasks.geometric_baseline import geometric_render
 from train.trainer import TrainerConfig, TrainingResult
@@ -72,7 +72,7 @@ class AnimatorRecipe(TrainingRecipe):
             task.start_from(load_start(self.start, self.task.network))
         return Experiment(task, partial(self._export, task, [c for _, group in clips for c in group]))
 
-    def _experts(self) -> AnimatorExperts:
+    def _experts(self) -> PretrainedNetworks:
         experts = animator_experts(self.experts, self.task.losses)
         if self.identity:
             from train.pretrained import FaceIdentity
@@ -139,7 +139,7 @@ def _mirror_sign() -> Tensor:
     return LandmarkModel.load(BUNDLED_MOTION_SPACE).expression_mirror_sign
 
 
-def animator_experts(folder: Path | None, weights: AnimatorLossWeights) -> AnimatorExperts:
+def animator_experts(folder: Path | None, weights: AnimatorLossWeights) -> PretrainedNetworks:
     """The paper's experts from ``folder``, or the open substitutes (None), those that ``weights`` give a weight.
 
     The landmark network comes always: it needs no file, and evaluation looks through it.
@@ -154,7 +154,7 @@ def animator_experts(folder: Path | None, weights: AnimatorLossWeights) -> Anima
     return _paper_experts(landmarks, folder, terms, perceptual=max(weights.perceptual, weights.mouth) > 0)
 
 
-def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, perceptual: bool) -> AnimatorExperts:
+def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, perceptual: bool) -> PretrainedNetworks:
     from train.pretrained import BlendshapeFeatures, IrisPlaces, PerceptualBackbone, RegionParser
 
     blendshapes = BlendshapeFeatures(landmarks)
@@ -175,7 +175,7 @@ def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, percept
             seen["parsing"] = parser(rgb_B3HW)
         return {name: seen[name] for name in terms}
 
-    return AnimatorExperts(
+    return PretrainedNetworks(
         perceptual=None if backbone is None else lambda rgb_B3HW: backbone(rgb_B3HW)[:4],
         face=face if terms else None,
         terms=terms,
@@ -186,7 +186,7 @@ def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, percept
 
 def _paper_experts(
     landmarks: LandmarkNetwork, folder: Path, terms: tuple[str, ...], *, perceptual: bool
-) -> AnimatorExperts:
+) -> PretrainedNetworks:
     from train.pretrained import FaceCropped, expert, expression_places
 
     chosen: dict[str, nn.Module] = {}
@@ -204,7 +204,7 @@ def _paper_experts(
             for name, network in chosen.items()
         }
 
-    return AnimatorExperts(
+    return PretrainedNetworks(
         perceptual=vgg,
         face=face if terms else None,
         terms=terms,

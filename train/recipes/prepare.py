@@ -68,7 +68,7 @@ class MotionSpaceRecipe:
 
 @recipe
 def prepare() -> PrepareRecipe:
-    """Track, align and stretch a folder of clips: ``data=CLIPS portraits=PORTRAITS out=FOLDER``.
+    """Track, align and augment a folder of clips: ``data=CLIPS portraits=PORTRAITS out=FOLDER``.
 
     ``images=true`` also writes the head crops that the animator learns from; ``space=bfm weights=RELEASE`` measures
     the motion space of the released weights with the user's imported estimators.

@@ -24,8 +24,9 @@ from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
 from train.datasets.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.datasets.face_augmentation import FaceAugmentation
-from train.datasets.face_pairs import FaceBatch, FacePairs, shrunk_image
+from train.datasets.face_pairs import FaceBatch, FacePairs
 from train.datasets.frame_guides import FrameGuides
+from train.images import shrink, to_bytes, to_network
 from train.losses.adversarial import adversarial_loss, discriminator_loss, r1_penalty
 from train.losses.animator import (
     AnimatorLossWeights,
@@ -45,7 +46,7 @@ from train.tasks.animator_figures import (
     contact_sheet,
     evaluation_pairs,
 )
-from train.tasks.animator_pretrained import AnimatorExperts
+from train.tasks.animator_pretrained import PretrainedNetworks
 from train.tasks.animator_start import start_as_guide
 from train.tasks.protocol import BatchRng, Update
 
@@ -133,7 +134,7 @@ class AnimatorTask:
         self,
         config: AnimatorTaskConfig,
         groups: Sequence[tuple[float, Sequence[FaceClip]]],
-        experts: AnimatorExperts,
+        pretrained: PretrainedNetworks,
         *,
         mirror_sign_E: Tensor | None = None,
         seed: int = 0,
@@ -143,11 +144,11 @@ class AnimatorTask:
             mirror_sign_E: `LandmarkModel.expression_mirror_sign`; needed if the augmentation moves images.
 
         Raises:
-            ValueError: a loss has a weight but no expert, or there is no training clip.
+            ValueError: a loss has a weight but no pretrained network, or there is no training clip.
         """
-        _check_experts(config.losses, experts)
+        _check_pretrained(config.losses, pretrained)
         torch.manual_seed(seed)
-        self.config, self.experts = config, experts
+        self.config, self.pretrained = config, pretrained
         network = FaceAnimatorNetwork(config.network)
         self._guides: FrameGuides | None = None
         if config.network.guided:
@@ -198,18 +199,18 @@ class AnimatorTask:
         return fold_descriptor_scale(animator.network, animator.scale_D).cpu()
 
     def to(self, device: torch.device) -> None:
-        """Move the frozen experts."""
-        self.experts.to(device)
+        """Move the frozen networks."""
+        self.pretrained.to(device)
 
-    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
+    def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
         """The animator's step (Eq. 17) and, once Eq. 16 has begun, the discriminator's on the same images."""
         cfg = self.config
-        batch = self._pairs.draw(draw, cfg.rows)
+        batch = self._pairs.draw(rng, cfg.rows)
         self._batch = ", ".join(batch.names)
         target_B3HW = batch.target_B3HW
         guide = self._guide(batch.source_B3HW, batch.source_landmarks_BN3, batch.source_descriptor_BD, batch.window_BTD)
         generated_B3HW = self.modules["animator"].train()(batch.source_B3HW, batch.window_BTD, guide).float()
-        terms = self._terms(generated_B3HW, target_B3HW, batch, draw.generator)
+        terms = self._terms(generated_B3HW, target_B3HW, batch, rng.generator)
         if cfg.losses.landmarks and step % cfg.landmarks_every == 0:
             terms["landmarks"] = cfg.landmarks_every * self._landmark_term(generated_B3HW, target_B3HW, batch)
         adversarial = "discriminator" in self.modules and step >= cfg.adversarial_from_step
@@ -232,30 +233,30 @@ class AnimatorTask:
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """Eq. 11 to 15 and the term of the enlarged mouth, each where it has a weight, by the name of its weight."""
-        weights, experts, size = self.config.losses, self.experts, self.config.size
+        weights, pretrained, size = self.config.losses, self.pretrained, self.config.size
         landmarks_BN3 = batch.target_landmarks_BN3 * (size / FACE_SIZE)
         mask_B1HW = 1 + weights.mask * lip_eye_mask(landmarks_BN3, size).to(target_B3HW)
         terms = {"reconstruction": reconstruction_loss(generated_B3HW, target_B3HW, mask_B1HW)}
-        if weights.perceptual and experts.perceptual is not None:
+        if weights.perceptual and pretrained.perceptual is not None:
             seen = self._perceptual_part(generator)
             with torch.no_grad():
-                maps = experts.perceptual(target_B3HW[seen])
-            terms["perceptual"] = perceptual_loss(experts.perceptual(generated_B3HW[seen]), maps, mask_B1HW[seen])
-        if weights.mouth and experts.perceptual is not None:
+                maps = pretrained.perceptual(target_B3HW[seen])
+            terms["perceptual"] = perceptual_loss(pretrained.perceptual(generated_B3HW[seen]), maps, mask_B1HW[seen])
+        if weights.mouth and pretrained.perceptual is not None:
             with torch.no_grad():
-                maps = experts.perceptual(enlarged_mouths(target_B3HW, landmarks_BN3))
+                maps = pretrained.perceptual(enlarged_mouths(target_B3HW, landmarks_BN3))
             mouths_B3HW = enlarged_mouths(generated_B3HW, landmarks_BN3)
             everywhere_B1HW = torch.ones_like(mouths_B3HW[:, :1])
-            terms["mouth"] = perceptual_loss(experts.perceptual(mouths_B3HW), maps, everywhere_B1HW)
-        if experts.face is not None and any(getattr(weights, name) for name in experts.terms):
+            terms["mouth"] = perceptual_loss(pretrained.perceptual(mouths_B3HW), maps, everywhere_B1HW)
+        if pretrained.face is not None and any(getattr(weights, name) for name in pretrained.terms):
             with torch.no_grad():
-                truth = experts.face(target_B3HW, landmarks_BN3)
-            for name, found in experts.face(generated_B3HW, landmarks_BN3).items():
+                truth = pretrained.face(target_B3HW, landmarks_BN3)
+            for name, found in pretrained.face(generated_B3HW, landmarks_BN3).items():
                 terms[name] = (parsing_loss if name == "parsing" else feature_loss)(found, truth[name])
         return terms
 
     def _landmark_term(self, generated_B3HW: Tensor, target_B3HW: Tensor, batch: FaceBatch) -> Tensor:
-        locate = self.experts.landmarks
+        locate = self.pretrained.landmarks
         assert locate is not None
         places_BN3 = batch.target_landmarks_BN3 * (self.config.size / FACE_SIZE)
         with torch.no_grad():
@@ -295,7 +296,7 @@ class AnimatorTask:
         """Figures of any animator on the held-out pairs, at the size that is trained."""
         if not self._evaluated:
             return {}
-        return animator_figures(render, self._evaluated, self.config.size, self.experts)
+        return animator_figures(render, self._evaluated, self.config.size, self.pretrained)
 
     def images(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
         """One sheet of held-out pairs: source, target, generated."""
@@ -323,22 +324,23 @@ class AnimatorTask:
         def render(pairs: Sequence[EvaluationPair]) -> NDArray[np.uint8]:
             device = animator.scale_D.device
             size = self.config.network.image_size
-            sources = np.stack([shrunk_image(pair.clip.rgb(pair.source), size) for pair in pairs])
-            source_B3HW = torch.from_numpy(sources).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+            sources = np.stack([shrink(pair.clip.rgb(pair.source), size) for pair in pairs])
+            source_B3HW = to_network(torch.from_numpy(sources).to(device))
             window_BTD = torch.from_numpy(np.stack([pair.window_TD for pair in pairs])).to(device)
             landmarks_BN3 = torch.from_numpy(np.stack([p.clip.landmarks_px[p.source] for p in pairs]))
             descriptor_BD = torch.from_numpy(np.stack([p.clip.descriptors[p.source] for p in pairs]))
             guide = self._guide(source_B3HW, landmarks_BN3, descriptor_BD, window_BTD)
             rgb_B3HW = animator(source_B3HW, window_BTD, guide)
-            bytes_B3HW = (rgb_B3HW.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
-            images: NDArray[np.uint8] = bytes_B3HW.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            images: NDArray[np.uint8] = to_bytes(rgb_B3HW).cpu().numpy()
             return images
 
         return render
 
 
-def _check_experts(weights: AnimatorLossWeights, experts: AnimatorExperts) -> None:
-    given = {*experts.terms, *(name for name in ("perceptual", "landmarks") if getattr(experts, name))}
+def _check_pretrained(weights: AnimatorLossWeights, pretrained: PretrainedNetworks) -> None:
+    given = {*pretrained.terms, *(name for name in ("perceptual", "landmarks") if getattr(pretrained, name))}
     for name in ("perceptual", "mouth", "expression", "gaze", "parsing", "landmarks"):
         if getattr(weights, name) and {"mouth": "perceptual"}.get(name, name) not in given:
-            raise ValueError(f"the {name} loss has a weight but no expert: set task.losses.{name}=0 or give one")
+            raise ValueError(
+                f"the {name} loss has a weight but no pretrained network: set task.losses.{name}=0 or give one"
+            )

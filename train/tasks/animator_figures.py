@@ -1,4 +1,4 @@
-"""What an animator is worth on people it never saw: likeness, landmarks, gaze; and a sheet to look at.
+"""Held-out figures of an animator: likeness, landmarks, gaze; and a sheet to look at.
 
 Any animator can be judged: it is a callable from pairs to images.
 Shape suffixes: B rows, T frames, D descriptor (72), H and W pixels.
@@ -20,7 +20,8 @@ from engine.motion.space.coefficients import GAZE
 from engine.motion.space.landmark_table import IRIS_CENTRES, RIGID
 from engine.motion.space.pose import align_similarity, matrix_to_rotation_vector
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
-from train.datasets.face_pairs import descriptor_window, shrunk_image
+from train.datasets.face_pairs import descriptor_window
+from train.images import shrink, to_network
 from train.metrics import (
     identity_similarity,
     image_similarity,
@@ -28,7 +29,7 @@ from train.metrics import (
     peak_signal_to_noise_db,
     perceptual_distance,
 )
-from train.tasks.animator_pretrained import AnimatorExperts, IdentityExpert
+from train.tasks.animator_pretrained import EmbedIdentity, PretrainedNetworks
 
 _GAZE_YAWS_RAD = tuple(math.pi * 0.1 * step for step in range(-3, 4))
 _GAZE_FACES = 6
@@ -66,63 +67,63 @@ class EvaluationPair:
 
 
 Render = Callable[[Sequence[EvaluationPair]], ImageArray]
-"""Pictures uint8 (B, size, size, 3) of pairs."""
+"""Images uint8 (B, size, size, 3) of pairs."""
 
 
 def evaluation_pairs(clips: Sequence[FaceClip], targets: int, past: int, future: int) -> list[EvaluationPair]:
     """Each clip's first image as the source, with ``targets`` later ones, evenly spaced to the last."""
     pairs = []
     for clip in clips:
-        last = len(clip.pictured) - 1
+        last = len(clip.image_frames) - 1
         for place in np.linspace(0, last, min(targets, last) + 1)[1:]:
-            source, target = clip.pictured[0], clip.pictured[round(place)]
+            source, target = clip.image_frames[0], clip.image_frames[round(place)]
             pairs.append(EvaluationPair(clip, int(source), int(target), past, future))
     return pairs
 
 
 @torch.no_grad()
 def animator_figures(
-    render: Render, pairs: Sequence[EvaluationPair], size: int, experts: AnimatorExperts
+    render: Render, pairs: Sequence[EvaluationPair], size: int, pretrained: PretrainedNetworks
 ) -> dict[str, float]:
     """Means over pairs.
 
     Returns:
-        psnr_db, ssim, and unmoved_psnr_db, unmoved_ssim: those of the source shown as it is. With experts also
+        psnr_db, ssim, and unmoved_psnr_db, unmoved_ssim: those of the source shown as it is. With networks also
         landmark_error (over the inter-ocular distance, both faces measured alike), perceptual, identity (cosine
         between source and generated image), and the gaze figures of `_gaze_figures`.
     """
     batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
     generated = [image for batch in batches for image in render(batch)]
-    target = [shrunk_image(pair.clip.rgb(pair.target), size) for pair in pairs]
-    source = [shrunk_image(pair.clip.rgb(pair.source), size) for pair in pairs]
+    target = [shrink(pair.clip.rgb(pair.target), size) for pair in pairs]
+    source = [shrink(pair.clip.rgb(pair.source), size) for pair in pairs]
     figures = {
         "psnr_db": _mean(peak_signal_to_noise_db, generated, target),
         "ssim": _mean(image_similarity, generated, target),
         "unmoved_psnr_db": _mean(peak_signal_to_noise_db, source, target),
         "unmoved_ssim": _mean(image_similarity, source, target),
     }
-    device = experts.device
-    if experts.perceptual is not None:
+    device = pretrained.device
+    if pretrained.perceptual is not None:
         distances = [
             perceptual_distance(
-                experts.perceptual(_tensor(generated[start : start + _BATCH], device)),
-                experts.perceptual(_tensor(target[start : start + _BATCH], device)),
+                pretrained.perceptual(_on(device, generated[start : start + _BATCH])),
+                pretrained.perceptual(_on(device, target[start : start + _BATCH])),
             )
             for start in range(0, len(pairs), _BATCH)
         ]
         figures["perceptual"] = float(torch.cat(distances).mean())
-    if experts.landmarks is not None:
+    if pretrained.landmarks is not None:
         real = np.stack([pair.clip.landmarks_px[pair.target] for pair in pairs]) * (size / FACE_SIZE)
-        found = _landmarks(experts, generated, real)
-        figures["landmark_error"] = landmark_error(found, _landmarks(experts, target, real))
-        if experts.identity is not None:
-            figures["identity"] = _identity(experts.identity, pairs, generated, found, size)
-        figures |= _gaze_figures(render, pairs, size, experts)
+        found = find_landmarks(pretrained, generated, real)
+        figures["landmark_error"] = landmark_error(found, find_landmarks(pretrained, target, real))
+        if pretrained.identity is not None:
+            figures["identity"] = _identity(pretrained.identity, pairs, generated, found, size)
+        figures |= _gaze_figures(render, pairs, size, pretrained)
     return figures
 
 
 def _identity(
-    embed: IdentityExpert,
+    embed: EmbedIdentity,
     pairs: Sequence[EvaluationPair],
     generated: Sequence[ImageArray],
     landmarks_px: NDArray[np.floating],
@@ -131,14 +132,14 @@ def _identity(
     """Mean cosine between the identity of the source and of the generated image."""
     cosines = []
     for pair, image, points in zip(pairs, generated, landmarks_px, strict=True):
-        source = shrunk_image(pair.clip.rgb(pair.source), size)
+        source = shrink(pair.clip.rgb(pair.source), size)
         own = embed(source, pair.clip.landmarks_px[pair.source] * (size / FACE_SIZE))
         cosines.append(identity_similarity(own, embed(image, points)[None]))
     return float(np.mean(cosines))
 
 
 def _gaze_figures(
-    render: Render, pairs: Sequence[EvaluationPair], size: int, experts: AnimatorExperts
+    render: Render, pairs: Sequence[EvaluationPair], size: int, pretrained: PretrainedNetworks
 ) -> dict[str, float]:
     """Response to a gaze turned by up to 0.3 pi either way, all else still, of the first faces.
 
@@ -151,7 +152,7 @@ def _gaze_figures(
     for pair in list(first.values())[-_GAZE_FACES:]:
         commanded = [dataclasses.replace(pair, target=pair.source, yaw_rad=yaw) for yaw in _GAZE_YAWS_RAD]
         place = np.repeat(pair.clip.landmarks_px[pair.source][None], len(commanded), 0) * (size / FACE_SIZE)
-        landmarks = _landmarks(experts, list(render(commanded)), place)
+        landmarks = find_landmarks(pretrained, list(render(commanded)), place)
         shift = iris_shift(landmarks)
         _, rotation, _ = align_similarity(landmarks[len(commanded) // 2][RIGID], landmarks[:, RIGID])
         turn_rad = np.linalg.norm(matrix_to_rotation_vector(rotation), axis=-1).max()
@@ -187,8 +188,8 @@ def contact_sheet(render: Render, pairs: Sequence[EvaluationPair], size: int) ->
     rows = [
         np.concatenate(
             [
-                shrunk_image(pair.clip.rgb(pair.source), size),
-                shrunk_image(pair.clip.rgb(pair.target), size),
+                shrink(pair.clip.rgb(pair.source), size),
+                shrink(pair.clip.rgb(pair.target), size),
                 image,
             ],
             1,
@@ -198,22 +199,21 @@ def contact_sheet(render: Render, pairs: Sequence[EvaluationPair], size: int) ->
     return np.concatenate(rows, 0)
 
 
-def _landmarks(
-    experts: AnimatorExperts, images: Sequence[ImageArray], place_px: NDArray[np.floating]
+def find_landmarks(
+    pretrained: PretrainedNetworks, images: Sequence[ImageArray], place_px: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    assert experts.landmarks is not None
+    """Landmarks (B, 478, 3) px that the landmark network finds in images, near ``place_px`` (B, 478, 3)."""
+    assert pretrained.landmarks is not None
     found = []
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
-        places = torch.from_numpy(place_px[part]).float().to(experts.device)
-        found.append(experts.landmarks(_tensor(images[part], experts.device), places).cpu().numpy())
+        places = torch.from_numpy(place_px[part]).float().to(pretrained.device)
+        found.append(pretrained.landmarks(_on(pretrained.device, images[part]), places).cpu().numpy())
     return np.concatenate(found)
 
 
-def _tensor(images: Sequence[ImageArray], device: torch.device) -> Tensor:
-    """RGB (B, 3, H, W) in [-1, 1]."""
-    stacked = torch.from_numpy(np.stack(images)).to(device)
-    return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
+def _on(device: torch.device, images: Sequence[ImageArray]) -> Tensor:
+    return to_network(torch.from_numpy(np.stack(images)).to(device))
 
 
 def _mean(figure: Callable[[ImageArray, ImageArray], float], a: Sequence[ImageArray], b: Sequence[ImageArray]) -> float:

@@ -10,24 +10,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-LandmarkExpert = Callable[[Tensor, Tensor], Tensor]
-FaceExpert = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
+LocateLandmarks = Callable[[Tensor, Tensor], Tensor]
+DescribeFace = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Both take RGB (B, 3, H, W) in [-1, 1] and landmarks (B, 478, 3) px that say where the face is.
 
 The images of a pair come with the landmarks of the real one, so that both are cut alike.
 """
 
-IdentityExpert = Callable[[NDArray[np.uint8], NDArray[np.floating]], NDArray[np.floating]]
+EmbedIdentity = Callable[[NDArray[np.uint8], NDArray[np.floating]], NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnimatorExperts:
-    """Experts of Eq. 12 to 15; a recipe gives those that its weights need.
+class PretrainedNetworks:
+    """Networks of Eq. 12 to 15; a recipe gives those that its loss weights need.
 
     Attributes:
         perceptual: RGB to feature maps (B, C, H, W) of several layers.
         face: what is seen of a face, by the name of its term: "expression" and "gaze", features (B, F), and
-            "parsing", scores (B, K, H, W) of K classes. One call, so that experts can share work.
+            "parsing", scores (B, K, H, W) of K classes. One call, so that the networks can share work.
         terms: the names that ``face`` returns.
         landmarks: landmarks (B, 478, 3) px of an image, for evaluation.
         identity: embedding (D,) of the face in an image uint8 (H, W, 3) with landmarks (478, 3) px, for evaluation.
@@ -35,10 +35,10 @@ class AnimatorExperts:
     """
 
     perceptual: Callable[[Tensor], Sequence[Tensor]] | None = None
-    face: FaceExpert | None = None
+    face: DescribeFace | None = None
     terms: tuple[str, ...] = ()
-    landmarks: LandmarkExpert | None = None
-    identity: IdentityExpert | None = None
+    landmarks: LocateLandmarks | None = None
+    identity: EmbedIdentity | None = None
     networks: tuple[nn.Module, ...] = ()
 
     @property

@@ -39,7 +39,7 @@ from train.tasks.protocol import BatchRng, Update
 
 _CLOSED = 0.02
 """Inner-lip opening, in face units, at which a mouth begins to look shut."""
-_PICTURED_FRAMES = 96
+_SHEET_FRAMES = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,27 +130,27 @@ class ExpressionStage1Task:
             if isinstance(part, nn.Module):
                 part.to(device)
 
-    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
+    def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
         """One step of Adam on one batch; what the mouth's statistics say is said over all processes' rows."""
         cfg, model = self.config, self._placed_model
         network = self.modules["lip"].train()
         assert isinstance(network, LipNetwork)
         network.audio_encoder.train(not cfg.freeze_audio).requires_grad_(not cfg.freeze_audio)
-        batch = self._runs.draw(draw)
+        batch = self._runs.draw(rng)
         self._batch = batch.clips
         shape = (cfg.data.runs, cfg.data.run_frames, cfg.network.audio_size)
-        kept_RKA = (torch.rand(shape, generator=draw.generator) >= cfg.dropout)[draw.share(cfg.data.runs)]
+        kept_RKA = (torch.rand(shape, generator=rng.generator) >= cfg.dropout)[rng.own_rows(cfg.data.runs)]
         mel_RKFW, target_RKE, expression0_RKE, kept_RKA = (
-            rows.to(draw.device) for rows in (batch.mel_RKFW, batch.target_RKE, batch.expression0_RKE, kept_RKA)
+            rows.to(rng.device) for rows in (batch.mel_RKFW, batch.target_RKE, batch.expression0_RKE, kept_RKA)
         )
-        with torch.no_grad(), torch.autocast(draw.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(rng.device.type, enabled=False):
             eye_RKF = normalise(model.eye_feature(target_RKE))
         audio_NA = network.encode_audio(mel_RKFW.flatten(0, 1))
         audio_RKA = audio_NA.reshape(kept_RKA.shape) * kept_RKA / (1 - cfg.dropout)
         seen_RKF = eye_RKF if cfg.network.eye_feature_size else None
         predicted_RKE = network(audio_RKA, expression0_RKE, seen_RKF).float()
         terms = stage1_losses(model, predicted_RKE, target_RKE, eye_RKF, cfg.losses, self._reader)
-        with torch.autocast(draw.device.type, enabled=False):
+        with torch.autocast(rng.device.type, enabled=False):
             own = self._own_terms(predicted_RKE, target_RKE)
         total = terms.total + sum(weight * value for weight, value in own.values())
         yield Update("lip", total, terms.log() | {name: value.detach() for name, (_, value) in own.items()})
@@ -200,7 +200,7 @@ class ExpressionStage1Task:
         assert isinstance(network, LipNetwork)
         real = torch.from_numpy(clip.expression)
         predicted = self.predict(network, clip, self.model.eye_feature(real))
-        shown = slice(0, _PICTURED_FRAMES, _PICTURED_FRAMES // 8)
+        shown = slice(0, _SHEET_FRAMES, _SHEET_FRAMES // 8)
         rows = torch.stack([real[shown], predicted[shown]]).to(self._reader.renderer.mean.device)
         grey = (self._reader.renderer(rows)[:, :, 0] * 255).byte().cpu().numpy()
         sheet = np.concatenate([np.concatenate(list(row), 1) for row in grey])

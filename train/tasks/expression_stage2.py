@@ -164,19 +164,19 @@ class ExpressionStage2Task:
             if isinstance(part, nn.Module):
                 part.to(device)
 
-    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
+    def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
         """Discriminators on prior samples, then the generator on reconstruction and prior samples (Eq. 25)."""
         cfg, weights = self.config, self.config.losses
         self._lip.train(cfg.train_stage1)
-        audio_BTA, expression_BTE = self._inputs(draw)
-        with torch.no_grad(), torch.autocast(draw.device.type, enabled=False):
+        audio_BTA, expression_BTE = self._inputs(rng)
+        with torch.no_grad(), torch.autocast(rng.device.type, enabled=False):
             feature_BTF = normalise(self._placed_model.eye_feature(expression_BTE))
         expression0_BE, feature0_BF = expression_BTE[:, 0], feature_BTF[:, 0]
-        own, shape = draw.share(cfg.data.rows), (*feature_BTF.shape[1:2], cfg.network.noise_size)
+        own, shape = rng.own_rows(cfg.data.rows), (*feature_BTF.shape[1:2], cfg.network.noise_size)
 
         def noise() -> Tensor:
-            whole = torch.randn((cfg.data.rows, *shape), generator=draw.generator)
-            return whole[own].to(draw.device)
+            whole = torch.randn((cfg.data.rows, *shape), generator=rng.generator)
+            return whole[own].to(rng.device)
 
         kl = feature_BTF.new_zeros(())
         if cfg.posterior:
@@ -232,26 +232,26 @@ class ExpressionStage2Task:
             total = total + weights.stage1 * stage1.total
         if weights.distribution > 0:
             terms["distribution"] = sliced_wasserstein(
-                gather_rows(sampled_BTF), gather_rows(feature_BTF), draw.generator
+                gather_rows(sampled_BTF), gather_rows(feature_BTF), rng.generator
             )
             total = total + weights.distribution * terms["distribution"]
         yield Update("eye", total, {name: term.detach() for name, term in terms.items()})
 
-    def _inputs(self, draw: BatchRng) -> tuple[Tensor, Tensor]:
+    def _inputs(self, rng: BatchRng) -> tuple[Tensor, Tensor]:
         """Embedded audio (B,T,A), with channels dropped, and true expressions (B,T,E), on the device."""
         cfg = self.config
-        batch = self._data.draw(draw)
+        batch = self._data.draw(rng)
         self._batch = batch.clips
         size = (cfg.data.rows, 1, cfg.network.audio_size)
-        kept_B1A = torch.rand(size, generator=draw.generator) >= cfg.audio_dropout
-        audio_BT = batch.audio_BT.to(draw.device)
+        kept_B1A = torch.rand(size, generator=rng.generator) >= cfg.audio_dropout
+        audio_BT = batch.audio_BT.to(rng.device)
         if audio_BT.ndim == 4:
             # Recorded for training by the generator's update only if stage 1 is trained here.
             with torch.set_grad_enabled(cfg.train_stage1):
                 embedded = self._lip.encode_audio(audio_BT.flatten(0, 1)).float()
             audio_BT = embedded.reshape(*audio_BT.shape[:2], -1)
-        kept = kept_B1A[draw.share(cfg.data.rows)].to(draw.device)
-        return audio_BT * kept / (1 - cfg.audio_dropout), batch.expression_BTE.to(draw.device)
+        kept = kept_B1A[rng.own_rows(cfg.data.rows)].to(rng.device)
+        return audio_BT * kept / (1 - cfg.audio_dropout), batch.expression_BTE.to(rng.device)
 
     def _show(self, audio_BTA: Tensor, expression0_BE: Tensor, feature_BTF: Tensor) -> Tensor | None:
         """Expressions of prior samples, if anything looks at them."""

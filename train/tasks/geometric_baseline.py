@@ -15,7 +15,7 @@ from engine.motion.space.coefficients import EXPRESSION, GAZE, POSE, Coefficient
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import FaceCrop
 from train.data.faces.face_clips import FaceClip
-from train.datasets.face_pairs import shrunk_image
+from train.images import shrink
 from train.tasks.animator_figures import EvaluationPair, Render
 
 
@@ -41,14 +41,14 @@ def animator_render(animator: Animator, model: LandmarkModel, size: int) -> Rend
                 portraits[name] = prepared(pair.clip, pair.source)
             first, end = pair.past - animator.past_frames, pair.past + 1 + animator.future_frames
             images.append(animator.render(portraits[name], pair.window_TD[first:end]))
-        return np.stack([shrunk_image(image, size) for image in images])
+        return np.stack([shrink(image, size) for image in images])
 
     return render
 
 
 def unmoved_render(size: int) -> Render:
     """The source as it is: the floor under every figure."""
-    return lambda pairs: np.stack([shrunk_image(pair.clip.rgb(pair.source), size) for pair in pairs])
+    return lambda pairs: np.stack([shrink(pair.clip.rgb(pair.source), size) for pair in pairs])
 
 
 def source_coefficients(model: LandmarkModel, clip: FaceClip, source: int) -> Coefficients:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from engine.audio import MEL_SILENCE
 from engine.motion.networks.audio_encoder import AudioEncoder, AudioEncoderConfig
-from train.data.speech.augment import MelStretch, stretch_mel
+from train.data.speech.augment import MelAugmentation, augment_mel
 from train.data.speech.speech_synthesis import PHONES
 from train.data.speech.synthetic_speech import SyntheticSpeech
 from train.tasks.protocol import BatchRng, Update
@@ -46,7 +46,9 @@ class PhonesConfig:
     dropout: float = 0.3
     rarity: float = 0.4
     held_out: int = 40
-    stretch: MelStretch = field(default_factory=lambda: MelStretch(warp=0.12, level_db=10.0, tilt_db=8.0, noise=0.1))
+    augmentation: MelAugmentation = field(
+        default_factory=lambda: MelAugmentation(warp=0.12, level_db=10.0, tilt_db=8.0, noise=0.1)
+    )
 
 
 class PhonesTask:
@@ -85,16 +87,16 @@ class PhonesTask:
         index_NW = start_N[:, None] + torch.from_numpy(self._columns)
         return mel_MF[index_NW].float().transpose(1, 2)
 
-    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
+    def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
         """One step of AdamW on one batch of windows."""
         cfg, net = self.config, self.config.network
-        start_N = torch.randint(len(self._mel_MF) - net.columns, (cfg.rows,), generator=draw.generator)
-        own = draw.share(cfg.rows)
-        mel_NFW = stretch_mel(self._windows(self._mel_MF, start_N), draw.generator, cfg.stretch)[own]
-        kept_NA = (torch.rand((cfg.rows, net.size), generator=draw.generator) >= cfg.dropout)[own]
+        start_N = torch.randint(len(self._mel_MF) - net.columns, (cfg.rows,), generator=rng.generator)
+        own = rng.own_rows(cfg.rows)
+        mel_NFW = augment_mel(self._windows(self._mel_MF, start_N), rng.generator, cfg.augmentation)[own]
+        kept_NA = (torch.rand((cfg.rows, net.size), generator=rng.generator) >= cfg.dropout)[own]
         phone_N = self._phone_M[start_N + self._asked][own]
         mel_NFW, kept_NA, phone_N, weight_P = (
-            tensor.to(draw.device) for tensor in (mel_NFW, kept_NA, phone_N, self._weight_P)
+            tensor.to(rng.device) for tensor in (mel_NFW, kept_NA, phone_N, self._weight_P)
         )
         audio_NA = self.modules["audio_encoder"].train()(mel_NFW) * kept_NA / (1 - cfg.dropout)
         score_NP = self.modules["phone"](audio_NA).float()

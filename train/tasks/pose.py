@@ -24,7 +24,7 @@ from engine.motion.diffusion.schedule import DiffusionSchedule
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from train.data.pipeline.shards import ClipFeatures
 from train.datasets.pose_batches import MotionBatch, StreamAugmentation, draw_sequences, draw_windows
-from train.datasets.pose_tracks import MotionPart, Track, clip_tracks, spread
+from train.datasets.pose_tracks import MotionPart, Track, clip_tracks, rms
 from train.losses.pose import noise_prediction_loss
 from train.metrics import (
     ROTATION_RANGE_RAD,
@@ -55,7 +55,7 @@ class PoseTaskConfig:
         known_noise: standard deviation of the noise on known frames, normalised units.
         start_share, silence_share: see `StreamAugmentation`.
         smoothing_frames: Gaussian that takes the tracker's jitter out.
-        stretched: use the stretched sounds too.
+        variants: use the augmented audio of the shards too.
         tame: weight of clips of less than ``long_frames``, in which people hardly move.
         evaluation_frames: length of the streams that are judged beside the held-out clips.
     """
@@ -77,7 +77,7 @@ class PoseTaskConfig:
     start_share: float = 0.12
     silence_share: float = 0.15
     smoothing_frames: float = 1.2
-    stretched: bool = True
+    variants: bool = True
     tame: float = 0.5
     prosody_delay_frames: int = 2
     evaluation_frames: int = 1500
@@ -119,7 +119,7 @@ class PoseTask:
         weights = torch.tensor([track.weight * len(track.motion) for track in self.tracks])
         self._weights = weights / weights.sum()
         channels = config.network.channels
-        self.std_C = spread(self.tracks, self._weights) if config.normalise else torch.ones(channels)
+        self.std_C = rms(self.tracks, self._weights) if config.normalise else torch.ones(channels)
         initial_std = _INITIAL_STD[config.part] if config.normalise else (1.0,) * channels
         self.initial_std_C = torch.tensor(initial_std)
         for module in self.modules.values():
@@ -138,7 +138,7 @@ class PoseTask:
             cfg.part,
             smoothing_frames=cfg.smoothing_frames,
             delay_frames=cfg.prosody_delay_frames,
-            stretched=cfg.stretched,
+            variants=cfg.variants,
             tame=cfg.tame,
             long_frames=cfg.long_frames,
         )
@@ -156,11 +156,11 @@ class PoseTask:
             }
         return dataclasses.replace(self.config.sampling, **units, **changes)
 
-    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
+    def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
         """One Adam step of Eq. 2 for each network."""
-        rows = self._rows(draw)
+        rows = self._rows(rng)
         self._batch = rows.names
-        generator, own = draw.generator, draw.share(self.config.rows)
+        generator, own = rng.generator, rng.own_rows(self.config.rows)
         clean_BTC = rows.residual_BTC / self.std_C
         unknown_BT, clean_BTC = self._unknown(clean_BTC, generator)
         diffusion_step = self._steps(generator)
@@ -171,7 +171,7 @@ class PoseTask:
         step_BT = torch.where(unknown_BT, diffusion_step[:, None], 0)
         has_initial_B = torch.rand(self.config.rows, generator=generator) >= self.config.condition_dropout
         x_BTC, prosody_BTM, initial_BC, step_BT, flag_B, eps_BTC, unknown_own_BT = (
-            value[own].to(draw.device)
+            value[own].to(rng.device)
             for value in (
                 x_BTC,
                 rows.prosody_BTM,
@@ -183,7 +183,7 @@ class PoseTask:
             )
         )
         # Each share's mean is over its own unknown frames; the weight makes the mean over shares the batch's.
-        weight = draw.shares * unknown_BT[own].sum() / unknown_BT.sum()
+        weight = rng.shares * unknown_BT[own].sum() / unknown_BT.sum()
         for name in self.averaged:
             network = self.modules[name]
             if self.config.models == "dropout":
@@ -194,9 +194,9 @@ class PoseTask:
             loss = noise_prediction_loss(eps_BTC, predicted_BTC.float(), unknown_own_BT)
             yield Update(name, weight.to(loss.device) * loss)
 
-    def _rows(self, draw: BatchRng) -> MotionBatch:
+    def _rows(self, rng: BatchRng) -> MotionBatch:
         cfg = self.config
-        of = (draw, self.tracks, self._weights, cfg.part, cfg.rows, cfg.frames)
+        of = (rng, self.tracks, self._weights, cfg.part, cfg.rows, cfg.frames)
         if cfg.layout == "sequence":
             return draw_sequences(*of)
         shares = StreamAugmentation(start=cfg.start_share, silence=cfg.silence_share, hop=cfg.sampling.hop)

@@ -7,7 +7,7 @@ of equal size, and each share runs ``Task.updates`` on its own:
     micro-batch, process  |  0,0  |  0,1  |  1,0  |   1,1   |      index = micro-batch x P + process
 
 Every share has a generator in the same state, so a task draws indices and noise for all n rows and keeps its own
-(``draw.share(n)``); then two processes see exactly what one with the whole batch sees.
+(``rng.own_rows(n)``); then two processes see exactly what one with the whole batch sees.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class BatchRng:
             a run that goes on needs no saved state.
         index, shares: this share's number, and how many the batch is cut into.
         device: where the networks are; move the rows there after the draw.
-        rows: of the whole batch, as last asked of `share`.
+        rows: of the whole batch, as last given to `own_rows`.
     """
 
     generator: torch.Generator
@@ -57,12 +57,14 @@ class BatchRng:
     rows: int = field(default=0, init=False)
 
     @classmethod
-    def of(cls, seed: int, step: int, index: int = 0, shares: int = 1, device: torch.device | str = "cpu") -> BatchRng:
-        """The draw of a step; by default the whole batch as one share."""
+    def for_step(
+        cls, seed: int, step: int, index: int = 0, shares: int = 1, device: torch.device | str = "cpu"
+    ) -> BatchRng:
+        """The randomness of a step; by default the whole batch is one share."""
         generator = torch.Generator().manual_seed(seed_of(seed, step))
         return cls(generator, index, shares, torch.device(device))
 
-    def share(self, rows: int) -> slice:
+    def own_rows(self, rows: int) -> slice:
         """This share's rows of a batch of ``rows``.
 
         Raises:
@@ -76,6 +78,18 @@ class BatchRng:
         self.rows = rows
         size = rows // self.shares
         return slice(self.index * size, (self.index + 1) * size)
+
+    def chance(self, count: int, probability: float) -> Tensor:
+        """Bool (count,), each true with ``probability``."""
+        return torch.rand(count, generator=self.generator) < probability
+
+    def happens(self, probability: float) -> bool:
+        """True with ``probability``."""
+        return bool(self.chance(1, probability))
+
+    def integer(self, count: int) -> int:
+        """One of 0 .. count - 1."""
+        return int(torch.randint(count, (1,), generator=self.generator))
 
 
 class Task(Protocol):
@@ -95,7 +109,7 @@ class Task(Protocol):
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]: ...
 
-    def updates(self, draw: BatchRng, step: int) -> Iterator[Update]:
+    def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
         """Losses of one share of one step, in the order in which their optimisers step.
 
         The shares' iterators run in lockstep: an optimiser has stepped when the iterator is asked for the next update.
@@ -122,7 +136,7 @@ class Movable(Protocol):
 
 
 @runtime_checkable
-class Pictured(Protocol):
+class HasImages(Protocol):
     """A task that can show what it does."""
 
     def images(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:

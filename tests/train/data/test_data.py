@@ -1,4 +1,4 @@
-"""Data: offsets found, windows cut as the engine cuts them, stretching within range, manifests and shards kept."""
+"""Data: offsets found, windows cut as the engine cuts them, augmentation within range, manifests and shards kept."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from train.data.pipeline.shards import load_clip, resample_motion, save_clip
 from train.data.readers.clips import read_audio, read_frames
 from train.data.readers.portraits import portrait_held_out
 from train.data.readers.sources import HELD_OUT_CLIPS, describe_clip
-from train.data.speech.augment import stretch_mel, stretch_wave
+from train.data.speech.augment import augment_mel, augment_wave
 from train.data.speech.synthetic import synthetic_clips
 
 _SPACE = Path(__file__).resolve().parents[3] / "engine" / "weights" / "default" / "motion_space.safetensors"
@@ -59,20 +59,20 @@ def test_split_is_by_person() -> None:
     assert not portrait_held_out("london-011-smile")
 
 
-def test_stretched_audio_stays_in_range_and_silence_stays_silent() -> None:
+def test_augmented_audio_stays_in_range_and_silence_stays_silent() -> None:
     rng = np.random.default_rng(0)
     wave = (0.3 * np.sin(np.arange(16000) / 20)).astype(np.float32)
     for _ in range(5):
-        out, speed = stretch_wave(wave, rng)
+        out, speed = augment_wave(wave, rng)
         assert np.isfinite(out).all()
         assert np.abs(out).max() <= 1
         assert len(out) == pytest.approx(16000 / speed, abs=4)
     generator = torch.Generator().manual_seed(0)
     mel = torch.from_numpy(mel_spectrogram(wave))[None, :, :16].repeat(4, 1, 1)
-    changed = stretch_mel(mel, generator)
+    changed = augment_mel(mel, generator)
     assert changed.shape == mel.shape
     assert changed.abs().max() <= 4
-    silence = stretch_mel(torch.full((8, 80, 16), MEL_SILENCE), generator)
+    silence = augment_mel(torch.full((8, 80, 16), MEL_SILENCE), generator)
     assert silence.max() < MEL_SILENCE + 0.6
 
 

@@ -63,14 +63,14 @@ def test_thinned_clip_has_all_motion_and_some_images(tmp_path: Path, made: list[
     images = [encode_jpeg(made[0].rgb(int(frame))) for frame in kept]
     path = tmp_path / "faces" / "synthetic-0.safetensors"
     path.unlink()
-    save_face_clip(path, images, made[0].landmarks_px, made[0].descriptors, pictured=kept)
+    save_face_clip(path, images, made[0].landmarks_px, made[0].descriptors, image_frames=kept)
     thinned = load_face_clips(tmp_path)[0]
-    assert thinned.pictured.tolist() == [0, 3]
+    assert thinned.image_frames.tolist() == [0, 3]
     assert thinned.descriptors.shape == (5, 72)
     assert np.abs(thinned.rgb(3).astype(int) - made[0].rgb(3)).mean() < 2
     with pytest.raises(IndexError, match="no image of frame 1"):
         thinned.rgb(1)
-    assert made[0].pictured.tolist() == [0, 1, 2, 3, 4]
+    assert made[0].image_frames.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_damaged_file_says_what_to_do(tmp_path: Path, made: list[FaceClip]) -> None:

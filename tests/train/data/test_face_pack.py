@@ -57,7 +57,7 @@ def test_a_pack_holds_thinned_videos_and_stills(tmp_path: Path, prepared: Path, 
         archive.extractall(tmp_path / "carried")
 
     (clip,) = load_face_clips(tmp_path / "carried")
-    assert clip.pictured.tolist() == [0, 3, 6]
+    assert clip.image_frames.tolist() == [0, 3, 6]
     assert np.array_equal(clip.descriptors, video.descriptors)
     assert np.abs(clip.landmarks_px[3] - video.landmarks_px[3]).max() < 0.1
     assert np.abs(clip.rgb(3).astype(int) - video.rgb(3)).mean() < 4

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.errors import InputError, MissingDependency
-from train.data.speech.augment import WaveStretch
+from train.data.speech.augment import WaveAugmentation
 from train.data.speech.sentences import SENTENCES, random_sentence
 from train.data.speech.speech_synthesis import (
     PHONES,
@@ -134,8 +134,10 @@ def test_a_corpus_that_was_not_spoken_says_how(tmp_path: Path) -> None:
 
 
 def test_phones_of_columns_follow_the_audio() -> None:
-    plain = WaveStretch(noise_probability=0.0, room_probability=0.0, telephone_probability=0.0, level_db=(0.0, 0.0))
-    corpus = speak_corpus([_Humming()], SpeechConfig(out=Path("unused"), utterances=20, stretch=plain))
+    plain = WaveAugmentation(
+        noise_probability=0.0, room_probability=0.0, telephone_probability=0.0, level_db=(0.0, 0.0)
+    )
+    corpus = speak_corpus([_Humming()], SpeechConfig(out=Path("unused"), utterances=20, augmentation=plain))
     assert len(corpus.mel) == len(corpus.phone)
     assert len(corpus.first) == 20
     tone = corpus.mel.astype(np.float32)[:, :5].mean(1)

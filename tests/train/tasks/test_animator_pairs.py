@@ -29,7 +29,7 @@ class _CountingClip:
     split: str = "train"
 
     @property
-    def pictured(self) -> NDArray[np.int64]:
+    def image_frames(self) -> NDArray[np.int64]:
         return np.arange(self.frames)
 
     @property
@@ -71,7 +71,7 @@ def test_windows_end_at_the_clip_s_edges_and_hold_where_frames_are_no_video() ->
 
 def test_source_and_target_come_from_one_clip_and_the_window_is_the_target_s() -> None:
     clips = [_CountingClip("a", 30), _CountingClip("b", 60)]
-    batch = _pairs([(1.0, clips)]).draw(BatchRng.of(0, 0), 32)
+    batch = _pairs([(1.0, clips)]).draw(BatchRng.for_step(0, 0), 32)
     values = ((batch.target_B3HW[:, 0, 128, 128] + 1) * 127.5).round()
     for row, name in enumerate(batch.names):
         clip, _, frames = name.partition(":")
@@ -85,8 +85,8 @@ def test_source_and_target_come_from_one_clip_and_the_window_is_the_target_s() -
 
 def test_shares_of_a_batch_are_its_rows() -> None:
     pairs = _pairs([(1.0, [_CountingClip("a", 30)])], hold_share=0.5)
-    whole = pairs.draw(BatchRng.of(1, 5), 8)
-    parts = [pairs.draw(BatchRng.of(1, 5, index, 4), 8) for index in range(4)]
+    whole = pairs.draw(BatchRng.for_step(1, 5), 8)
+    parts = [pairs.draw(BatchRng.for_step(1, 5, index, 4), 8) for index in range(4)]
     assert sum((part.names for part in parts), ()) == whole.names
     for field in ("source_B3HW", "target_B3HW", "window_BTD", "target_landmarks_BN3"):
         assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(whole, field))
@@ -95,7 +95,7 @@ def test_shares_of_a_batch_are_its_rows() -> None:
 def test_people_of_a_group_are_drawn_evenly_whatever_number_of_clips_they_have() -> None:
     many = [_CountingClip(f"many-{i}", 9, "many") for i in range(8)]
     pairs = _pairs([(0.25, [*many, _CountingClip("few", 9, "few")]), (0.75, [_CountingClip("other", 9)])])
-    names = pairs.draw(BatchRng.of(0, 0), 400).names
+    names = pairs.draw(BatchRng.for_step(0, 0), 400).names
     counts = Counter(name.split(":")[0].split("-")[0] for name in names)
     assert counts["other"] / 400 == pytest.approx(0.75, abs=0.07)
     assert counts["many"] / 400 == pytest.approx(0.125, abs=0.06)

@@ -40,7 +40,7 @@ from train.tasks.animator_figures import (
     iris_shift,
     rank_correlation,
 )
-from train.tasks.animator_pretrained import AnimatorExperts
+from train.tasks.animator_pretrained import PretrainedNetworks
 from train.tasks.animator_start import load_start
 from train.tasks.geometric_baseline import geometric_render
 from train.tasks.protocol import BatchRng
@@ -58,7 +58,7 @@ def clips() -> list[FaceClip]:
     return synthetic_face_clips(clips=3, frames=5)
 
 
-def _experts() -> AnimatorExperts:
+def _pretrained() -> PretrainedNetworks:
     """Experts simple enough to be computed again by hand."""
 
     def perceptual(rgb: Tensor) -> Sequence[Tensor]:
@@ -71,7 +71,7 @@ def _experts() -> AnimatorExperts:
     def landmarks(rgb: Tensor, places: Tensor) -> Tensor:
         return places + torch.stack([_brightness(rgb), 0 * _brightness(rgb), 0 * _brightness(rgb)], -1)[:, None]
 
-    return AnimatorExperts(
+    return PretrainedNetworks(
         perceptual=perceptual, face=face, terms=("expression", "gaze", "parsing"), landmarks=landmarks
     )
 
@@ -90,7 +90,7 @@ def _task(clips: Sequence[FaceClip], **changes: object) -> AnimatorTask:
     }
     config = AnimatorTaskConfig(**{**settings, **changes})  # type: ignore[arg-type]
     sign = LandmarkModel.load(BUNDLED_MOTION_SPACE).expression_mirror_sign
-    return AnimatorTask(config, [(1.0, clips)], _experts(), mirror_sign_E=sign)
+    return AnimatorTask(config, [(1.0, clips)], _pretrained(), mirror_sign_E=sign)
 
 
 def test_gradients_of_the_whole_animator_equal_finite_differences() -> None:
@@ -119,7 +119,7 @@ def test_the_loss_is_equation_17(clips: list[FaceClip]) -> None:
         reconstruction=1.5, perceptual=2, expression=3, gaze=5, parsing=7, adversarial=11, mouth=17
     )
     task = _task(clips, losses=weights)
-    first, second = list(task.updates(BatchRng.of(0, 0), 0))
+    first, second = list(task.updates(BatchRng.for_step(0, 0), 0))
     assert (first.optimiser, second.optimiser) == ("animator", "discriminator")
     expected = sum(getattr(weights, name) * float(value) for name, value in first.log.items())
     assert set(first.log) == {
@@ -127,36 +127,36 @@ def test_the_loss_is_equation_17(clips: list[FaceClip]) -> None:
     }  # fmt: skip
     assert first.loss.item() == pytest.approx(expected, rel=1e-5)
     assert "r1" in second.log
-    assert "r1" not in list(task.updates(BatchRng.of(0, 1), 1))[1].log
+    assert "r1" not in list(task.updates(BatchRng.for_step(0, 1), 1))[1].log
     assert task.describe_batch().count(">") == 4
 
 
 def test_adversary_and_terms_without_weight_are_left_out(clips: list[FaceClip]) -> None:
     late = _task(clips, adversarial_from_step=3)
-    assert [len(list(late.updates(BatchRng.of(0, step), step))) for step in (2, 3)] == [1, 2]
+    assert [len(list(late.updates(BatchRng.for_step(0, step), step))) for step in (2, 3)] == [1, 2]
     plain = AnimatorLossWeights(perceptual=0, expression=0, gaze=0, parsing=0, adversarial=0)
     task = _task(clips, losses=plain)
-    (update,) = task.updates(BatchRng.of(0, 0), 0)
+    (update,) = task.updates(BatchRng.for_step(0, 0), 0)
     assert set(update.log) == {"reconstruction"}
     assert "discriminator" not in task.modules
-    with pytest.raises(ValueError, match="expression loss has a weight but no expert"):
-        AnimatorTask(task.config.__class__(network=_TINY), [(1.0, clips)], AnimatorExperts(perceptual=lambda x: [x]))
+    with pytest.raises(ValueError, match="expression loss has a weight but no pretrained network"):
+        AnimatorTask(task.config.__class__(network=_TINY), [(1.0, clips)], PretrainedNetworks(perceptual=lambda x: [x]))
 
 
 def test_landmarks_are_looked_for_now_and_then_and_weigh_as_much_more(clips: list[FaceClip]) -> None:
     weights = AnimatorLossWeights(perceptual=0, expression=0, gaze=0, parsing=0, adversarial=0, landmarks=0.5)
     task = _task(clips, losses=weights, landmarks_every=2)
-    first, second = (next(iter(task.updates(BatchRng.of(0, 0), step))) for step in (0, 1))
+    first, second = (next(iter(task.updates(BatchRng.for_step(0, 0), step))) for step in (0, 1))
     assert set(first.log) == {"reconstruction", "landmarks"}
     assert set(second.log) == {"reconstruction"}
     animator = task.modules["animator"]
-    batch = task._pairs.draw(BatchRng.of(0, 0), 4)
+    batch = task._pairs.draw(BatchRng.for_step(0, 0), 4)
     shown = animator(batch.source_B3HW, batch.window_BTD)
     apart = _brightness(shown) - _brightness(batch.target_B3HW)
     # of x and y, x moves; the landmarks are the pictures' own, and twice as much counts
     assert first.log["landmarks"].item() == pytest.approx(2 * apart.abs().mean().item() / 2, rel=1e-4)
-    with pytest.raises(ValueError, match="landmarks loss has a weight but no expert"):
-        AnimatorTask(task.config, [(1.0, clips)], AnimatorExperts())
+    with pytest.raises(ValueError, match="landmarks loss has a weight but no pretrained network"):
+        AnimatorTask(task.config, [(1.0, clips)], PretrainedNetworks())
 
 
 def test_two_shares_learn_what_the_whole_batch_teaches(clips: list[FaceClip]) -> None:
@@ -164,7 +164,7 @@ def test_two_shares_learn_what_the_whole_batch_teaches(clips: list[FaceClip]) ->
     parameters = list(task.modules["animator"].parameters())
 
     def gradients(index: int, shares: int) -> tuple[Tensor, ...]:
-        (update,) = task.updates(BatchRng.of(2, 0, index, shares), 0)
+        (update,) = task.updates(BatchRng.for_step(2, 0, index, shares), 0)
         return torch.autograd.grad(update.loss, parameters, allow_unused=True)
 
     whole, halves = gradients(0, 1), [gradients(index, 2) for index in range(2)]
@@ -181,7 +181,7 @@ def test_a_guided_training_begins_with_what_the_geometric_animator_shows(clips: 
     expected = task.figures(geometric_render(LandmarkModel.load(BUNDLED_MOTION_SPACE), task.config.size))
     assert figures["ssim"] == pytest.approx(expected["ssim"], abs=0.01)
     assert figures["ssim"] > figures["unmoved_ssim"] + 0.05
-    animator, _ = task.updates(BatchRng.of(0, 0), 0)
+    animator, _ = task.updates(BatchRng.for_step(0, 0), 0)
     animator.loss.backward()  # type: ignore[no-untyped-call]
     assert set(animator.log) >= {"reconstruction", "perceptual"}
     with pytest.raises(ValueError, match="6 numbers"):
@@ -244,12 +244,12 @@ def test_a_perfect_animator_gets_perfect_figures(clips: list[FaceClip]) -> None:
     def render(asked: Sequence[EvaluationPair]) -> np.ndarray:
         return np.stack([pair.clip.rgb(pair.target) for pair in asked])
 
-    experts = dataclasses.replace(
-        _experts(),
+    pretrained = dataclasses.replace(
+        _pretrained(),
         landmarks=lambda rgb, place: place,
         identity=lambda rgb, found: np.array([rgb.mean(), 1.0]),
     )
-    figures = animator_figures(render, pairs, 256, experts)
+    figures = animator_figures(render, pairs, 256, pretrained)
     assert figures["landmark_error"] == 0
     assert figures["identity"] == pytest.approx(1, abs=1e-3)
     assert figures["gaze_spearman"] == 0  # what does not move follows nothing
@@ -299,21 +299,21 @@ def test_open_substitutes_teach_the_image(clips: list[FaceClip]) -> None:
     weights = AnimatorLossWeights(adversarial=0)
     config = AnimatorTaskConfig(network=_TINY, rows=1, losses=weights, augmentation=FaceAugmentation.none())
     task = AnimatorTask(config, [(1.0, clips)], animator_experts(None, weights))
-    (update,) = task.updates(BatchRng.of(0, 0), 0)
+    (update,) = task.updates(BatchRng.for_step(0, 0), 0)
     assert set(update.log) == {"reconstruction", "perceptual", "expression", "gaze", "parsing"}
     parameters = task.modules["animator"].get_parameter("network.decoder.constant_CHW")
     (gradient,) = torch.autograd.grad(update.loss, parameters)
     assert torch.isfinite(gradient).all()
     assert gradient.any()
-    # The same image is no distance away from itself, whatever the experts see in it.
+    # The same image is no distance away from itself, whatever the pretrained see in it.
     rgb = torch.rand(1, 3, 64, 64) * 2 - 1
     points = torch.from_numpy(clips[0].landmarks_px[:1] / 4)
-    assert task.experts.face is not None
-    for name, seen in task.experts.face(rgb, points).items():
-        assert torch.equal(seen, task.experts.face(rgb, points)[name])
+    assert task.pretrained.face is not None
+    for name, seen in task.pretrained.face(rgb, points).items():
+        assert torch.equal(seen, task.pretrained.face(rgb, points)[name])
 
 
-def test_the_paper_s_experts_are_asked_for_by_name(tmp_path: Path) -> None:
+def test_the_paper_s_networks_are_asked_for_by_name(tmp_path: Path) -> None:
     recipe = dataclasses.replace(paper_animator(), faces=Path("synthetic"), experts=tmp_path)
     with pytest.raises(ExpertNotFound, match=str(tmp_path)):
         recipe.build()

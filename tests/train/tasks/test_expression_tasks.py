@@ -140,7 +140,7 @@ def _steps(task: Task, count: int) -> dict[str, float]:
     """Losses of the last of ``count`` steps."""
     losses = {}
     for step in range(count):
-        for update in task.updates(BatchRng.of(0, step), step):
+        for update in task.updates(BatchRng.for_step(0, step), step):
             optimiser = task.optimisers[update.optimiser]
             optimiser.zero_grad(set_to_none=True)
             update.loss.backward()
@@ -221,7 +221,7 @@ def test_targets_of_another_kind_are_refused(tmp_path: Path) -> None:
 def test_a_plain_run_is_the_clip_as_it_is(model: LandmarkModel) -> None:
     clips = synthetic_clips(model, people=2, frames=64)
     runs = SpeechRuns(SpeechRunsConfig.plain(runs=3), clips[:1], model, columns=16)
-    batch = runs.draw(BatchRng.of(0, 0))
+    batch = runs.draw(BatchRng.for_step(0, 0))
     assert batch.mel_RKFW.shape == (3, 30, 80, 16)
     assert torch.equal(batch.expression0_RKE[:, 5], batch.target_RKE[:, 0])
     whole = torch.from_numpy(clips[0].expression)
@@ -236,8 +236,8 @@ def test_a_long_sequence_hears_itself_embedded_once_or_in_the_batch(model: Landm
     clips = synthetic_clips(model, people=2, frames=90)
     lip = LipNetwork(toy_expression_stage1().task.network).eval().requires_grad_(False)
     config = EyeSequencesConfig.plain(rows=3, frames=40)
-    heard = EyeSequences(config, clips, model, lip.encode_audio).draw(BatchRng.of(0, 1))
-    raw = EyeSequences(config, clips, model, None).draw(BatchRng.of(0, 1))
+    heard = EyeSequences(config, clips, model, lip.encode_audio).draw(BatchRng.for_step(0, 1))
+    raw = EyeSequences(config, clips, model, None).draw(BatchRng.for_step(0, 1))
     assert raw.audio_BT.shape == (3, 40, 80, 16)
     assert torch.equal(heard.expression_BTE, raw.expression_BTE)
     embedded = lip.encode_audio(raw.audio_BT.flatten(0, 1)).reshape(3, 40, -1)
@@ -297,9 +297,10 @@ def test_figures_of_known_expressions(model: LandmarkModel) -> None:
 
 def test_shares_of_a_batch_add_up_to_it(model: LandmarkModel) -> None:
     losses = dataclasses.replace(toy_expression_stage2().task.losses, distribution=0.0)
-    whole = [u.loss.detach() for u in _stage2(model, losses=losses).updates(BatchRng.of(3, 0), 0)]
+    whole = [u.loss.detach() for u in _stage2(model, losses=losses).updates(BatchRng.for_step(3, 0), 0)]
     shares = [
-        [u.loss.detach() for u in _stage2(model, losses=losses).updates(BatchRng.of(3, 0, i, 2), 0)] for i in range(2)
+        [u.loss.detach() for u in _stage2(model, losses=losses).updates(BatchRng.for_step(3, 0, i, 2), 0)]
+        for i in range(2)
     ]
     for total, one, other in zip(whole, *shares, strict=True):
         assert float((one + other) / 2) == pytest.approx(float(total), rel=1e-4)

@@ -51,7 +51,9 @@ def test_the_column_asked_for_is_the_frames() -> None:
 def test_a_step_repeats_from_its_draw() -> None:
     config = PhonesConfig(network=_TINY, rows=8, held_out=3)
     task = PhonesTask(config, _speech())
-    one, two, other = (float(next(iter(task.updates(BatchRng.of(0, step), step))).loss.detach()) for step in (5, 5, 6))
+    one, two, other = (
+        float(next(iter(task.updates(BatchRng.for_step(0, step), step))).loss.detach()) for step in (5, 5, 6)
+    )
     assert one == two
     assert one != other
 

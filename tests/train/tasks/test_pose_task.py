@@ -69,7 +69,7 @@ def _watched(task: PoseTask, answer: float = 0.0) -> dict[str, _Seen]:
 
 def test_a_sequence_starts_at_its_own_pose(clips: list[ClipFeatures]) -> None:
     task = PoseTask(toy_gaze().task, clips)
-    rows = draw_sequences(BatchRng.of(0, 0), task.tracks, torch.ones(len(task.tracks)), "gaze", 6, 20)
+    rows = draw_sequences(BatchRng.for_step(0, 0), task.tracks, torch.ones(len(task.tracks)), "gaze", 6, 20)
     assert rows.residual_BTC.shape == (6, 20, 2)
     assert rows.prosody_BTM.shape == (6, 20, 320)
     assert torch.all(rows.residual_BTC[:, 0] == 0)
@@ -90,12 +90,12 @@ def test_sequence_layout_is_equation_2(clips: list[ClipFeatures]) -> None:
     """x_n = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps in every frame, one step a row; loss |eps - answer|^2."""
     task = PoseTask(toy_gaze().task, clips)
     seen = _watched(task, answer=0.25)
-    updates = list(task.updates(BatchRng.of(3, 1), 1))
+    updates = list(task.updates(BatchRng.for_step(3, 1), 1))
     assert [update.optimiser for update in updates] == ["gaze", "gaze_unconditional"]
     x, _, initial, step = seen["gaze"].calls[0]
     assert torch.all(step == step[:, :1])
     rows = draw_sequences(
-        BatchRng.of(3, 1),
+        BatchRng.for_step(3, 1),
         task.tracks,
         torch.tensor([t.weight * len(t.motion) for t in task.tracks]),
         "gaze",
@@ -114,7 +114,7 @@ def test_sequence_layout_is_equation_2(clips: list[ClipFeatures]) -> None:
 def test_the_unconditional_network_never_sees_the_initial_pose(clips: list[ClipFeatures]) -> None:
     task = PoseTask(toy_gaze().task, clips)
     seen = _watched(task)
-    list(task.updates(BatchRng.of(0, 0), 0))
+    list(task.updates(BatchRng.for_step(0, 0), 0))
     assert seen["gaze"].calls[0][2].abs().max() > 0
     assert torch.all(seen["gaze_unconditional"].calls[0][2] == 0)
     assert torch.equal(seen["gaze"].calls[0][0], seen["gaze_unconditional"].calls[0][0])
@@ -123,7 +123,7 @@ def test_the_unconditional_network_never_sees_the_initial_pose(clips: list[ClipF
 def test_stream_layout_keeps_known_frames_clean_at_step_zero(clips: list[ClipFeatures]) -> None:
     task = PoseTask(dataclasses.replace(toy_pose().task, hop_share=1.0, silence_share=0.0), clips)
     seen = _watched(task)
-    list(task.updates(BatchRng.of(0, 2), 2))
+    list(task.updates(BatchRng.for_step(0, 2), 2))
     x, _, _, step, flag = seen["pose"].calls[0]
     assert torch.all(step[:, :-3] == 0)
     motions = x * task.std_C
@@ -142,8 +142,10 @@ def test_loss_counts_unknown_frames_alone() -> None:
 @pytest.mark.parametrize("make", [toy_pose, toy_gaze])
 def test_two_shares_add_up_to_the_whole_batch(make: Any, clips: list[ClipFeatures]) -> None:
     task = PoseTask(make().task, clips)
-    whole = [update.loss.item() for update in task.updates(BatchRng.of(1, 5), 5)]
-    halves = [[update.loss.item() for update in task.updates(BatchRng.of(1, 5, index, 2), 5)] for index in range(2)]
+    whole = [update.loss.item() for update in task.updates(BatchRng.for_step(1, 5), 5)]
+    halves = [
+        [update.loss.item() for update in task.updates(BatchRng.for_step(1, 5, index, 2), 5)] for index in range(2)
+    ]
     assert np.mean(halves, axis=0) == pytest.approx(whole, rel=1e-4)
 
 

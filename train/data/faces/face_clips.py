@@ -47,7 +47,7 @@ class FaceClip(Protocol):
         frames: T.
         descriptors: float32 (T,72), expression 64, pose 6, gaze 2 in the crop (see `engine.motion`).
         landmarks_px: float32 (T,478,3), crop px; the middle of the first pixel is at 0.5.
-        pictured: int64 (P,), the frames that have an image, in order: all of them, or some where videos were thinned.
+        image_frames: int64 (P,), the frames that have an image, in order: all, or some where videos were thinned.
     """
 
     @property
@@ -63,14 +63,14 @@ class FaceClip(Protocol):
     @property
     def landmarks_px(self) -> FloatArray: ...
     @property
-    def pictured(self) -> IntArray: ...
+    def image_frames(self) -> IntArray: ...
 
     def rgb(self, frame: int) -> ImageArray:
         """Crop of a frame, uint8 (256,256,3). Raises IndexError where there is no image."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FilmedClip:
+class StoredClip:
     """A `FaceClip` in a file; images are read and decoded when they are asked for."""
 
     path: Path
@@ -90,7 +90,7 @@ class FilmedClip:
         return _motion(self.path)[1]
 
     @property
-    def pictured(self) -> IntArray:
+    def image_frames(self) -> IntArray:
         """int64 (P,)."""
         return _motion(self.path)[3]
 
@@ -100,9 +100,9 @@ class FilmedClip:
         Raises:
             IndexError: no such frame, or none with an image. InputError: the file is damaged; prepare the clip again.
         """
-        starts, pictured = _motion(self.path)[2:]
-        place = int(np.searchsorted(pictured, frame))
-        if place == len(pictured) or pictured[place] != frame:
+        starts, image_frames = _motion(self.path)[2:]
+        place = int(np.searchsorted(image_frames, frame))
+        if place == len(image_frames) or image_frames[place] != frame:
             raise IndexError(f"clip {self.clip} has {self.frames} frames, and no image of frame {frame}")
         try:
             with safe_open(self.path, "numpy") as file:
@@ -111,7 +111,7 @@ class FilmedClip:
             raise _damaged(self.path, error) from error
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
         if bgr is None or bgr.shape != (FACE_SIZE, FACE_SIZE, 3):
-            raise _damaged(self.path, f"frame {frame} is no picture")
+            raise _damaged(self.path, f"frame {frame} is no image")
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -132,7 +132,7 @@ class MemoryClip:
         return len(self.images)
 
     @property
-    def pictured(self) -> IntArray:
+    def image_frames(self) -> IntArray:
         """int64 (T,): every frame."""
         return np.arange(self.frames)
 
@@ -149,7 +149,7 @@ def save_face_clip(
     landmarks_px: FloatArray,
     descriptors: FloatArray,
     *,
-    pictured: IntArray | None = None,
+    image_frames: IntArray | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a clip, replacing the file in one step.
@@ -157,14 +157,14 @@ def save_face_clip(
     Args:
         images: JPEG files of crops, from `encode_jpeg`.
         landmarks_px: float32 (T,478,3); descriptors: float32 (T,72).
-        pictured: int64 (P,), the frames of the images, rising; None for one of each frame.
+        image_frames: int64 (P,), the frames of the images, rising; None for one of each frame.
         metadata: kept in the file's header.
 
     Raises:
         OutputUnwritable: the disk is full or forbidden. ValueError: the lengths differ.
     """
     parts = list(images)
-    frames = np.arange(len(descriptors)) if pictured is None else np.asarray(pictured, np.int64)
+    frames = np.arange(len(descriptors)) if image_frames is None else np.asarray(image_frames, np.int64)
     if len(parts) != len(frames) or len(landmarks_px) != len(descriptors):
         raise ValueError(
             f"{len(parts)} images of {len(frames)} frames, {len(landmarks_px)} landmarks, "
@@ -176,7 +176,7 @@ def save_face_clip(
         "landmarks": (landmarks_px - _CENTRE_PX).astype(np.float16),
         "descriptors": descriptors.astype(np.float32),
     }
-    if pictured is not None:
+    if image_frames is not None:
         tensors["pictured"] = frames
     save_tensors(path, tensors, metadata)
 
@@ -205,7 +205,7 @@ def load_face_clips(folder: Path) -> list[FaceClip]:
         path = folder / "faces" / f"{record.clip}.safetensors"
         if not record.refused and path.is_file():
             clips.append(
-                FilmedClip(
+                StoredClip(
                     path=path,
                     clip=record.clip,
                     person=record.person,
@@ -220,19 +220,19 @@ def load_face_clips(folder: Path) -> list[FaceClip]:
 
 @functools.lru_cache(maxsize=_CACHED_CLIPS)
 def _motion(path: Path) -> tuple[FloatArray, FloatArray, IntArray, IntArray]:
-    """Descriptors, landmarks, JPEG starts and pictured frames, read-only; a few clips are kept."""
+    """Descriptors, landmarks, JPEG starts and frames with an image, read-only; a few clips are kept."""
     try:
         with safe_open(path, "numpy") as file:
             descriptors = file.get_tensor("descriptors")
             landmarks = file.get_tensor("landmarks").astype(np.float32) + _CENTRE_PX
             starts = file.get_tensor("jpeg_start")
             all_frames = np.arange(len(descriptors))
-            pictured = file.get_tensor("pictured") if "pictured" in file.keys() else all_frames  # noqa: SIM118
+            image_frames = file.get_tensor("pictured") if "pictured" in file.keys() else all_frames  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
-    for array in (descriptors, landmarks, starts, pictured):
+    for array in (descriptors, landmarks, starts, image_frames):
         array.flags.writeable = False
-    return descriptors, landmarks, starts, pictured
+    return descriptors, landmarks, starts, image_frames
 
 
 def _damaged(path: Path, why: object) -> InputError:

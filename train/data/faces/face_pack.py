@@ -136,7 +136,7 @@ def load_still_portraits(folder: Path) -> list[StillPortrait]:
 
 def _pack_video(clip: FaceClip, config: FacePackConfig) -> int:
     """Write one thinned video; how many images it keeps."""
-    kept = clip.pictured[:: config.every]
+    kept = clip.image_frames[:: config.every]
     landmarks = np.full_like(clip.landmarks_px, _CENTRE_PX)
     landmarks[kept] = clip.landmarks_px[kept]
     save_face_clip(
@@ -144,7 +144,7 @@ def _pack_video(clip: FaceClip, config: FacePackConfig) -> int:
         [_encoded(clip.rgb(int(frame)), config.quality) for frame in kept],
         landmarks,
         clip.descriptors,
-        pictured=kept,
+        image_frames=kept,
     )
     return len(kept)
 

@@ -28,7 +28,7 @@ from train.data.faces.face_clips import FACE_SIZE, encode_jpeg, save_face_clip
 from train.data.pipeline.scan import ScanTask, centred_motion, load_model, read_landmarks, read_scan
 from train.data.pipeline.shards import ClipFeatures, MelVariant, save_clip
 from train.data.readers.clips import read_audio, read_frames, shift_samples
-from train.data.speech.augment import WaveStretch, stretch_wave
+from train.data.speech.augment import WaveAugmentation, augment_wave
 
 FloatArray = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class FeatureTask:
     scan: ScanTask
     offset_frames: int
     variants: int
-    stretch: WaveStretch
+    augmentation: WaveAugmentation
     seed: int
     images: bool
     weights: Path | None
@@ -72,7 +72,7 @@ class FeatureTask:
             scan_key,
             self.offset_frames,
             self.variants,
-            self.stretch,
+            self.augmentation,
             self.seed,
         )
         return hashlib.sha256(repr((*parts, str(self.weights))).encode()).hexdigest()[:32]
@@ -81,8 +81,8 @@ class FeatureTask:
         """Why the finished clip has no images (empty: it has, or none were asked for); None if it is not finished."""
         key, header = self.key(scan_key), _header(self.shard)
         without = header.get("without_pictures", "") if self.images else ""
-        pictured = not self.images or without or _header(self.faces).get("key") == key
-        return without if header.get("key") == key and pictured else None
+        has_images = not self.images or without or _header(self.faces).get("key") == key
+        return without if header.get("key") == key and has_images else None
 
 
 def write_features(task: FeatureTask) -> tuple[str, str]:
@@ -106,7 +106,7 @@ def write_features(task: FeatureTask) -> tuple[str, str]:
     # Images of an earlier state must not outlive it.
     task.faces.unlink(missing_ok=True)
     try:
-        sound = read_audio(clip.path, clip.start_s, clip.end_s) if scan.has_audio else None
+        audio = read_audio(clip.path, clip.start_s, clip.end_s) if scan.has_audio else None
         if task.images or task.weights is not None:
             crops = _crops(task, landmarks)
             if crops is None:
@@ -119,7 +119,7 @@ def write_features(task: FeatureTask) -> tuple[str, str]:
         return str(error), ""
     with torch.no_grad():
         eye_feature = model.eye_feature(torch.from_numpy(motion.expression)).numpy().astype(np.float32)
-    heard, variants = _heard(task, sound, len(landmarks))
+    heard, variants = _heard(task, audio, len(landmarks))
     features = ClipFeatures(
         clip=clip.clip,
         person=clip.person,
@@ -145,18 +145,18 @@ def _header(path: Path) -> dict[str, str]:
 
 
 def _heard(
-    task: FeatureTask, sound: FloatArray | None, frames: int
+    task: FeatureTask, audio: FloatArray | None, frames: int
 ) -> tuple[NDArray[np.bool_], tuple[MelVariant, ...]]:
-    """Which frames have audio once it is aligned, and its mels: as it is, and stretched."""
+    """Which frames have audio once it is aligned, and its mels: as it is, and augmented."""
     heard = np.zeros(frames, bool)
-    if sound is None:
+    if audio is None:
         return heard, ()
-    aligned = shift_samples(sound, -task.offset_frames * SAMPLES_PER_FRAME)[: frames * SAMPLES_PER_FRAME]
+    aligned = shift_samples(audio, -task.offset_frames * SAMPLES_PER_FRAME)[: frames * SAMPLES_PER_FRAME]
     heard[max(0, -task.offset_frames) : len(aligned) // SAMPLES_PER_FRAME] = True
     variants = [MelVariant(mel_spectrogram(aligned), 1.0)]
     rng = np.random.default_rng([task.seed, *task.scan.clip.clip.encode()])
     for _ in range(task.variants):
-        wave, speed = stretch_wave(aligned, rng, task.stretch)
+        wave, speed = augment_wave(aligned, rng, task.augmentation)
         variants.append(MelVariant(mel_spectrogram(wave), speed))
     return heard, tuple(variants)
 

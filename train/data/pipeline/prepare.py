@@ -31,7 +31,7 @@ from train.data.readers.hdtf import Hdtf
 from train.data.readers.portraits import prepare_portraits
 from train.data.readers.source_clip import Source, SourceClip
 from train.data.readers.voxceleb import VoxCeleb
-from train.data.speech.augment import WaveStretch
+from train.data.speech.augment import WaveAugmentation
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ class PrepareConfig:
         space: motion space of the shards, "landmark", or "bfm" with ``weights``, an imported release folder with the
             recon and l2cs networks.
         images: also write the head crops that the animator learns from.
-        need_sound: refuse clips without audio.
-        variants: stretched copies of each wave beside the true one.
+        need_audio: refuse clips without audio.
+        variants: augmented copies of each wave beside the true one.
         held_out_share: of the people of a set that has no split of its own.
         workers: processes; 0 works in this one.
     """
@@ -71,7 +71,7 @@ class PrepareConfig:
     workers: int = field(default_factory=default_workers)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
-    stretch: WaveStretch = field(default_factory=WaveStretch)
+    augmentation: WaveAugmentation = field(default_factory=WaveAugmentation)
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -194,7 +194,7 @@ def _described(
             scan=task,
             offset_frames=offsets[name].frames if name in offsets else 0,
             variants=config.variants,
-            stretch=config.stretch,
+            augmentation=config.augmentation,
             seed=config.seed,
             images=config.images,
             weights=config.weights if config.space == "bfm" else None,

@@ -103,8 +103,8 @@ def scan_clip(task: ScanTask) -> Scan:
         facts = video_facts(clip.path)
         if task.need_audio and not facts.has_audio:
             raise InputError("no sound")
-        sound = read_audio(clip.path, clip.start_s, clip.end_s)
-        if task.need_audio and sound is None:
+        audio = read_audio(clip.path, clip.start_s, clip.end_s)
+        if task.need_audio and audio is None:
             raise InputError("no audio that can be decoded")
         landmarks = track_face(
             read_frames(clip.path, clip.start_s, clip.end_s),
@@ -121,12 +121,12 @@ def scan_clip(task: ScanTask) -> Scan:
         "landmarks": landmarks,
         "opening": mouth_opening(model, torch.from_numpy(motion.expression)).numpy().astype(np.float32),
     }
-    if sound is not None:
-        tensors["mel"] = mel_spectrogram(sound).astype(np.float16)
+    if audio is not None:
+        tensors["mel"] = mel_spectrogram(audio).astype(np.float16)
     scan = Scan(
         key=task.key(),
         frames=len(landmarks),
-        has_audio=sound is not None,
+        has_audio=audio is not None,
         rate_hz=facts.rate_hz,
         variable=facts.variable,
     )

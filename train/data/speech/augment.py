@@ -1,6 +1,6 @@
-"""Stretching little data: the same speech from other voices, rooms, levels and lines.
+"""Augmentation of speech: the same words from other voices, rooms, levels and telephone lines.
 
-Waves are changed once, at preparation, into a few variants a clip; mels are changed again at every draw.
+Waves are changed once, at preparation, into a few variants of each clip; mels are changed anew in every batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MEL_PER_DECIBEL = 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WaveStretch:
+class WaveAugmentation:
     """Ranges of the changes to a wave, each drawn uniformly.
 
     Attributes:
@@ -40,8 +40,8 @@ class WaveStretch:
     level_db: tuple[float, float] = (-18.0, 6.0)
 
 
-def stretch_wave(
-    wave: FloatArray, rng: np.random.Generator, config: WaveStretch | None = None
+def augment_wave(
+    wave: FloatArray, rng: np.random.Generator, config: WaveAugmentation | None = None
 ) -> tuple[FloatArray, float]:
     """Draw one variant of a wave.
 
@@ -51,7 +51,7 @@ def stretch_wave(
     Returns:
         float32 (m,) in [-1,1] and the speed: second s of the input is second s / speed of the output.
     """
-    config = config or WaveStretch()
+    config = config or WaveAugmentation()
     speed = float(rng.uniform(*config.speed))
     out = resample(wave, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ)
     if rng.random() < config.room_probability:
@@ -92,7 +92,7 @@ def _band(wave: FloatArray, low_hz: float, high_hz: float) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MelStretch:
+class MelAugmentation:
     """Ranges of the changes to a mel window: voice (frequency warp), level, tilt, and masks.
 
     ``mask_bands`` and ``mask_columns`` are the widest masks; masked places get the window's mean.
@@ -107,7 +107,7 @@ class MelStretch:
     mask_columns: int = 3
 
 
-def stretch_mel(mel_NFW: Tensor, generator: torch.Generator, config: MelStretch | None = None) -> Tensor:
+def augment_mel(mel_NFW: Tensor, generator: torch.Generator, config: MelAugmentation | None = None) -> Tensor:
     """Change each mel window of a batch on its own.
 
     Args:
@@ -116,7 +116,7 @@ def stretch_mel(mel_NFW: Tensor, generator: torch.Generator, config: MelStretch 
     Returns:
         float32 (N, 80, W) in [-4, 4]. Cells at the floor of -4 stay near it: silence stays silent.
     """
-    config = config or MelStretch()
+    config = config or MelAugmentation()
     count, bands, columns = mel_NFW.shape
 
     def uniform(*shape: int) -> Tensor:

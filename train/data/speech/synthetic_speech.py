@@ -19,7 +19,7 @@ from engine.audio import mel_spectrogram
 from engine.errors import InputError, MissingDependency
 from engine.timebase import MEL_HOP_SAMPLES, SAMPLE_RATE_HZ
 from train.data.pipeline.files import make_folder, save_tensors
-from train.data.speech.augment import WaveStretch, stretch_wave
+from train.data.speech.augment import WaveAugmentation, augment_wave
 from train.data.speech.sentences import random_sentence
 from train.data.speech.speech_synthesis import (
     PHONES,
@@ -52,7 +52,7 @@ class SpeechConfig:
     pace: tuple[float, float] = (0.8, 1.3)
     pitch: tuple[float, float] = (0.75, 1.35)
     command_share: float = 0.3
-    stretch: WaveStretch = field(default_factory=WaveStretch)
+    augmentation: WaveAugmentation = field(default_factory=WaveAugmentation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def speak_corpus(synthesisers: Sequence[Synthesiser], config: SpeechConfig) -> S
             pitch=float(rng.uniform(*config.pitch)),
         )
         speech = synthesiser.speak(random_sentence(rng, config.command_share), voice)
-        mel, phone = _columns(speech, rng, config.stretch)
+        mel, phone = _columns(speech, rng, config.augmentation)
         mels.append(mel)
         phones.append(phone)
         first.append(position)
@@ -120,9 +120,9 @@ def speak_corpus(synthesisers: Sequence[Synthesiser], config: SpeechConfig) -> S
 
 
 def _columns(
-    speech: Speech, rng: np.random.Generator, stretch: WaveStretch
+    speech: Speech, rng: np.random.Generator, augmentation: WaveAugmentation
 ) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    wave, speed = stretch_wave(speech.wave, rng, stretch)
+    wave, speed = augment_wave(speech.wave, rng, augmentation)
     mel = mel_spectrogram(wave).T.astype(np.float16)
     return mel, _phone_columns(speech.phones, len(mel), speed)
 

@@ -1,4 +1,4 @@
-"""Does an animator shake? Consecutive frames of real speech, generated and real, looked at alike."""
+"""Does an animator shake? Consecutive frames of real speech, generated and real, measured alike."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
-from train.datasets.face_pairs import shrunk_image
+from train.images import shrink
 from train.metrics import image_flicker, landmark_jitter
-from train.tasks.animator_figures import EvaluationPair, Render
-from train.tasks.animator_pretrained import AnimatorExperts
+from train.tasks.animator_figures import EvaluationPair, Render, find_landmarks
+from train.tasks.animator_pretrained import PretrainedNetworks
 
 _BATCH = 8
 
@@ -25,7 +24,7 @@ def steadiness_figures(
     past: int,
     future: int,
     size: int,
-    experts: AnimatorExperts,
+    pretrained: PretrainedNetworks,
 ) -> dict[str, float]:
     """Means over clips whose first ``frames`` frames, from the source on, all have an image.
 
@@ -34,23 +33,23 @@ def steadiness_figures(
         flicker, real_flicker: of the images themselves, in levels of 255 (`image_flicker`);
         still_levels: largest difference between three images of one motion, made one after another.
     """
-    assert experts.landmarks is not None
+    assert pretrained.landmarks is not None
     rows = []
     for clip in clips:
-        shown = clip.pictured[:frames]
+        shown = clip.image_frames[:frames]
         if len(shown) < frames or np.any(np.diff(shown) != 1):
             continue
         source = int(shown[0])
         pairs = [EvaluationPair(clip, source, int(frame), past, future) for frame in shown]
         generated = [image for part in _batches(pairs) for image in render(part)]
-        real = [shrunk_image(clip.rgb(int(frame)), size) for frame in shown]
+        real = [shrink(clip.rgb(int(frame)), size) for frame in shown]
         places = clip.landmarks_px[shown] * (size / FACE_SIZE)
         middle = pairs[frames // 2]
         still = render([middle, middle, middle]).astype(np.int16)
         rows.append(
             (
-                landmark_jitter(_landmarks(experts, generated, places)),
-                landmark_jitter(_landmarks(experts, real, places)),
+                landmark_jitter(find_landmarks(pretrained, generated, places)),
+                landmark_jitter(find_landmarks(pretrained, real, places)),
                 image_flicker(generated),
                 image_flicker(real),
                 float(np.ptp(still, axis=0).max()),
@@ -62,19 +61,6 @@ def steadiness_figures(
     columns = np.array(rows)
     figures = dict(zip(names, map(float, columns[:, :4].mean(0)), strict=True))
     return figures | {"still_levels": float(columns[:, 4].max())}
-
-
-def _landmarks(
-    experts: AnimatorExperts, images: Sequence[NDArray[np.uint8]], place_px: NDArray[np.floating]
-) -> NDArray[np.float32]:
-    assert experts.landmarks is not None
-    found = []
-    for start in range(0, len(images), _BATCH):
-        part = slice(start, start + _BATCH)
-        rgb = torch.from_numpy(np.stack(images[part])).to(experts.device)
-        places = torch.from_numpy(place_px[part]).float().to(experts.device)
-        found.append(experts.landmarks(rgb.permute(0, 3, 1, 2).float() / 127.5 - 1, places).cpu().numpy())
-    return np.concatenate(found)
 
 
 def _batches(pairs: Sequence[EvaluationPair]) -> list[Sequence[EvaluationPair]]:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from benchmarks.animator.steadiness import steadiness_figures
 from engine.animator import GeometricAnimator
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.metrics import image_flicker
 from train.tasks.animator_figures import EvaluationPair, Render
-from train.tasks.animator_pretrained import AnimatorExperts
-from train.tasks.animator_steadiness import steadiness_figures
+from train.tasks.animator_pretrained import PretrainedNetworks
 from train.tasks.geometric_baseline import animator_render, unmoved_render
 
 SIZE = 64
@@ -28,7 +28,7 @@ def _places(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
     return landmarks_BN3 * 0 + column_B[:, None, None] + landmarks_BN3[:1]
 
 
-EXPERTS = AnimatorExperts(landmarks=_places)
+PRETRAINED = PretrainedNetworks(landmarks=_places)
 
 
 def _bar(columns: Sequence[int]) -> np.ndarray:
@@ -46,7 +46,7 @@ def _moving(columns: Sequence[int]) -> Render:
 
 
 def _figures(render: Render) -> dict[str, float]:
-    return steadiness_figures(render, [CLIP], 6, 0, 0, SIZE, EXPERTS)
+    return steadiness_figures(render, [CLIP], 6, 0, 0, SIZE, PRETRAINED)
 
 
 def test_a_shaking_animator_is_told_from_an_even_one() -> None:
@@ -65,7 +65,7 @@ def test_an_animator_that_draws_by_chance_is_not_still() -> None:
 
 
 def test_clips_with_missing_images_are_left_out() -> None:
-    assert steadiness_figures(unmoved_render(SIZE), [CLIP], 7, 0, 0, SIZE, EXPERTS) == {}
+    assert steadiness_figures(unmoved_render(SIZE), [CLIP], 7, 0, 0, SIZE, PRETRAINED) == {}
 
 
 def test_a_fade_and_a_still_video_do_not_flicker() -> None:
