@@ -18,7 +18,7 @@
     |   |-- WeightsNotFound
     |   |-- WeightsCorrupt          checksum, format version, names or shapes do not match
     |   |-- WeightsIncomplete       the folder lacks a network that is needed
-    |   |-- ExpertNotFound          training or evaluation needs a frozen network that the user brings
+    |   |-- PretrainedNotFound      training or evaluation needs a frozen network that the user brings
     |   `-- CheckpointRefused       a file to import is damaged, unsafe or of another model
     |-- MissingDependency           an optional package is needed; the message has the install line
     |-- BackendUnavailable          the asked device or backend is not on this machine
@@ -111,8 +111,8 @@ class WeightsIncomplete(WeightsError):
     """The weights folder lacks a network that is needed; the message says how to get it."""
 
 
-class ExpertNotFound(WeightsError, FileNotFoundError):
-    """A frozen network of others is not in the experts folder; the message says where to get it."""
+class PretrainedNotFound(WeightsError, FileNotFoundError):
+    """A pretrained network of other people is not in the user's folder; the message says where to get it."""
 
 
 class CheckpointRefused(WeightsError):

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     if not is_leader():
         logging.getLogger("train").setLevel(logging.WARNING)
     console = Console()
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help", "--list"):
         _list(console, RECIPES)
         return 0
     try:

@@ -60,6 +60,23 @@ class TrainerConfig:
         )
 
     @classmethod
+    def open(cls, name: str, steps: int, *, ema_decay: float = 0.998, clip_norm: float = 1.0) -> TrainerConfig:
+        """A run in ``runs/NAME`` as those of the bundled weights: one CPU thread, a cosine, averaged weights.
+
+        It is evaluated and saved every 500 steps, a long run ten times. ``ema_decay`` is less for short runs, whose
+        average would otherwise still hold the beginning.
+        """
+        return cls(
+            out=Path("runs") / name,
+            steps=steps,
+            ema_decay=ema_decay,
+            clip_norm=clip_norm,
+            device="cpu",
+            evaluate_every=max(500, steps // 10),
+            threads=1,
+        )
+
+    @classmethod
     def paper(cls, name: str, steps: int, *, ema_decay: float = 0.0) -> TrainerConfig:
         """A long run in ``runs/NAME`` with nothing the paper does not have: no warm-up, no decay of rates, no clipping.
 

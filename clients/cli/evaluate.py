@@ -18,10 +18,13 @@ def evaluate(
     metrics: Annotated[
         str, typer.Option(metavar="NAMES", help="Comma-separated: lse_c, lse_d, fid, var_p, ssim_p, ...; or all.")
     ] = "all",
-    experts: Annotated[
+    pretrained: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder of the pretrained networks' files (train/README.md names their sources)."
+            "--pretrained",
+            "--experts",
+            metavar="DIR",
+            help="Folder of the pretrained networks' files (train/README.md names their sources).",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, plots and cached features.")] = Path(
@@ -39,7 +42,8 @@ def evaluate(
 
     # Videos are decoded and networks are run in turn: more threads than two only wait for each other.
     torch.set_num_threads(min(2, torch.get_num_threads()))
-    config = EvaluateConfig(generated=generated, real=real, metrics=parse_metrics(metrics), experts=experts, out=out)
+    names = parse_metrics(metrics)
+    config = EvaluateConfig(generated=generated, real=real, metrics=names, pretrained=pretrained, out=out)
     columns = (TextColumn("{task.description:24.24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         row = bar.add_task("videos", total=None)

@@ -30,7 +30,7 @@ _OPTIONAL = (
     ("soxr", "train", "training and evaluation"),
     ("tensorboard", "train", "training curves"),
     ("matplotlib", "evaluate", "plots of an evaluation"),
-    ("dlib", "experts", "open substitutes of the paper's pretrained networks"),
+    ("dlib", "pretrained", "open substitutes of the paper's pretrained networks"),
 )
 """Import name, extra, what for."""
 _TENSORRT = "--backend tensorrt: engines for every card, built on the card itself"

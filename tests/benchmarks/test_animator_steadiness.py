@@ -23,7 +23,7 @@ CLIP = synthetic_face_clips(clips=1, frames=6)[0]
 
 
 def _places(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
-    """An expert that sees the brightest column and shifts the whole face there."""
+    """A network that sees the brightest column and shifts the whole face there."""
     column_B = rgb_B3HW.mean((1, 2)).argmax(1)
     return landmarks_BN3 * 0 + column_B[:, None, None] + landmarks_BN3[:1]
 

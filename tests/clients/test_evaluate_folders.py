@@ -142,7 +142,7 @@ def test_a_damaged_cache_file_is_made_again(folders: tuple[Path, Path], tmp_path
 
 def test_nothing_to_compare_is_said_plainly(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no films"):
+    with pytest.raises(InputError, match="no videos"):
         match_videos(tmp_path / "empty", folders[1])
     with pytest.raises(InputError, match="no folder"):
         match_videos(tmp_path / "none", folders[1])

@@ -1,4 +1,4 @@
-"""What is evaluated: folders, metrics, experts, and what each metric needs."""
+"""What is evaluated: folders, metrics, pretrained networks, and what each metric needs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Metric:
     """One figure.
 
     Attributes:
-        label: as the paper or the field writes it; better: "higher", "lower", or "real" (nearer to the real films').
-        expert: the frozen network that it needs; empty for none.
+        label: as the paper or the field writes it; better: "higher", "lower", or "real" (nearer to the real videos').
+        network: the pretrained network that it needs; empty for none.
         scale: what the table multiplies it by, as the paper's does.
     """
 
     name: str
     label: str
     better: str
-    expert: str = ""
+    network: str = ""
     scale: float = 1.0
     digits: int = 3
 
@@ -59,7 +59,7 @@ class EvaluateConfig:
     Attributes:
         generated, real: folders of videos, matched by name without suffix.
         metrics: names in `METRICS`.
-        experts: folder of the frozen networks' files; None where there is none.
+        pretrained: folder of the frozen networks' files; None where there is none.
         out: where tables, plots and the cache of features go.
         min_face_share: a video with a face in fewer of its frames is refused.
         batch: images that a network sees at once.
@@ -68,7 +68,7 @@ class EvaluateConfig:
     generated: Path
     real: Path
     metrics: tuple[str, ...] = tuple(METRICS)
-    experts: Path | None = None
+    pretrained: Path | None = None
     out: Path = Path("runs/evaluation")
     motion_space: Path = BUNDLED_MOTION_SPACE
     min_face_share: float = 0.8

@@ -1,4 +1,4 @@
-"""What the frozen networks say of a video, frame by frame; and how like two films' images are."""
+"""What the frozen networks say of a video, frame by frame; and how like two videos' images are."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def open_identity_features(video: Video, network: Any, batch: int) -> Arrays:
 
 @torch.inference_mode()
 def head_pose_features(video: Video, network: Any, batch: int) -> Arrays:
-    """Rotation vectors (T, 3) in radians and feature vectors (T, C) of the head pose expert.
+    """Rotation vectors (T, 3) in radians and feature vectors (T, C) of the head pose network.
 
     A frame without a face is seen through the place of the last one that had one.
     """
@@ -88,11 +88,11 @@ def sync_features(video: Video, network: Any, batch: int) -> Arrays:
     """
     wave = read_audio(video.info.path)
     if wave is None or not len(wave):
-        raise InputError(f"{video.info.path} has no sound")
+        raise InputError(f"{video.info.path} has no audio")
     cepstra = mfcc(wave)
     count = window_count(video.frames, cepstra.shape[1])
     if count < 1:
-        raise InputError(f"{video.info.path} has less than 0.2 s of audio and pictures")
+        raise InputError(f"{video.info.path} has less than 0.2 s of audio and images")
     voice = [
         network.speech(torch.from_numpy(np.stack(group))[:, None]).cpu().numpy()
         for group in batches(iter(voice_windows(cepstra, count)), batch)

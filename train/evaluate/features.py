@@ -137,7 +137,7 @@ def open_video(
 
 
 def to_tensor(images: list[NDArray[np.uint8]]) -> torch.Tensor:
-    """Pictures (256, 256, 3) uint8 as float32 (B, 3, 256, 256) in [-1, 1]."""
+    """Images (256, 256, 3) uint8 as float32 (B, 3, 256, 256) in [-1, 1]."""
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return stacked.float() / 127.5 - 1
 

@@ -60,7 +60,7 @@ def motion_figures(
     """Figures of landmarks and motion over the frames that both videos have.
 
     Args:
-        heads: what the head pose expert says of the two videos (SSIM_p of its rotations, Var_p of its feature
+        heads: what the head pose network says of the two videos (SSIM_p of its rotations, Var_p of its feature
             vectors); None takes the pose p of the landmark fit for both.
 
     Returns:
@@ -97,7 +97,7 @@ def motion_figures(
 def network_figures(
     identity: Sequence[Arrays] | None, sync: Sequence[Arrays | None]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """CSIM against the real film's first frame with a face, and LSE of each video that has audio (section 4.1, D.2)."""
+    """CSIM against the real video's first frame with a face, and LSE of each video with audio (section 4.1, D.2)."""
     ours: dict[str, float] = {}
     theirs: dict[str, float] = {}
     if identity is not None:

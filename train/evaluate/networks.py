@@ -1,6 +1,6 @@
 """The frozen networks that metrics look through, found once, or the reason why one is missing.
 
-expert      metrics           where its file is missing
+network     metrics           where its file is missing
 syncnet     LSE-C, LSE-D      not computed
 inception   FID               not computed
 arcface     CSIM              the open identity network of `FaceIdentity`, said in the table
@@ -22,7 +22,7 @@ from engine.errors import GohdError, WeightsNotFound
 class Networks:
     """What was found.
 
-    ``identities`` change, by expert, when its file does. ``missing`` and ``notes`` say why one is not there and what is
+    ``identities`` change, by network, with its file. ``missing`` and ``notes`` say why one is not there and what is
     used instead.
     """
 
@@ -39,7 +39,7 @@ def find_networks(names: Sequence[str], folder: Path | None) -> Networks:
         if name == "perceptual":
             _try(networks, name, _perceptual)
             continue
-        _try(networks, name, lambda name=name: _expert(networks, name, folder))  # type: ignore[misc]
+        _try(networks, name, lambda name=name: _load(networks, name, folder))  # type: ignore[misc]
         if name == "arcface" and name in networks.missing:
             _try(networks, "identity", _open_identity)
             if "identity" in networks.missing:
@@ -61,15 +61,15 @@ def _try(networks: Networks, name: str, load: Callable[[], Any]) -> None:
         networks.missing[name] = str(error)
 
 
-def _expert(networks: Networks, name: str, folder: Path | None) -> Any:
+def _load(networks: Networks, name: str, folder: Path | None) -> Any:
     if folder is None:
-        raise WeightsNotFound(f"needs the frozen network '{name}': name the folder of its file with --experts")
-    from train.pretrained import ExpertKind, expert, expert_path
+        raise WeightsNotFound(f"needs the frozen network '{name}': name the folder of its file with --pretrained")
+    from train.pretrained import PretrainedKind, load_pretrained, pretrained_path
 
-    kind = cast(ExpertKind, name)
-    state = (path := expert_path(kind, folder)).stat()
+    kind = cast(PretrainedKind, name)
+    state = (path := pretrained_path(kind, folder)).stat()
     networks.identities[name] = f"{path.name} {state.st_size} {state.st_mtime_ns}"
-    return expert(kind, folder)
+    return load_pretrained(kind, folder)
 
 
 def _perceptual() -> Any:

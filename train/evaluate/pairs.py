@@ -49,7 +49,7 @@ def match_videos(generated: Path, real: Path) -> Matching:
 
 def _videos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; name a folder of films")
+        raise InputError(f"{folder} is no folder; name a folder of videos")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in CLIP_SUFFIXES:

@@ -19,7 +19,7 @@ _LAYOUT = (
     ("Expression (columns of Tables 3, 5 and 6)", ("mld", "ssim_e")),
     ("Identity (column of Table 8)", ("csim",)),
     ("Motion against the real video (ours)", ("mouth", "mouth_range", "blinks", "jitter", "landmarks")),
-    ("Pictures against the real video (ours)", ("psnr", "ssim", "perceptual")),
+    ("Images against the real video (ours)", ("psnr", "ssim", "perceptual")),
 )
 _ARROWS = {"higher": " ↑", "lower": " ↓", "real": ""}
 
@@ -32,7 +32,7 @@ def tables(evaluation: Evaluation) -> Group:
         if not shown:
             continue
         table = Table(title=title, title_justify="left")
-        table.add_column("films")
+        table.add_column("videos")
         for name in shown:
             table.add_column(METRICS[name].label + _ARROWS[METRICS[name].better], justify="right")
         table.add_row("generated", *(_number(name, evaluation.summaries[name].generated) for name in shown))
@@ -47,7 +47,7 @@ def tables(evaluation: Evaluation) -> Group:
 
 
 def write_csv(evaluation: Evaluation, out: Path) -> tuple[Path, Path]:
-    """Write ``summary.csv`` (a line a metric) and ``videos.csv`` (a line a pair), unscaled; return their paths.
+    """Write ``summary.csv`` (a line a metric) and ``films.csv`` (a line a pair), unscaled; return their paths.
 
     Raises:
         OutputUnwritable: the folder is full or forbidden.

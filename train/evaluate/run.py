@@ -173,7 +173,7 @@ class _Run:
         evaluation, networks = self._evaluation, self._networks
         for name in self._config.metrics:
             if name not in evaluation.summaries:
-                reason = networks.missing.get(METRICS[name].expert, "no video has what it needs")
+                reason = networks.missing.get(METRICS[name].network, "no video has what it needs")
                 evaluation.not_computed[name] = reason
         evaluation.notes += list(networks.notes.values())
         for label, names in (
@@ -185,10 +185,10 @@ class _Run:
 
 
 def _networks(config: EvaluateConfig) -> Networks:
-    wanted = {METRICS[name].expert for name in config.metrics} - {""}
+    wanted = {METRICS[name].network for name in config.metrics} - {""}
     if _POSE_METRICS & set(config.metrics):
         wanted.add("head_pose")
-    return find_networks(sorted(wanted), config.experts)
+    return find_networks(sorted(wanted), config.pretrained)
 
 
 def _trace(name: str, generated: Video, real: Video, model: LandmarkModel) -> Trace:

@@ -1,7 +1,7 @@
 """A video as the metrics see it: 25 frames a second, a square of 256 px around the face, landmarks in it.
 
 A square video is taken for a face crop and only resized. Any other is cropped by the box of the portrait that its first
-face would make, the same box for all frames: what ``gohd render`` makes of a film's first frame then lies pixel on
+face would make, the same box for all frames: what ``gohd render`` makes of a video's first frame then lies pixel on
 pixel on the video.
 """
 
@@ -26,7 +26,7 @@ Landmarks = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a film's header says. ``identity`` changes when the file does."""
+    """What a video's header says. ``identity`` changes when the file does."""
 
     path: Path
     frame_rate_hz: float
@@ -44,7 +44,7 @@ class Framing:
 
 
 def video_info(path: Path) -> VideoInfo:
-    """Read a film's header.
+    """Read a video's header.
 
     Raises:
         VideoUnreadable: missing, empty, damaged, or no video.
@@ -96,7 +96,7 @@ def framing(landmarks_px: Landmarks, width_px: int, height_px: int) -> Framing:
 
 
 def framed(path: Path, place: Framing) -> Iterator[Image]:
-    """The film's frames at 25 Hz as uint8 (256, 256, 3)."""
+    """The video's frames at 25 Hz as uint8 (256, 256, 3)."""
     for rgb in read_video(path):
         if place.landmarks_px is not None:
             yield crop_face(rgb, place.landmarks_px).rgb

@@ -58,7 +58,7 @@ def perceptual_loss(generated: Sequence[Tensor], target: Sequence[Tensor], weigh
 
     Args:
         generated, target: feature maps (B, C, H, W) of the layers, in the same order.
-        weight_B1HW: 1 + M_lip&eye at the picture's size; each layer gets its mean over the pixels that a place of
+        weight_B1HW: 1 + M_lip&eye at the image's size; each layer gets its mean over the pixels that a place of
             the map covers.
     """
     layers = []
@@ -90,7 +90,7 @@ def landmark_loss(generated_BN3: Tensor, target_BN3: Tensor) -> Tensor:
 
 
 def enlarged_mouths(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
-    """Squares around the lips, a quarter of the picture's side, at twice their size: (B, 3, H / 2, W / 2).
+    """Squares around the lips, a quarter of the image's side, at twice their size: (B, 3, H / 2, W / 2).
 
     Args:
         landmarks_BN3: px of the images.

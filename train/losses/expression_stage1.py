@@ -93,7 +93,7 @@ def _stage1_losses(
     reading = predicted_RKE.new_zeros(())
     if weights.reading > 0:
         if reader is None:
-            raise ValueError("the reading loss (Eq. 23) needs a lip reading expert, or losses.reading=0")
+            raise ValueError("the reading loss (Eq. 23) needs a lip reading network, or losses.reading=0")
         with torch.no_grad():
             wanted_RKD = reader(target_RKE)
         reading = reading_loss(reader(predicted_RKE), wanted_RKD)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def identity_similarity(source: NDArray[np.floating], frames: NDArray[np.floating]) -> float:
-    """Mean cosine of the source picture's identity embedding (D,) and those of the frames (T, D), in [-1, 1].
+    """Mean cosine of the source image's identity embedding (D,) and those of the frames (T, D), in [-1, 1].
 
     Raises:
         ValueError: shapes do not fit, or an embedding is zero.

@@ -32,7 +32,7 @@ def image_similarity(generated: Image, real: Image) -> float:
     """
     _check(generated, real)
     if min(real.shape[:2]) < _WINDOW:
-        raise ValueError(f"pictures must measure at least {_WINDOW} px, not {real.shape[:2]}")
+        raise ValueError(f"images must measure at least {_WINDOW} px, not {real.shape[:2]}")
     a, b = generated @ _LUMA, real @ _LUMA
     mean_a, mean_b = _windowed(a), _windowed(b)
     variance_a = _windowed(a * a) - mean_a**2
@@ -80,7 +80,7 @@ def image_flicker(images: Sequence[Image]) -> float:
 
 def _check(generated: Image, real: Image) -> None:
     if generated.shape != real.shape:
-        raise ValueError(f"pictures must have one shape, not {generated.shape} and {real.shape}")
+        raise ValueError(f"images must have one shape, not {generated.shape} and {real.shape}")
 
 
 def _windowed(image: NDArray[np.float64]) -> NDArray[np.float64]:

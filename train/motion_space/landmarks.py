@@ -40,7 +40,7 @@ def find_landmarks(data: Path, cache: Path) -> None:
             if images and not target.is_file():
                 found = np.stack([_find(landmarker, load_image(image)) for image in images])
                 np.savez(target, names=[image.name for image in images], landmarks=found)
-                _log.info("%s: %d pictures", folder, len(images))
+                _log.info("%s: %d images", folder, len(images))
         for path in sorted((data / _CLIP_FOLDER).glob("*")):
             target = cache / f"clip-{path.name}.npz"
             if path.suffix in CLIP_SUFFIXES and not target.is_file():

@@ -1,6 +1,6 @@
 """The frozen networks of other people that the paper's losses and metrics use: files, sources, licences, names.
 
-None is shipped. A user puts the file in one folder (``experts=FOLDER``); it is found by name, its checksum is
+None is shipped. A user puts the file in one folder (``pretrained=FOLDER``); it is found by name, its checksum is
 compared with the published one where there is one, else with the one noted at first use.
 """
 
@@ -21,7 +21,7 @@ from train.pretrained.architectures.lip_reading import LipReadingFeatures
 from train.pretrained.architectures.syncnet import SyncNet
 from train.pretrained.architectures.vgg import Vgg19Features
 
-ExpertKind = Literal[
+PretrainedKind = Literal[
     "vgg19", "expression", "gaze", "parsing", "lip_reading", "syncnet", "arcface", "inception", "head_pose"
 ]
 
@@ -30,8 +30,8 @@ Rules = tuple[tuple[str, str | None], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertSource:
-    """Where an expert comes from and how its file is read.
+class PretrainedSource:
+    """Where a pretrained network comes from and how its file is read.
 
     Attributes:
         files: published file names; ``KIND.safetensors`` and ``KIND.pth`` are found too.
@@ -66,8 +66,8 @@ def _arcface(tensors: Mapping[str, Tensor]) -> nn.Module:
 
 _FRONTEND = r"(?:model\.)?(?:encoder\.)?(?:frontend\.)?"
 
-EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
-    "vgg19": ExpertSource(
+PRETRAINED: Final[Mapping[PretrainedKind, PretrainedSource]] = {
+    "vgg19": PretrainedSource(
         files=("vgg19-dcbb9e9d.pth",),
         sha256_prefix="dcbb9e9d",
         origin="torchvision's VGG19 weights (IMAGENET1K_V1), pytorch.org",
@@ -80,7 +80,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
         ),
         build=lambda _: Vgg19Features(),
     ),
-    "expression": ExpertSource(
+    "expression": PretrainedSource(
         files=("deca_model.tar",),
         origin="DECA (Feng et al. 2021), deca.is.tue.mpg.de, after registration",
         licence="Max Planck licence for non-commercial research",
@@ -93,7 +93,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
         ),
         build=lambda _: ExpressionFeatures(),
     ),
-    "gaze": ExpertSource(
+    "gaze": PretrainedSource(
         files=("L2CSNet_gaze360.pkl",),
         origin="L2CS-Net (Abdelrahman et al. 2022), GitHub Ahmednull/L2CS-Net, model for Gaze360",
         licence="code MIT; the Gaze360 data is for research only",
@@ -101,7 +101,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
         rules=((r"fc_finetune\..+", None), (r"(?:network\.)?(.+)", r"network.\1")),
         build=lambda _: GazeFeatures(),
     ),
-    "parsing": ExpertSource(
+    "parsing": PretrainedSource(
         files=("79999_iter.pth",),
         origin="face-parsing.PyTorch, GitHub zllrunning/face-parsing.PyTorch (BiSeNet on CelebAMask-HQ)",
         licence="code MIT; the CelebAMask-HQ data is for non-commercial research",
@@ -124,7 +124,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
         ),
         build=lambda _: FaceParsing(),
     ),
-    "lip_reading": ExpertSource(
+    "lip_reading": PretrainedSource(
         files=(
             "lrw_resnet18_dctcn_video_boundary.pth",
             "lrw_resnet18_dctcn_video.pth",
@@ -144,7 +144,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
         ),
         build=_lip_reading,
     ),
-    "syncnet": ExpertSource(
+    "syncnet": PretrainedSource(
         files=("syncnet_v2.model",),
         origin="syncnet_python (Chung and Zisserman 2016), GitHub joonson/syncnet_python",
         licence="code MIT; see the project for the model",
@@ -152,7 +152,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
         rules=((r"(net(?:cnn|fc)(?:aud|lip)\..+)", r"\1"),),
         build=lambda _: SyncNet(),
     ),
-    "arcface": ExpertSource(
+    "arcface": PretrainedSource(
         files=("backbone.pth",),
         origin="ArcFace (Deng et al. 2019), GitHub deepinsight/insightface, arcface_torch, an iResNet backbone",
         licence="the models are for non-commercial research",
@@ -160,7 +160,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
         rules=((r"((?:conv1|bn1|bn2|prelu|fc|features|layer[1-4])\..+)", r"\1"),),
         build=_arcface,
     ),
-    "inception": ExpertSource(
+    "inception": PretrainedSource(
         files=("pt_inception-2015-12-05-6726825d.pth",),
         sha256_prefix="6726825d",
         origin="pytorch-fid, GitHub mseitzer/pytorch-fid, release fid_weights",
@@ -169,7 +169,7 @@ EXPERTS: Final[Mapping[ExpertKind, ExpertSource]] = {
         rules=((r"(?:fc|AuxLogits)\..+", None), (r"((?:Conv2d|Mixed)_.+)", r"\1")),
         build=lambda _: FidInception(),
     ),
-    "head_pose": ExpertSource(
+    "head_pose": PretrainedSource(
         files=("cmu.pth",),
         origin="6DoF-HPE (Algabri et al. 2024), GitHub Redhwan-A/6DoFHPE, rotation network in deployed form",
         licence="see the project",

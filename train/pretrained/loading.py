@@ -1,4 +1,4 @@
-"""Finding, checking and loading a frozen expert: nothing in its file is run, every name and shape must fit."""
+"""Finding, checking and loading a pretrained network: nothing in its file is run, every name and shape must fit."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from engine.errors import CheckpointRefused, ExpertNotFound, WeightsCorrupt
+from engine.errors import CheckpointRefused, PretrainedNotFound, WeightsCorrupt
 from engine.files import file_sha256
 from engine.release.read import check_shapes
-from train.pretrained.catalogue import EXPERTS, ExpertKind, Rules
+from train.pretrained.catalogue import PRETRAINED, PretrainedKind, Rules
 
 _log = logging.getLogger(__name__)
 
 LOCK_NAME = "experts.json"
-"""Beside the files: name to SHA-256, as first seen."""
+"""Beside the files: name to SHA-256, as first seen. It has its name from earlier versions, whose notes still count."""
 
 _COUNTER = "num_batches_tracked"
 """A counter that old files lack and no frozen network reads."""
@@ -34,20 +34,20 @@ _WRAPPERS = ("state_dict.", "model_state_dict.")
 _PARALLEL = "module."
 
 
-def expert(kind: ExpertKind, folder: Path) -> nn.Module:
+def load_pretrained(kind: PretrainedKind, folder: Path) -> nn.Module:
     """The frozen network ``kind`` from its published file in ``folder``, in evaluation mode.
 
     What it takes and returns stands in its class's docstring; images are float32 (B, 3, H, W) in [-1, 1] unless that
     says otherwise. Gradients pass to the input; the weights want none.
 
     Raises:
-        ExpertNotFound: no such file; the message says which, from where, and who needs it.
+        PretrainedNotFound: no such file; the message says which, from where, and who needs it.
         WeightsCorrupt: the file differs from its published checksum, or from the one noted at first use.
         CheckpointRefused: damaged, more than tensors, or of another network.
     """
-    path = expert_path(kind, folder)
+    path = pretrained_path(kind, folder)
     _check(kind, path)
-    source = EXPERTS[kind]
+    source = PRETRAINED[kind]
     tensors = _renamed(_read(path), source.rules, path)
     with torch.device("meta"):
         network = source.build(tensors)
@@ -59,29 +59,29 @@ def expert(kind: ExpertKind, folder: Path) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def expert_path(kind: ExpertKind, folder: Path) -> Path:
-    """Where the expert's file is.
+def pretrained_path(kind: PretrainedKind, folder: Path) -> Path:
+    """Where the file of a pretrained network is.
 
     Raises:
-        ExpertNotFound: it is not in ``folder``.
+        PretrainedNotFound: it is not in ``folder``.
     """
-    source = EXPERTS[kind]
+    source = PRETRAINED[kind]
     names = (*source.files, f"{kind}.safetensors", f"{kind}.pth", f"{kind}.pt")
     for name in names:
         if (folder / name).is_file():
             return folder / name
     checksum = f" (SHA-256 {source.sha256_prefix}...)" if source.sha256_prefix else ""
-    raise ExpertNotFound(
-        f"the {kind} expert is not in {folder}: put {' or '.join(source.files)}{checksum} there, or the same "
+    raise PretrainedNotFound(
+        f"the {kind} network is not in {folder}: put {' or '.join(source.files)}{checksum} there, or the same "
         f"tensors as {kind}.safetensors. It comes from {source.origin}. Licence: {source.licence}. "
         f"Needed by: {source.needed_by}"
     )
 
 
-def _check(kind: ExpertKind, path: Path) -> None:
+def _check(kind: PretrainedKind, path: Path) -> None:
     digest = file_sha256(path)
-    published = EXPERTS[kind].sha256_prefix
-    if published and path.name in EXPERTS[kind].files and not digest.startswith(published):
+    published = PRETRAINED[kind].sha256_prefix
+    if published and path.name in PRETRAINED[kind].files and not digest.startswith(published):
         raise WeightsCorrupt(f"{path} has SHA-256 {digest}, the published file's begins with {published}")
     lock = path.parent / LOCK_NAME
     known = _read_lock(lock)
@@ -114,7 +114,7 @@ def _write_lock(lock: Path, known: Mapping[str, str]) -> None:
             file.write(text)
         os.replace(file.name, lock)  # noqa: PTH105
     except OSError as error:
-        _log.warning("checksums of experts cannot be noted in %s: %s", lock, error)
+        _log.warning("checksums of pretrained networks cannot be noted in %s: %s", lock, error)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.motion.space.landmark_table import IBUG_68, IRIS_CENTRES, OUTER_CORNERS
+from engine.motion.space.landmark_table import IBUG_68, IRIS_CENTRES, LID_LEFT, LID_RIGHT, OUTER_CORNERS, OUTER_LIPS
 
 _MOUTH_CORNERS: Final = (61, 291)
 _NOSE_TIP: Final = 4
@@ -31,10 +31,9 @@ _RECOGNITION_POINTS: Final = (
     (38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041),
 )  # fmt: skip
 """Eyes, nose tip and mouth corners (image left first) in the 112 px images that ArcFace models are trained on."""
-_MOUTH_SIDE_PER_EYES: Final = 1.12
-"""Side of a 96 px lip reading crop in distances between the outer eye corners: twice a mouth at rest. Our estimate; the
-mean face that the authors align to is not at hand."""
 _EXPRESSION_SCALE: Final = 1.1 * 1.25
+_EYE_LIP_MARGIN: Final = 0.1
+"""What a box of `lip_eye_mask` is widened by on each side, in its longer sides; the paper gives none."""
 
 
 def face_places(landmarks_px_BN3: Tensor, scale: float = 1.5, *, upright: bool = False) -> Tensor:
@@ -56,7 +55,7 @@ def face_places(landmarks_px_BN3: Tensor, scale: float = 1.5, *, upright: bool =
 
 
 def expression_places(landmarks_px_BN3: Tensor) -> Tensor:
-    """Upright squares for the expression expert, as `face_places`; cut them at 224 px.
+    """Upright squares for the expression network, as `face_places`; cut them at 224 px.
 
     DECA's rule: the middle of the box of the 68 landmarks, 1.375 times the mean of its width and height.
     """
@@ -66,21 +65,8 @@ def expression_places(landmarks_px_BN3: Tensor) -> Tensor:
     return torch.cat([(low_B2 + high_B2) / 2, side_B1, torch.zeros_like(side_B1)], 1)
 
 
-def mouth_places(landmarks_px_BN3: Tensor) -> Tensor:
-    """Squares around mouths for the lip reading expert, as `face_places`; cut them at 88 px.
-
-    The crop's size follows the eyes, not the mouth, so that an opening mouth does not shrink.
-    """
-    points_BN2 = landmarks_px_BN3[..., :2]
-    eyes_B2 = points_BN2[:, OUTER_CORNERS[1]] - points_BN2[:, OUTER_CORNERS[0]]
-    centre_B2 = points_BN2[:, list(_MOUTH_CORNERS)].mean(1)
-    side_B = eyes_B2.norm(dim=1) * _MOUTH_SIDE_PER_EYES * 88 / 96
-    roll_B = torch.atan2(eyes_B2[:, 1], eyes_B2[:, 0])
-    return torch.cat([centre_B2, side_B[:, None], roll_B[:, None]], 1)
-
-
 def recognition_places(landmarks_px_BN3: Tensor) -> Tensor:
-    """Squares for the ArcFace expert, as `face_places`; cut them at 112 px.
+    """Squares for the ArcFace network, as `face_places`; cut them at 112 px.
 
     The similarity that brings five points of the face closest to ArcFace's template (least squares), which a rotated
     square is.
@@ -100,30 +86,35 @@ def recognition_places(landmarks_px_BN3: Tensor) -> Tensor:
     return torch.cat([centre_B2, scale_B[:, None] * _RECOGNITION_PX, roll_B[:, None]], 1)
 
 
-def cut_places(image_BCHW: Tensor, place_px_B4: Tensor, size_px: int, *, oversampling: int = 1) -> Tensor:
-    """Places of images as (B, C, size, size), bilinear; beyond the edge it is continued.
-
-    Gradients pass to the image (and to the place, which callers usually detach).
+def lip_eye_mask(landmarks_px_BN3: Tensor, size_px: int) -> Tensor:
+    """M_lip&eye of Eq. 11 before its weight: boxes around both eyes and the lips, (B, 1, size, size) of 0 and 1.
 
     Args:
-        oversampling: samples a pixel along each axis, averaged; use 2 or more for places of more than twice
-            ``size_px``.
+        landmarks_px_BN3: (B, 478, 2 or 3) in an image of ``size_px``.
+    """
+    points = landmarks_px_BN3[..., :2].detach()
+    middles = torch.arange(size_px, device=points.device, dtype=points.dtype) + 0.5
+    mask = torch.zeros(len(points), size_px, size_px, device=points.device, dtype=torch.bool)
+    for ring in (LID_LEFT, LID_RIGHT, OUTER_LIPS):
+        low, high = points[:, list(ring)].amin(1), points[:, list(ring)].amax(1)
+        wider = (high - low).amax(1, keepdim=True) * _EYE_LIP_MARGIN
+        inside = (middles >= (low - wider)[..., None]) & (middles <= (high + wider)[..., None])
+        mask |= inside[:, 1, :, None] & inside[:, 0, None, :]
+    return mask[:, None].to(points.dtype)
+
+
+def cut_places(image_BCHW: Tensor, place_px_B4: Tensor, size_px: int) -> Tensor:
+    """Squares of ``size_px`` from images (B, C, H, W), one place for each; bilinear, the border repeats outside.
+
+    Gradients pass to the image (and to the place, which callers usually detach).
     """
     height, width = image_BCHW.shape[-2:]
-    fine = size_px * oversampling
-    middles = (torch.arange(fine, device=image_BCHW.device, dtype=place_px_B4.dtype) + 0.5) / fine
-    y, x = torch.meshgrid(middles, middles, indexing="ij")
-    grid_BN2 = from_places(torch.stack([x, y], -1).reshape(1, -1, 2), place_px_B4, 1)
-    grid_BHW2 = grid_BN2.reshape(len(place_px_B4), fine, fine, 2)
+    axis = torch.arange(size_px, device=image_BCHW.device, dtype=place_px_B4.dtype) + 0.5
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    grid_BN2 = from_places(torch.stack([x, y], -1).reshape(1, -1, 2), place_px_B4, size_px)
+    grid_BHW2 = grid_BN2.reshape(len(place_px_B4), size_px, size_px, 2)
     scaled = grid_BHW2 / grid_BHW2.new_tensor([width, height]) * 2 - 1
-    cut = F.grid_sample(
-        image_BCHW,
-        scaled.to(image_BCHW.dtype),
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=False,
-    )
-    return F.avg_pool2d(cut, oversampling) if oversampling > 1 else cut
+    return F.grid_sample(image_BCHW, scaled.to(image_BCHW.dtype), padding_mode="border", align_corners=False)
 
 
 def from_places(points_BN2: Tensor, place_px_B4: Tensor, size_px: float) -> Tensor:
@@ -134,16 +125,6 @@ def from_places(points_BN2: Tensor, place_px_B4: Tensor, size_px: float) -> Tens
     if points_BN2.shape[-1] == 2:
         return plane
     return torch.cat([plane, points_BN2[..., 2:] * side_B11 / size_px], -1)
-
-
-def into_places(points_px_BN2: Tensor, place_px_B4: Tensor, size_px: float) -> Tensor:
-    """Inverse of `from_places`: points of the image, (B, N, 2 or 3) px, to px of cuts of ``size_px``."""
-    side_B11 = place_px_B4[:, 2, None, None]
-    plane = (points_px_BN2[..., :2] - place_px_B4[:, None, :2]) @ _rotation(place_px_B4[:, 3])
-    plane = (plane / side_B11 + 0.5) * size_px
-    if points_px_BN2.shape[-1] == 2:
-        return plane
-    return torch.cat([plane, points_px_BN2[..., 2:] * size_px / side_B11], -1)
 
 
 def _rotation(angle_B: Tensor) -> Tensor:

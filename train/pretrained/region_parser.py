@@ -1,12 +1,12 @@
-"""Parsing for Eq. 15 without a user's expert: a small head on the landmark network's maps.
+"""Parsing for Eq. 15 without a file of the user: a small head on the landmark network's maps.
 
     rgb --trunk--> maps of 128, 64, 32, 16, 8 px --1x1 conv each, upsampled, summed--> 128 px --relu, 1x1 conv--> logits
 
 Why this and not region masks of the landmarks themselves: a mask that is drawn from 478 points can only pull those
 points, and says nothing where a pixel looks wrong. The head classifies every pixel by what the trunk sees there, as
 BiSeNet does, so the cross-entropy pulls on colours and edges, inside and outside the face. The trunk is MediaPipe's
-face model, so its maps already tell lips from skin; the head is ours, fitted by ``train.pretrained.fit_regions`` to
-region masks of the open data. What the landmarks do not outline (hair, neck, clothes) is background to it.
+face model, so its maps already tell lips from skin; the head is ours, fitted to
+region masks of the open data (README.md). What the landmarks do not outline (hair, neck, clothes) is background to it.
 
 Shape suffixes: B rows, C channels, K regions, H and W pixels.
 """
@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engine.errors import WeightsNotFound
-from train.pretrained.regions import REGIONS
 from train.pretrained.tflite.landmark_network import LandmarkNetwork
 
+REGIONS: Final = ("background", "skin", "brows", "eyes", "nose", "lips", "mouth")
 REGION_HEAD: Final = Path(__file__).parent / "region_head.safetensors"
 _MAPS: Final = ((128, 16), (64, 32), (32, 64), (16, 128), (8, 128))
 """Sizes and channels of the trunk's last maps."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor, nn
 
 from engine.animator import FaceAnimatorConfig
 from engine.animator.network.guided_decoder import GuidedDecoder
@@ -21,11 +18,10 @@ from train.data.faces.photo_clips import photo_clips
 from train.datasets.face_augmentation import FaceAugmentation
 from train.export import export_network
 from train.losses.animator import AnimatorLossWeights
-from train.pretrained import LandmarkNetwork, face_places
+from train.recipes.animator_networks import animator_networks
 from train.recipes.motion_data import PREPARED, SYNTHETIC
-from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe
+from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe, variants
 from train.tasks.animator import AnimatorTask, AnimatorTaskConfig
-from train.tasks.animator_pretrained import PretrainedNetworks
 from train.tasks.animator_start import load_start
 from train.tasks.geometric_baseline import geometric_render
 from train.trainer import TrainerConfig, TrainingResult
@@ -37,7 +33,7 @@ class AnimatorRecipe(TrainingRecipe):
 
     Attributes:
         faces: folder of `prepare` with images or of `prepare_faces`; "synthetic" makes up a few clips.
-        experts: folder of the paper's frozen networks; None takes the open substitutes.
+        pretrained: folder of the paper's frozen networks; None takes the open substitutes.
         start: weights folder to begin with; None begins at random.
         identity: also measure whether the person stays the same, by dlib's face recognition (an optional package).
         compare: also write the geometric animator's figures on the same pairs into the exported record.
@@ -49,7 +45,7 @@ class AnimatorRecipe(TrainingRecipe):
 
     task: AnimatorTaskConfig
     faces: Path = PREPARED
-    experts: Path | None = None
+    pretrained: Path | None = None
     start: Path | None = None
     identity: bool = False
     compare: bool = False
@@ -59,26 +55,18 @@ class AnimatorRecipe(TrainingRecipe):
     shrink: float = 1.0
 
     def build(self) -> Experiment:
-        """The animator, its discriminator and the experts that its losses need."""
-        clips = self._groups()
+        """The animator, its discriminator and the pretrained networks that its losses need."""
+        clips, space = self._groups(), LandmarkModel.load(BUNDLED_MOTION_SPACE)
         task = AnimatorTask(
             self.task,
             clips,
-            self._experts(),
-            mirror_sign_E=_mirror_sign() if self.task.augmentation.moves else None,
+            animator_networks(self.pretrained, self.task.losses, identity=self.identity),
+            mirror_sign_E=space.expression_mirror_sign if self.task.augmentation.moves else None,
             seed=self.trainer.seed,
         )
         if self.start is not None:
             task.start_from(load_start(self.start, self.task.network))
         return Experiment(task, partial(self._export, task, [c for _, group in clips for c in group]))
-
-    def _experts(self) -> PretrainedNetworks:
-        experts = animator_experts(self.experts, self.task.losses)
-        if self.identity:
-            from train.pretrained import FaceIdentity
-
-            experts = dataclasses.replace(experts, identity=FaceIdentity())
-        return experts
 
     def _groups(self) -> list[tuple[float, Sequence[FaceClip]]]:
         if self.faces == SYNTHETIC:
@@ -122,7 +110,7 @@ class AnimatorRecipe(TrainingRecipe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacePackRecipe(face_pack.FacePackConfig):
-    """Pictures and motion in one archive."""
+    """Images and motion in one archive."""
 
     def run(self) -> Mapping[str, Any]:
         """Pack, and say how much went in."""
@@ -131,91 +119,15 @@ class FacePackRecipe(face_pack.FacePackConfig):
 
 @recipe
 def prepare_faces() -> FacePackRecipe:
-    """Films and stills for the animator in one archive: ``prepared=FOLDER portraits=FOLDER,FOLDER out=FOLDER``."""
+    """Videos and stills for the animator in one archive: ``prepared=FOLDER portraits=FOLDER,FOLDER out=FOLDER``."""
     return FacePackRecipe(prepared=PREPARED, out=Path("runs/faces"))
-
-
-def _mirror_sign() -> Tensor:
-    return LandmarkModel.load(BUNDLED_MOTION_SPACE).expression_mirror_sign
-
-
-def animator_experts(folder: Path | None, weights: AnimatorLossWeights) -> PretrainedNetworks:
-    """The paper's experts from ``folder``, or the open substitutes (None), those that ``weights`` give a weight.
-
-    The landmark network comes always: it needs no file, and evaluation looks through it.
-
-    Raises:
-        ExpertNotFound: a file is missing; the message says which and from where. MissingDependency: a package is.
-    """
-    landmarks = LandmarkNetwork()
-    terms = tuple(name for name in ("expression", "gaze", "parsing") if getattr(weights, name))
-    if folder is None:
-        return _open_experts(landmarks, terms, perceptual=max(weights.perceptual, weights.mouth) > 0)
-    return _paper_experts(landmarks, folder, terms, perceptual=max(weights.perceptual, weights.mouth) > 0)
-
-
-def _open_experts(landmarks: LandmarkNetwork, terms: tuple[str, ...], *, perceptual: bool) -> PretrainedNetworks:
-    from train.pretrained import BlendshapeFeatures, IrisPlaces, PerceptualBackbone, RegionParser
-
-    blendshapes = BlendshapeFeatures(landmarks)
-    backbone = PerceptualBackbone() if perceptual else None
-    parser = RegionParser(landmarks) if "parsing" in terms else None
-
-    def located(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> Tensor:
-        found_BN3: Tensor = landmarks(rgb_B3HW, face_places(landmarks_BN3))
-        return found_BN3
-
-    def face(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> dict[str, Tensor]:
-        seen: dict[str, Tensor] = {}
-        if {"expression", "gaze"} & set(terms):
-            found_BN3 = located(rgb_B3HW, landmarks_BN3)
-            seen["expression"] = blendshapes.of_landmarks(found_BN3)[0]
-            seen["gaze"] = IrisPlaces.of_landmarks(found_BN3)
-        if parser is not None:
-            seen["parsing"] = parser(rgb_B3HW)
-        return {name: seen[name] for name in terms}
-
-    return PretrainedNetworks(
-        perceptual=None if backbone is None else lambda rgb_B3HW: backbone(rgb_B3HW)[:4],
-        face=face if terms else None,
-        terms=terms,
-        landmarks=located,
-        networks=tuple(network for network in (landmarks, blendshapes, backbone, parser) if network is not None),
-    )
-
-
-def _paper_experts(
-    landmarks: LandmarkNetwork, folder: Path, terms: tuple[str, ...], *, perceptual: bool
-) -> PretrainedNetworks:
-    from train.pretrained import FaceCropped, expert, expression_places
-
-    chosen: dict[str, nn.Module] = {}
-    if "expression" in terms:
-        chosen["expression"] = FaceCropped(expert("expression", folder), landmarks, places=expression_places)
-    if "gaze" in terms:
-        chosen["gaze"] = FaceCropped(expert("gaze", folder), landmarks, scale=1.2)
-    if "parsing" in terms:
-        chosen["parsing"] = expert("parsing", folder)
-    vgg = expert("vgg19", folder) if perceptual else None
-
-    def face(rgb_B3HW: Tensor, landmarks_BN3: Tensor) -> dict[str, Tensor]:
-        return {
-            name: network(rgb_B3HW) if name == "parsing" else network(rgb_B3HW, landmarks_BN3)
-            for name, network in chosen.items()
-        }
-
-    return PretrainedNetworks(
-        perceptual=vgg,
-        face=face if terms else None,
-        terms=terms,
-        landmarks=lambda rgb_B3HW, landmarks_BN3: landmarks(rgb_B3HW, face_places(landmarks_BN3)),
-        networks=(landmarks, *chosen.values(), *(() if vgg is None else (vgg,))),
-    )
 
 
 @recipe
 def paper_animator() -> AnimatorRecipe:
-    """The paper's animator (Eq. 11-17): four GPUs, VoxCeleb. Experts: VGG19, DECA, L2CS-Net and BiSeNet in ``experts``.
+    """The paper's animator (Eq. 11-17): four GPUs, VoxCeleb.
+
+    ``pretrained`` is the folder of VGG19, DECA, L2CS-Net and BiSeNet.
 
     From the paper: the losses and their lambdas, Adam at 1e-4, the released layout, one clip for source and target.
     Our choice, for it says nothing of them: 8 rows a GPU, 300,000 steps, constant rate, no augmentation, the weight 4
@@ -231,35 +143,15 @@ def paper_animator() -> AnimatorRecipe:
             cache_mib=4096,
         ),
         trainer=TrainerConfig.paper("paper_animator", 300_000, ema_decay=0.999),
-        experts=Path("experts"),
+        pretrained=Path("experts"),
     )
 
 
-def _table4(name: str, **losses: float) -> AnimatorRecipe:
-    full = paper_animator()
-    return dataclasses.replace(
-        full,
-        task=dataclasses.replace(full.task, losses=dataclasses.replace(full.task.losses, **losses)),
-        trainer=dataclasses.replace(full.trainer, out=Path("runs") / name),
-    )
-
-
-@recipe
-def table4_full() -> AnimatorRecipe:
-    """Table 4, "Full": `paper_animator` in a folder of its own."""
-    return _table4("table4_full")
-
-
-@recipe
-def table4_without_parsing() -> AnimatorRecipe:
-    """Table 4, "w/o L_pars": `paper_animator` with Eq. 15 left out."""
-    return _table4("table4_without_parsing", parsing=0.0)
-
-
-@recipe
-def table4_without_mask() -> AnimatorRecipe:
-    """Table 4, "w/o M_lip&eye": `paper_animator` with plain means in Eq. 11 and 12."""
-    return _table4("table4_without_mask", mask=0.0)
+variants(
+    paper_animator,
+    ("table4_without_parsing", 'Table 4, "w/o L_pars": Eq. 15 left out', {"task.losses.parsing": 0.0}),
+    ("table4_without_mask", 'Table 4, "w/o M_lip&eye": plain means in Eq. 11 and 12', {"task.losses.mask": 0.0}),
+)
 
 
 @recipe
@@ -293,14 +185,7 @@ def open_guided_animator() -> AnimatorRecipe:
             scaled_descriptors=True,
             cache_mib=2048,
         ),
-        trainer=TrainerConfig(
-            out=Path("runs/open_guided_animator"),
-            steps=20_000,
-            ema_decay=0.995,
-            evaluate_every=2000,
-            device="cpu",
-            tensorboard=True,
-        ),
+        trainer=TrainerConfig.open("open_guided_animator", 20_000, ema_decay=0.995),
         faces=Path("runs/faces"),
         compare=True,
         pair_share=0.35,

@@ -1,6 +1,6 @@
 """Recipes of the expression predictor: stage 1 (audio to lips) and stage 2 (eye motion); those shipped and the toys.
 
-The paper's are in `train.recipes.expression_paper`, its ablations in `train.recipes.expression_ablations`.
+The paper's and its ablations are in `train.recipes.expression_paper`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from train.losses.expression_stage2 import Stage2LossWeights
 from train.motion_space.bfm_model import BfmModel
 from train.networks.eye_transformer import EyeTransformerConfig
 from train.networks.temporal_discriminators import EyeDiscriminatorConfig, PatchConfig
-from train.pretrained import expert
+from train.pretrained import load_pretrained
 from train.recipes.motion_data import (
     PREPARED,
     SYNTHETIC,
@@ -51,22 +51,22 @@ class LipReadingConfig:
     """Where L_read (Eq. 23) gets its features; nothing is loaded while its weight is 0.
 
     Attributes:
-        kind: the lip reading expert in ``experts``, or a random network (toys).
+        kind: the lip reading network in ``pretrained``, or a random network (toys).
         size_px: side of the rendered mouth crops.
     """
 
-    kind: Literal["expert", "random"] = "expert"
-    experts: Path = Path("experts")
+    kind: Literal["pretrained", "random"] = "pretrained"
+    pretrained: Path = Path("experts")
     size_px: int = 88
 
     def reader(self, model: LandmarkModel | BfmModel) -> MouthReader:
-        """The expert behind the renderer of a motion space.
+        """The network behind the renderer of a motion space.
 
         Raises:
-            ExpertNotFound: its file is not in ``experts``.
+            PretrainedNotFound: its file is not in ``pretrained``.
         """
         mesh = landmark_mouth_mesh(model) if isinstance(model, LandmarkModel) else model.mouth_mesh()
-        network = RandomLipReader() if self.kind == "random" else expert("lip_reading", self.experts)
+        network = RandomLipReader() if self.kind == "random" else load_pretrained("lip_reading", self.pretrained)
         return MouthReader(MouthRenderer(mesh, self.size_px), network)
 
 
@@ -75,7 +75,7 @@ class ExpressionRecipe(TrainingRecipe):
     """What both stages share.
 
     Attributes:
-        prepared: folder of `prepare`; the targets are its coefficients. Made from videos that a lip expert has
+        prepared: folder of `prepare`; the targets are its coefficients. Made from videos that Wav2Lip has
             resynchronised, they are the paper's distillation; made from the videos as they are, "w/o distillation".
         resynced: which of the two is meant, so that the wrong folder is refused; None takes either.
         motion_space: of a prepared folder in the landmark space.
@@ -219,7 +219,7 @@ def open_expression_stage1() -> ExpressionStage1Recipe:
     Differs from the paper: the lite network (a twentieth of the size) at 1e-3; an audio encoder that has learnt phones
     from made-up speech (`open_phones`) and goes on at three tenths of that rate; runs of 4 frames, varied in voice,
     level, face and eyes; mouths that open alike; terms for the spread, correlation and velocity of the mouth (see
-    `ExpressionStage1Config`). No lip reading and no distillation: neither the reader nor the lip expert can be had
+    `ExpressionStage1Config`). No lip reading and no distillation: neither the reader nor Wav2Lip can be had
     under a licence that lets us ship what was trained with it.
     """
     return ExpressionStage1Recipe(
@@ -242,7 +242,7 @@ def open_expression_stage1() -> ExpressionStage1Recipe:
             correlation=0.5,
             velocity=0.2,
         ),
-        trainer=TrainerConfig(out=Path("runs/open_expression_stage1"), steps=800, threads=1),
+        trainer=TrainerConfig.open("open_expression_stage1", 800),
         audio_checkpoint=Path("runs/open_phones/checkpoint.safetensors"),
         even_mouths=1.0,
         mouth_gain=1.2,
@@ -276,7 +276,7 @@ def open_expression_stage2() -> ExpressionStage2Recipe:
             blink_scale=0.25,
             brow_scale=2.0,
         ),
-        trainer=TrainerConfig(out=Path("runs/open_expression_stage2"), steps=1400, ema_decay=0.99, threads=1),
+        trainer=TrainerConfig.open("open_expression_stage2", 1400, ema_decay=0.99),
         needs=("open_expression_stage1",),
     )
 

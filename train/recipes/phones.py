@@ -41,7 +41,7 @@ class PhonesRecipe(TrainingRecipe):
 
 
 def _export_nothing(result: TrainingResult, folder: Path) -> None:
-    """Stage 1 is what is exported; the encoder alone moves no lips."""
+    """Nothing: the encoder alone moves no lips; stage 1 exports it with the rest."""
 
 
 @recipe
@@ -58,5 +58,5 @@ def open_phones() -> PhonesRecipe:
     """
     return PhonesRecipe(
         task=PhonesConfig(network=LipConfig.lite().audio_encoder()),
-        trainer=TrainerConfig(out=Path("runs/open_phones"), steps=1600, threads=1),
+        trainer=TrainerConfig.open("open_phones", 1600),
     )

@@ -13,18 +13,12 @@ from engine.motion.diffusion.window import PoseWindowConfig
 from train.data.pipeline.shards import ClipFeatures
 from train.export import export_network
 from train.recipes.motion_data import PREPARED, SYNTHETIC, motion_clips, training_record
-from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe
+from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe, variant, variants
 from train.tasks.pose import PoseTask, PoseTaskConfig
 from train.trainer import TrainerConfig, TrainingResult
 
 _TINY = DenoiserConfig(
-    width=16,
-    blocks=2,
-    attention_layers=1,
-    heads=2,
-    feed_forward_factor=2,
-    step_width=16,
-    step_frequencies=8,
+    width=16, blocks=2, attention_layers=1, heads=2, feed_forward_factor=2, step_width=16, step_frequencies=8
 )
 
 
@@ -56,8 +50,8 @@ def paper_pose() -> PoseRecipe:
 
     Eq. 2 on residuals of the first frame in raw units, Adam at 6e-4, gamma 0.4 (Eq. 3). The paper names no batch, no
     number of steps and no sequence length of its own: 32 rows and 100 000 steps are ours, 150 frames is the window for
-    which the released network's cost is counted. No expert is used. ``prepared`` must hold HDTF in the bfm space for
-    the paper's numbers. It samples as the released weights do, and with both networks.
+    which the released network's cost is counted. No pretrained network is used. ``prepared`` must hold HDTF in the bfm
+    space for the paper's numbers. It samples as the released weights do, and with both networks.
     """
     return PoseRecipe(
         task=PoseTaskConfig(
@@ -80,31 +74,18 @@ def paper_pose() -> PoseRecipe:
 @recipe
 def paper_gaze() -> PoseRecipe:
     """Gaze diffusion: as paper_pose, on pitch and yaw."""
-    pose = paper_pose()
-    return dataclasses.replace(
-        pose,
-        task=dataclasses.replace(pose.task, part="gaze", network=DenoiserConfig.paper(channels=2)),
-        trainer=dataclasses.replace(pose.trainer, out=Path("runs/paper_gaze")),
-    )
+    changes = {"task.part": "gaze", "task.network": DenoiserConfig.paper(channels=2)}
+    return variant(paper_pose(), "paper_gaze", changes)
 
 
-@recipe
-def table7_full() -> PoseRecipe:
-    """Table 7, full: paper_pose under the table's name."""
-    full = paper_pose()
-    return dataclasses.replace(full, trainer=dataclasses.replace(full.trainer, out=Path("runs/table7_full")))
-
-
-@recipe
-def table7_without_attention() -> PoseRecipe:
-    """Table 7, without attention: the denoiser keeps its convolutions only."""
-    full = paper_pose()
-    network = dataclasses.replace(full.task.network, attention=False)
-    return dataclasses.replace(
-        full,
-        task=dataclasses.replace(full.task, network=network),
-        trainer=dataclasses.replace(full.trainer, out=Path("runs/table7_without_attention")),
-    )
+variants(
+    paper_pose,
+    (
+        "table7_without_attention",
+        "Table 7, without attention: the denoiser keeps its convolutions only",
+        {"task.network.attention": False},
+    ),
+)
 
 
 @recipe
@@ -122,23 +103,23 @@ def open_pose() -> PoseRecipe:
             learning_rate=3e-3,
             hop_share=0.7,
         ),
-        trainer=TrainerConfig(out=Path("runs/open_pose"), steps=1500, clip_norm=5.0, ema_decay=0.995, threads=1),
+        trainer=TrainerConfig.open("open_pose", 1500, ema_decay=0.995, clip_norm=5.0),
     )
 
 
 @recipe
 def open_gaze() -> PoseRecipe:
     """Gaze diffusion of the shipped kind: as open_pose, on pitch and yaw, hardly smoothed."""
-    pose = open_pose()
-    task = dataclasses.replace(
-        pose.task,
-        part="gaze",
-        network=DenoiserConfig.lite(channels=2, prior_window=32),
-        sampling=PoseWindowConfig(window=32),
-        smoothing_frames=0.6,
-    )
-    return dataclasses.replace(
-        pose, task=task, trainer=dataclasses.replace(pose.trainer, out=Path("runs/open_gaze"), steps=600)
+    return variant(
+        open_pose(),
+        "open_gaze",
+        {
+            "task.part": "gaze",
+            "task.network": DenoiserConfig.lite(channels=2, prior_window=32),
+            "task.sampling": PoseWindowConfig(window=32),
+            "task.smoothing_frames": 0.6,
+            "trainer.steps": 600,
+        },
     )
 
 

@@ -105,7 +105,7 @@ def prepare_hdtf() -> PrepareRecipe:
 
 @recipe
 def prepare_resync() -> ResyncRecipe:
-    """Films resynchronised by your copy of Wav2Lip (App. C): ``checkout=FOLDER checkpoint=FILE``; then `prepare` them.
+    """Videos resynchronised by your copy of Wav2Lip (App. C): ``checkout=FOLDER checkpoint=FILE``; then `prepare` them.
 
     Takes HDTF as `prepare_hdtf` left it. Afterwards: ``prepare data=runs/hdtf_films out=runs/hdtf_resynced``.
     """

@@ -6,13 +6,15 @@ line changes fields of it. To add one, write it in any module of this folder:
     @recipe
     def toy_thing() -> ThingRecipe:
         \"\"\"First sentence, shown by ``gohd train``. What it uses, and where it differs from the paper.\"\"\"
-        return ThingRecipe(task=..., trainer=TrainerConfig(out=Path("runs/toy_thing"), steps=30))
+        return ThingRecipe(task=..., trainer=TrainerConfig.toy("toy_thing", steps=30))
 
-A recipe that trains derives from `TrainingRecipe` and says how its experiment is built; anything else has a ``run``.
+A recipe that trains derives from `TrainingRecipe` and builds its experiment; anything else has a ``run``. Rows of an
+ablation table are `variants` of a recipe.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 from abc import ABC, abstractmethod
@@ -38,7 +40,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What a training recipe comes to.
+    """What a training recipe builds.
 
     Attributes:
         export: writes what was trained into a weights folder (made if missing, other networks in it are kept).
@@ -50,7 +52,7 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossFall:
-    """What a toy recipe promises: the first logged value of ``loss`` is at least ``factor`` times the last one."""
+    """Expected of a toy recipe: the first logged value of ``loss`` is at least ``factor`` times the last one."""
 
     loss: str
     factor: float
@@ -101,6 +103,42 @@ def recipe(function: _Function) -> _Function:
     assert known is None or known.__module__ == function.__module__, f"two recipes are called {name}"
     _REGISTERED[name] = function
     return function
+
+
+_Config = TypeVar("_Config")
+_Trains = TypeVar("_Trains", bound=TrainingRecipe)
+
+
+def variant(base: _Trains, name: str, changes: Mapping[str, object]) -> _Trains:
+    """``base`` in a folder of its own (``runs/NAME``), with fields changed by dotted name, as ``task.losses.eye``."""
+    return _changed(base, {"trainer.out": Path("runs") / name, **changes})
+
+
+def variants(base: Callable[[], TrainingRecipe], *rows: tuple[str, str, Mapping[str, object]]) -> None:
+    """Register the rows of an ablation table: name, first sentence, and what differs from ``base`` (`variant`)."""
+    for name, note, changes in rows:
+
+        def row(name: str = name, changes: Mapping[str, object] = changes) -> TrainingRecipe:
+            return variant(base(), name, changes)
+
+        row.__name__, row.__doc__, row.__module__ = name, f"{note}.", base.__module__
+        recipe(row)
+
+
+def _changed(config: _Config, changes: Mapping[str, object]) -> _Config:
+    """All changes of one dataclass at once, for its checks look at several fields."""
+    fields: dict[str, object] = {}
+    parts: dict[str, dict[str, object]] = {}
+    for key, value in changes.items():
+        name, _, rest = key.partition(".")
+        if rest:
+            parts.setdefault(name, {})[rest] = value
+        else:
+            fields[name] = value
+    nested = {name: _changed(getattr(config, name), inner) for name, inner in parts.items()}
+    whole: Any = config
+    replaced: _Config = dataclasses.replace(whole, **fields, **nested)
+    return replaced
 
 
 def first_sentence(function: Callable[..., Any]) -> str:

@@ -13,7 +13,7 @@ def check_targets(prepared: Path, space: str, resynced: bool | None) -> None:
 
     Args:
         space: motion space, "landmark" or "bfm".
-        resynced: videos resynchronised by a lip expert (distillation, App. C), or videos as they were shot; None takes
+        resynced: videos resynchronised by Wav2Lip (distillation, App. C), or videos as they were shot; None takes
             either.
 
     Raises:

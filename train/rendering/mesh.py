@@ -26,7 +26,10 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MOUTH_EXTENT = 1.12 * 88 / 96
-"""Face units a side of a lip reading crop, as `train.pretrained.places.mouth_places` cuts them from images."""
+"""Face units (distance of the outer eye corners) a side of a lip reading crop of 88 px.
+
+A crop of 96 px is twice a mouth at rest: our estimate, for the mean face that Ma et al. align to is not at hand.
+"""
 
 _MOUTH_CORNERS = (61, 291)
 _MARGIN = 0.25

@@ -1,4 +1,4 @@
-"""Grey images of the mouth from expressions, for a lip reading expert (Eq. 23: r_t).
+"""Grey images of the mouth from expressions, for a lip reading network (Eq. 23: r_t).
 
 The face looks straight ahead, orthographic, lit by one lamp above the camera; lips are darker than skin and the
 opening darkens with the gap between the lips.
@@ -25,7 +25,7 @@ class MouthRenderer(nn.Module):
 
     Args:
         mesh: from `landmark_mouth_mesh` or `surface_mouth_mesh`.
-        size: pixels a side; lip reading experts take 88.
+        size: pixels a side; lip reading networks take 88.
         extent: face units a side.
     """
 

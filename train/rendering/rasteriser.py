@@ -35,7 +35,7 @@ def visible_triangles(position_BV3: Tensor, triangles_F3: Tensor, size: int) -> 
     """
     images, faces = len(position_BV3), len(triangles_F3)
     corner_3N3 = position_BV3[:, triangles_F3.T].transpose(0, 1).reshape(3, images * faces, 3)
-    # A triangle with a corner that is not a number begins past the picture's end, so that no pixel sees it.
+    # A triangle with a corner that is not a number begins past the image's end, so that no pixel sees it.
     first_N2 = (corner_3N3[..., :2].amin(0) - 0.5).ceil().clamp(0, size).nan_to_num(size)
     last_N2 = (corner_3N3[..., :2].amax(0) - 0.5).floor().clamp(-1, size - 1).nan_to_num(-1)
     extent_N2 = (last_N2 - first_N2 + 1).clamp(min=0).int()

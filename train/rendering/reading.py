@@ -1,4 +1,4 @@
-"""Expressions to lip reading features: rendered mouth crops through a frozen expert (Phi_read of Eq. 23).
+"""Expressions to lip reading features: rendered mouth crops through a frozen network (Phi_read of Eq. 23).
 
 Shape suffixes: R rows, K frames of a row, E expression (64), H and W pixels, D features.
 """
@@ -12,22 +12,22 @@ from train.rendering.mouth import MouthRenderer
 
 
 class MouthReader(nn.Module):
-    """A renderer and an expert; neither is trained."""
+    """A renderer and a pretrained network; neither is trained."""
 
-    def __init__(self, renderer: MouthRenderer, expert: nn.Module) -> None:
-        """``expert``: grey crops float32 (R,K,H,W) in [0, 1], consecutive frames, to features (R,K,D)."""
+    def __init__(self, renderer: MouthRenderer, network: nn.Module) -> None:
+        """``network``: grey crops float32 (R,K,H,W) in [0, 1], consecutive frames, to features (R,K,D)."""
         super().__init__()
         self.renderer = renderer
-        self.expert = expert.eval().requires_grad_(False)
+        self.network = network.eval().requires_grad_(False)
 
     def forward(self, expression_RKE: Tensor) -> Tensor:
         """Expressions (R,K,64) to features (R,K,D); gradients reach the expressions."""
-        features_RKD: Tensor = self.expert(self.renderer(expression_RKE).squeeze(2))
+        features_RKD: Tensor = self.network(self.renderer(expression_RKE).squeeze(2))
         return features_RKD.float()
 
 
 class RandomLipReader(nn.Module):
-    """A tiny expert with random weights: shows that gradients pass; it has never read a lip. For toy recipes."""
+    """A tiny network with random weights: shows that gradients pass; it has never read a lip. For toy recipes."""
 
     def __init__(self, seed: int = 0, features: int = 16) -> None:
         super().__init__()

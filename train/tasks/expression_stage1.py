@@ -1,7 +1,7 @@
 """Stage 1: from audio, first expression and eye feature to the expression of each frame (Eq. 5, 18-24).
 
 Distillation is a matter of data: the targets are the coefficients of the prepared folder, which for the paper is made
-from videos that a lip expert has resynchronised (App. C).
+from videos that Wav2Lip has resynchronised (App. C).
 
 Shape suffixes: R runs, K frames a run, N = R K, E expression (64), F eye feature (21), An audio embedding.
 """
@@ -97,7 +97,7 @@ class ExpressionStage1Task:
             ValueError: no clip has audio, or L_read has a weight and there is no reader.
         """
         if config.losses.reading > 0 and reader is None:
-            raise ValueError("L_read (Eq. 23) needs a lip reading expert, or task.losses.reading=0")
+            raise ValueError("L_read (Eq. 23) needs a lip reading network, or task.losses.reading=0")
         torch.manual_seed(seed)
         self.config, self.model = config, model
         self._placed_model, self._reader = copy.deepcopy(model), reader

@@ -113,7 +113,7 @@ class ExpressionStage2Task:
         """
         weights = config.losses
         if weights.stage1 > 0 and config.stage1_losses.reading > 0 and reader is None:
-            raise ValueError("L_read (Eq. 23) needs a lip reading expert, or task.stage1_losses.reading=0")
+            raise ValueError("L_read (Eq. 23) needs a lip reading network, or task.stage1_losses.reading=0")
         torch.manual_seed(seed)
         self.config, self.model = config, model
         self._placed_model, self._reader = copy.deepcopy(model), reader

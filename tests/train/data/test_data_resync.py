@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import ExpertNotFound, InputError, MissingDependency
+from engine.errors import InputError, MissingDependency, PretrainedNotFound
 from tests.train.video_factory import face_frames, write_video
 from train.data.pipeline.align import AlignmentConfig
 from train.data.pipeline.prepare import PrepareConfig, prepare
@@ -159,7 +159,7 @@ def test_what_is_missing_is_named(config: ResyncConfig, monkeypatch: pytest.Monk
         ({"checkout": config.out}, "Wav2Lip"),
         ({"checkpoint": config.out / "x.pth"}, "x.pth"),
     ):
-        with pytest.raises(ExpertNotFound, match=match):
+        with pytest.raises(PretrainedNotFound, match=match):
             resync(dataclasses.replace(config, **change))  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError, match="no manifest"):
         resync(dataclasses.replace(config, prepared=config.out))

@@ -104,7 +104,7 @@ def test_stage_1_losses_are_zero_for_what_is_right_and_each_sees_its_own_error(m
     assert float(reading_loss(e, 3 * e)) == pytest.approx(0, abs=1e-6)
     assert float(reading_loss(e, -e)) == pytest.approx(2)
     assert torch.isfinite(reading_loss(torch.zeros(2, 4), torch.zeros(2, 4)))
-    with pytest.raises(ValueError, match="lip reading expert"):
+    with pytest.raises(ValueError, match="lip reading network"):
         stage1_losses(model, e, e, torch.zeros(1, 3, 21), Stage1LossWeights())
 
 

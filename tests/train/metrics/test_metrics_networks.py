@@ -115,7 +115,7 @@ def test_images_of_a_video_against_itself(video: Video) -> None:
 def test_missing_networks_come_with_a_reason(tmp_path: Path) -> None:
     networks = find_networks(["inception", "syncnet", "head_pose"], None)
     assert not networks.found
-    assert all("--experts" in reason for reason in networks.missing.values())
+    assert all("--pretrained" in reason for reason in networks.missing.values())
     assert "landmark fit" in networks.notes["head_pose"]
     networks = find_networks(["inception"], tmp_path)
     assert str(tmp_path) in networks.missing["inception"]

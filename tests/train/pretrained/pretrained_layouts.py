@@ -1,7 +1,7 @@
-"""Names and shapes of the tensors in the experts' published files, written from their projects' descriptions.
+"""Names and shapes of the tensors in published files of pretrained networks, written from their projects' descriptions.
 
 Independent of the networks in ``train.pretrained``: the tests fill these layouts and load them through the public door.
-Tensors that the experts do not use are stood in for by one number.
+Tensors that are not used are stood in for by one number.
 """
 
 from __future__ import annotations

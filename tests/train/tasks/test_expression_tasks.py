@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.errors import CommandInvalid, ExpertNotFound
+from engine.errors import CommandInvalid, PretrainedNotFound
 from engine.motion.networks.eye_lstm import EyeConfig
 from engine.motion.networks.lip import LipNetwork
 from engine.motion.networks.prosody import lip_window, mel_windows
@@ -189,8 +189,8 @@ def test_paper_recipes_have_the_settings_of_appendix_c() -> None:
 
 def test_what_cannot_be_trained_or_exported_is_said_first(tmp_path: Path, lip_checkpoint: Path) -> None:
     full = paper_expression_stage1()
-    reading = dataclasses.replace(full.lip_reading, experts=tmp_path)
-    with pytest.raises(ExpertNotFound, match="lip_reading"):
+    reading = dataclasses.replace(full.lip_reading, pretrained=tmp_path)
+    with pytest.raises(PretrainedNotFound, match="lip_reading"):
         dataclasses.replace(full, prepared=SYNTHETIC, lip_reading=reading).build()
     row = _toy(RECIPES["table3_full_transformer"](), lip_checkpoint)
     with pytest.raises(CommandInvalid, match="no stream form"):

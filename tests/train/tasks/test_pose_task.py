@@ -21,13 +21,12 @@ from train.data.pipeline.shards import ClipFeatures
 from train.data.speech.synthetic import synthetic_clips
 from train.datasets.pose_batches import draw_sequences
 from train.losses.pose import noise_prediction_loss
+from train.recipes import RECIPES
 from train.recipes.pose import (
     PoseRecipe,
     open_pose,
     paper_gaze,
     paper_pose,
-    table7_full,
-    table7_without_attention,
     toy_gaze,
     toy_pose,
 )
@@ -150,16 +149,16 @@ def test_two_shares_add_up_to_the_whole_batch(make: Any, clips: list[ClipFeature
 
 
 def test_recipes_are_the_papers(clips: list[ClipFeatures]) -> None:
-    for recipe in (paper_pose(), paper_gaze(), table7_full(), table7_without_attention()):
+    without = RECIPES["table7_without_attention"]()
+    assert isinstance(without, PoseRecipe)
+    for recipe in (paper_pose(), paper_gaze(), without):
         task = recipe.task
         assert (task.learning_rate, task.sampling.guidance, task.frames) == (6e-4, 0.4, 150)
         assert (task.models, task.layout, task.normalise) == ("network", "sequence", False)
         assert task.network.prosody_size + task.network.channels == task.network.condition_size
     assert paper_gaze().task.network.channels == 2
-    assert table7_full().task == paper_pose().task
-    without = table7_without_attention().task
-    assert dataclasses.replace(without, network=paper_pose().task.network) == paper_pose().task
-    assert not without.network.attention
+    assert dataclasses.replace(without.task, network=paper_pose().task.network) == paper_pose().task
+    assert not without.task.network.attention
     assert open_pose().task.layout == "stream"
 
 

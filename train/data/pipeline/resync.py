@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ExpertNotFound, InputError, MissingDependency
+from engine.errors import InputError, MissingDependency, PretrainedNotFound
 from engine.files import file_sha256, replacing
 from engine.media import Mp4Writer
 from engine.portrait import crop_face
@@ -109,7 +109,7 @@ def resync(config: ResyncConfig) -> list[ResyncRecord]:
         One record a clip, refused ones included; they are in ``out/resync.jsonl`` too, written after every clip.
 
     Raises:
-        ExpertNotFound: no checkout or checkpoint. MissingDependency: no ffmpeg, which that program calls.
+        PretrainedNotFound: no checkout or checkpoint. MissingDependency: no ffmpeg, which that program calls.
         FileNotFoundError: the clips are not prepared. OutputUnwritable: the disk is full or forbidden.
     """
     _check(config)
@@ -160,11 +160,11 @@ def read_resync_list(folder: Path) -> list[ResyncRecord]:
 
 def _check(config: ResyncConfig) -> None:
     if not (config.checkout / _SCRIPT).is_file():
-        raise ExpertNotFound(
+        raise PretrainedNotFound(
             f"no {_SCRIPT} in '{config.checkout}': give the folder of your copy of Wav2Lip ({_SOURCE}) with checkout="
         )
     if not config.checkpoint.is_file():
-        raise ExpertNotFound(
+        raise PretrainedNotFound(
             f"no checkpoint at '{config.checkpoint}': the README of {_SOURCE} says where to get wav2lip.pth"
         )
     if shutil.which("ffmpeg") is None:

@@ -1,4 +1,4 @@
-"""The identity expert behind CSIM: the improved ResNet of ArcFace (Deng et al. 2019).
+"""The identity network behind CSIM: the improved ResNet of ArcFace (Deng et al. 2019).
 
 Shape suffixes: B rows, C channels, H and W pixels.
 """
@@ -38,8 +38,8 @@ class ArcFace(nn.Module):
     """Aligned faces to identity embeddings.
 
     Args:
-        blocks: of each stage; (3, 4, 14, 3) is the 50-layer network, (3, 13, 30, 3) the 100-layer one; `expert` tells
-            by the file.
+        blocks: of each stage; (3, 4, 14, 3) is the 50-layer network, (3, 13, 30, 3) the 100-layer one;
+            `load_pretrained` sees it in the file.
     """
 
     def __init__(self, blocks: tuple[int, ...] = (3, 4, 14, 3)) -> None:

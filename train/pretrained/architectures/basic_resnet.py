@@ -1,4 +1,4 @@
-"""The 18-layer residual trunk that the parsing and the lip reading expert share (He et al. 2016).
+"""The 18-layer residual trunk that the parsing and the lip reading network share (He et al. 2016).
 
 Shape suffixes: B rows, C channels, H and W pixels.
 """

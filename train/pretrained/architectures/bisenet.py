@@ -1,4 +1,4 @@
-"""The parsing expert of Eq. 15: BiSeNet (Yu et al. 2018) on a ResNet-18, 19 classes of CelebAMask-HQ.
+"""The parsing network of Eq. 15: BiSeNet (Yu et al. 2018) on a ResNet-18, 19 classes of CelebAMask-HQ.
 
     rgb 512 --trunk--> 1/8 -----------------------------------------------.
                        1/16 --refine--(+)--head-- up --> 1/8 context ---- fuse --> classes --> logits at 512

@@ -1,4 +1,4 @@
-"""The expression and gaze experts of Eq. 13 and 14: ResNet-50 encoders of other people's face networks.
+"""The expression and gaze networks of Eq. 13 and 14: ResNet-50 encoders of other people's face networks.
 
 Shape suffixes: B rows, H and W pixels, F features.
 """

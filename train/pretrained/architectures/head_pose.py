@@ -1,4 +1,4 @@
-"""The pose expert of the paper's evaluation: 6DoF-HPE (Algabri et al. 2024), a RepVGG that regresses a rotation.
+"""The pose network of the paper's evaluation: 6DoF-HPE (Algabri et al. 2024), a RepVGG that regresses a rotation.
 
 Only its rotation network is here; the translation of that work needs a depth camera. Its files hold RepVGG (Ding et
 al. 2021) in the deployed form: one 3x3 convolution a block, some of them grouped. Widths, depths and groups are read

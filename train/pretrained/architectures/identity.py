@@ -24,7 +24,7 @@ _INSTALL = "pip install dlib-bin face-recognition-models"
 
 
 class FaceIdentity:
-    """Pictures of faces to identity embeddings.
+    """Images of faces to identity embeddings.
 
     Raises:
         MissingDependency: dlib or the package with its weights is not installed.

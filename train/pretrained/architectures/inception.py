@@ -192,7 +192,7 @@ class _BlockE(_Block):
 
 
 class FidInception(nn.Module):
-    """Pictures to the 2048 numbers that FID compares."""
+    """Images to the 2048 numbers that FID compares."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The lip reading expert of Eq. 23: the visual front end of Ma et al. 2022.
+"""The lip reading network of Eq. 23: the visual front end of Ma et al. 2022.
 
     grey (B, T, 88, 88) --3-D conv over 5 frames, pool--> (B, 64, T, 22, 22) --ResNet-18 a frame, mean--> (B, T, 512)
 
@@ -21,8 +21,8 @@ class LipReadingFeatures(nn.Module):
     """Mouth crops to one feature vector a frame.
 
     Args:
-        activation: earlier files of the project learned PReLUs; those of 2022 use swish, which has no weights. `expert`
-            tells by the file.
+        activation: earlier files of the project learned PReLUs; those of 2022 use swish, which has no weights.
+            `load_pretrained` sees it in the file.
     """
 
     def __init__(self, activation: Literal["prelu", "swish"] = "swish") -> None:
@@ -43,7 +43,7 @@ class LipReadingFeatures(nn.Module):
     def forward(self, grey_BTHW: Tensor) -> Tensor:
         """Mouth crops, float32 (B, T, 88, 88) in [0, 1] at 25 frames a second, to features (B, T, 512).
 
-        Crops are centred on the mouth, upright, the face scaled as `mouth_places` does.
+        Crops are centred on the mouth, upright, and scaled as `train.rendering.mesh` says.
         """
         x_B1THW = ((grey_BTHW - _MEAN) / _STD)[:, None]
         x_BCTHW: Tensor = self.frontend3D(x_B1THW)

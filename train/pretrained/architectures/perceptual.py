@@ -66,7 +66,7 @@ class _Block(nn.Module):
 
 
 class PerceptualBackbone(nn.Module):
-    """Pictures to feature maps at five resolutions; frozen.
+    """Images to feature maps at five resolutions; frozen.
 
     Raises:
         MissingDependency: the package with the weights is not installed.

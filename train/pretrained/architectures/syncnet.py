@@ -1,4 +1,4 @@
-"""The expert behind LSE-C and LSE-D: SyncNet (Chung and Zisserman 2016), two streams into one space.
+"""The network behind LSE-C and LSE-D: SyncNet (Chung and Zisserman 2016), two streams into one space.
 
     MFCC (B, 1, 13, 20): 0.2 s of speech ----> conv x6 --> 2 linear --> (B, 1024)
     5 frames of 224 px, BGR in [0, 255] -----> conv x6 --> 2 linear --> (B, 1024)

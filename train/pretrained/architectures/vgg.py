@@ -1,4 +1,4 @@
-"""The perceptual expert of Eq. 12: VGG19 (Simonyan and Zisserman 2015) up to its fourth resolution.
+"""The perceptual network of Eq. 12: VGG19 (Simonyan and Zisserman 2015) up to its fourth resolution.
 
     256 px --conv1_1--> 64 ch | 128 px --conv2_1--> 128 ch | 64 px --conv3_1--> 256 ch | 32 px --conv4_1--> 512 ch
 
@@ -18,7 +18,7 @@ _TAPS = (1, 6, 11, 20)
 
 
 class Vgg19Features(nn.Module):
-    """Pictures to four feature maps; names as in torchvision's file (``features.0.weight`` ...)."""
+    """Images to four feature maps; names as in torchvision's file (``features.0.weight`` ...)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""The 478-landmark network that the package carries, differentiable, and what losses read from it.
+"""The 478-landmark network that the package carries, differentiable, and features for losses from its landmarks.
 
-The open recipes use it where the paper uses experts that only a user can bring:
+The open recipes use it where the paper uses networks whose files only a user can bring:
 
     rgb --cut at a place, 256 px--> trunk 128, 64, 32, 16, 8, 4, 2 px --> 478 landmarks --> px of rgb
-                                      |     |                              |
-                                      eye and mouth maps                   blendshape network: expression (Eq. 13)
+                                                                           |
+                                                                           blendshape network: expression (Eq. 13)
                                                                            irises between eye corners: gaze (Eq. 14)
 
 Weights are MediaPipe's (Apache-2.0), read from ``engine/portrait/assets/face_landmarker.task`` at start, which takes a
@@ -15,7 +15,6 @@ F features.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,18 +23,16 @@ from torch import Tensor, nn
 
 import engine.portrait
 from engine.errors import CheckpointRefused, WeightsNotFound
-from engine.motion.space.landmark_table import IRIS_CENTRES, LANDMARK_COUNT, LID_LEFT, LID_RIGHT, OUTER_LIPS
+from engine.motion.space.landmark_table import IRIS_CENTRES, LANDMARK_COUNT
 from train.pretrained.pixels import resized
-from train.pretrained.places import cut_places, face_places, from_places, into_places
+from train.pretrained.places import cut_places, face_places, from_places
 from train.pretrained.tflite.graph import read_graph
 from train.pretrained.tflite.network import TfliteNetwork
 
 _TASK: Final = Path(engine.portrait.__file__).parent / "assets" / "face_landmarker.task"
 _SIZE_PX: Final = 256
-_TRUNK_END_PX: Final = 2
-_REGION_MAPS: Final = ((64, 8), (32, 4))
-"""Sizes of the trunk's maps that regions are cut from, and of the cuts."""
-_REGION_SCALE: Final = 1.4
+_PASSES: Final = 2
+"""How often a face is looked for: where crops have it, then where it was found."""
 _CROP_FACE: Final = (0.5, 0.5 + 0.1 / 1.9, 1.5 / 1.9)
 """Where `engine.portrait.crop_face` puts the face: middle x, y and the side of a 1.5 place, as shares of the crop."""
 _EYES: Final = ((33, 133), (263, 362))
@@ -74,7 +71,7 @@ def bundled_network(name: str) -> TfliteNetwork:
 
 
 class LandmarkNetwork(nn.Module):
-    """Pictures to 478 landmarks, as MediaPipe's, with gradients to the image."""
+    """Images to 478 landmarks, as MediaPipe's, with gradients to the image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,8 +79,6 @@ class LandmarkNetwork(nn.Module):
         shapes = self.network.graph.shapes
         outputs = self.network.graph.outputs
         self._output = next(number for number in outputs if shapes[number][-1] == 3 * LANDMARK_COUNT)
-        self._maps = {size: self.network.last_of_size(size) for size, _ in _REGION_MAPS}
-        self._end = self.network.last_of_size(_TRUNK_END_PX)
         self.requires_grad_(False)
 
     def forward(self, rgb_B3HW: Tensor, place_px_B4: Tensor | None = None) -> Tensor:
@@ -94,58 +89,23 @@ class LandmarkNetwork(nn.Module):
                 holds for crops of `engine.portrait.crop_face`.
         """
         place = self.places(rgb_B3HW) if place_px_B4 is None else place_px_B4
-        return self._landmarks(self._run(rgb_B3HW, place), place)
+        return self._landmarks(rgb_B3HW, place)
 
     @torch.no_grad()
-    def places(self, rgb_B3HW: Tensor, passes: int = 2) -> Tensor:
+    def places(self, rgb_B3HW: Tensor) -> Tensor:
         """Places (B, 4) of the faces in head crops: looked for where crops have them, then where they were found."""
         height, width = rgb_B3HW.shape[-2:]
         x, y, side = _CROP_FACE
         start = rgb_B3HW.new_tensor([x * width, y * height, side * width, 0.0])
         place = start.expand(len(rgb_B3HW), 4)
-        for _ in range(passes):
-            place = face_places(self._landmarks(self._run(rgb_B3HW, place), place))
+        for _ in range(_PASSES):
+            place = face_places(self._landmarks(rgb_B3HW, place))
         return place
 
-    def features(
-        self, rgb_B3HW: Tensor, place_px_B4: Tensor | None = None, landmarks_px_BN3: Tensor | None = None
-    ) -> Mapping[str, Tensor]:
-        """What the trunk sees: ``face`` (B, 512), ``eyes`` (B, 2, 3072), ``mouth`` (B, 3072).
-
-        Eyes (image left first) and mouth are cut from the maps of 64 and 32 px around their landmarks.
-
-        Args:
-            landmarks_px_BN3: where eyes and mouth are, if not where this image shows them. To compare two images,
-                give both the place and the landmarks of the target.
-        """
-        place = self.places(rgb_B3HW) if place_px_B4 is None else place_px_B4
-        run = self._run(rgb_B3HW, place)
-        found = run[self._output].reshape(-1, LANDMARK_COUNT, 3).detach()
-        if landmarks_px_BN3 is not None:
-            found = into_places(landmarks_px_BN3, place, _SIZE_PX)
-        regions = [self._region(run, found[:, list(ring)]) for ring in (LID_LEFT, LID_RIGHT, OUTER_LIPS)]
-        return {
-            "face": run[self._end].flatten(1),
-            "eyes": torch.stack(regions[:2], 1),
-            "mouth": regions[2],
-        }
-
-    def _run(self, rgb_B3HW: Tensor, place_px_B4: Tensor) -> dict[int, Tensor]:
+    def _landmarks(self, rgb_B3HW: Tensor, place_px_B4: Tensor) -> Tensor:
         cut = cut_places(rgb_B3HW, place_px_B4, _SIZE_PX) / 2 + 0.5
-        return self.network(cut.permute(0, 2, 3, 1), [*self._maps.values(), self._end])  # type: ignore[no-any-return]
-
-    def _landmarks(self, run: Mapping[int, Tensor], place_px_B4: Tensor) -> Tensor:
-        return from_places(run[self._output].reshape(-1, LANDMARK_COUNT, 3), place_px_B4, _SIZE_PX)
-
-    def _region(self, run: Mapping[int, Tensor], ring_px_BN3: Tensor) -> Tensor:
-        low, high = ring_px_BN3[..., :2].amin(1), ring_px_BN3[..., :2].amax(1)
-        side = (high - low).amax(1, keepdim=True) * _REGION_SCALE
-        place = torch.cat([(low + high) / 2, side, torch.zeros_like(side)], 1)
-        cuts = []
-        for size, cells in _REGION_MAPS:
-            scaled = place * place.new_tensor([size, size, size, 0.0]) / _SIZE_PX
-            cuts.append(cut_places(run[self._maps[size]].permute(0, 3, 1, 2), scaled, cells).flatten(1))
-        return torch.cat(cuts, 1)
+        found = self.network(cut.permute(0, 2, 3, 1))[self._output]
+        return from_places(found.reshape(-1, LANDMARK_COUNT, 3), place_px_B4, _SIZE_PX)
 
     def maps(self, rgb_B3HW: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
         """The trunk's last maps of ``sizes`` px for whole images, (B, C, size, size); see `RegionParser`."""
@@ -155,56 +115,44 @@ class LandmarkNetwork(nn.Module):
 
 
 class BlendshapeFeatures(nn.Module):
-    """Expression for Eq. 13 without a user's expert: MediaPipe's blendshape network on the landmarks.
+    """Expression for Eq. 13 without a file of the user: MediaPipe's blendshape network on the landmarks.
 
     Its 52 scores name expressions (jawOpen, browDownLeft ...). A loss on them would hardly pull where a score is near
     0 or 1, so the features are the 64 numbers before its last layer.
     """
 
-    def __init__(self, landmarks: LandmarkNetwork) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.landmarks = landmarks
         self.network = bundled_network("face_blendshapes")
         last = [operator for operator in self.network.graph.operators if operator.name == "conv_2d"][-1]
         self._features = last.inputs[0]
         self.requires_grad_(False)
 
-    def forward(self, rgb_B3HW: Tensor, place_px_B4: Tensor | None = None) -> Tensor:
-        """Pictures and places as for `LandmarkNetwork`, to (B, 64)."""
-        return self.of_landmarks(self.landmarks(rgb_B3HW, place_px_B4))[0]
-
-    def of_landmarks(self, landmarks_px_BN3: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, landmarks_px_BN3: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, 64) and scores (B, 52) in [0, 1] of landmarks (B, 478, 2 or 3) px."""
         points = landmarks_px_BN3[:, list(_BLENDSHAPE_POINTS), :2]
         run = self.network(points, [self._features])
         return run[self._features].flatten(1), run[self.network.graph.outputs[0]]
 
 
-class IrisPlaces(nn.Module):
-    """Gaze for Eq. 14 without a user's expert: where the irises stand between the corners of the eyes."""
+def iris_offsets(landmarks_px_BN3: Tensor) -> Tensor:
+    """Gaze for Eq. 14 without a file of the user: where the irises stand between the corners of the eyes.
 
-    def __init__(self, landmarks: LandmarkNetwork) -> None:
-        super().__init__()
-        self.landmarks = landmarks
+    Args:
+        landmarks_px_BN3: (B, 478, 2 or 3).
 
-    def forward(self, rgb_B3HW: Tensor, place_px_B4: Tensor | None = None) -> Tensor:
-        """Pictures and places as for `LandmarkNetwork`, to (B, 4); see `of_landmarks`."""
-        return self.of_landmarks(self.landmarks(rgb_B3HW, place_px_B4))
-
-    @staticmethod
-    def of_landmarks(landmarks_px_BN3: Tensor) -> Tensor:
-        """Offsets of both irises from the middle of their eyes' corners, (B, 4) = left x, y, right x, y.
-
-        In widths of the eye, x along its corners towards the image right, y downwards across: about -0.25 to 0.25, and
-        the same for any place, size and roll of the face.
-        """
-        points = landmarks_px_BN3[..., :2]
-        offsets = []
-        for iris, (outer, inner) in zip(IRIS_CENTRES, _EYES, strict=True):
-            along = points[:, inner] - points[:, outer]
-            along = along if iris == IRIS_CENTRES[0] else -along
-            from_middle = points[:, iris] - (points[:, inner] + points[:, outer]) / 2
-            across = torch.stack([-along[:, 1], along[:, 0]], 1)
-            width = along.square().sum(1).clamp(min=1e-6)
-            offsets += [(from_middle * along).sum(1) / width, (from_middle * across).sum(1) / width]
-        return torch.stack(offsets, 1)
+    Returns:
+        Offsets from the middle of the corners, (B, 4) = left x, y, right x, y. In widths of the eye, x along its
+        corners towards the image right, y downwards across: about -0.25 to 0.25, and the same for any place, size and
+        roll of the face.
+    """
+    points = landmarks_px_BN3[..., :2]
+    offsets = []
+    for iris, (outer, inner) in zip(IRIS_CENTRES, _EYES, strict=True):
+        along = points[:, inner] - points[:, outer]
+        along = along if iris == IRIS_CENTRES[0] else -along
+        from_middle = points[:, iris] - (points[:, inner] + points[:, outer]) / 2
+        across = torch.stack([-along[:, 1], along[:, 0]], 1)
+        width = along.square().sum(1).clamp(min=1e-6)
+        offsets += [(from_middle * along).sum(1) / width, (from_middle * across).sum(1) / width]
+    return torch.stack(offsets, 1)
