@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 OUT    ?= out
 PORT   ?= 8080
+comma  := ,
 
 RUN_PACKAGES  := python3-venv libgl1 libglib2.0-0 libegl1 libgles2
 TEST_PACKAGES := $(RUN_PACKAGES) chromium espeak-ng flite libasound2-data libportaudio2
@@ -44,17 +45,25 @@ system-test:
 	$(call ensure_packages,$(TEST_PACKAGES))
 
 # Without an NVIDIA card torch goes in first and alone, so that nothing later pulls a CUDA build of it.
-$(VENV)/.installed: pyproject.toml | system-run
+$(VENV)/.torch: | system-run
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	@command -v nvidia-smi >/dev/null 2>&1 || $(BIN)/pip install -q torch==2.13.0
-	$(BIN)/pip install -q -e .
+	@command -v nvidia-smi >/dev/null 2>&1 || $(BIN)/pip install -q --no-compile torch==2.13.0
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed | system-test
-	$(BIN)/pip install -q -e '.[test,train]'
-	@touch $@
+# pip would compile 15,000 modules on one core; compileall takes all. Templates among them are no Python: no error.
+define install
+$(BIN)/pip install -q --no-compile -e '$(1)'
+@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
+@touch $@
+endef
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.torch
+	$(call install,.)
+
+$(VENV)/.installed-test: pyproject.toml $(VENV)/.torch | system-test
+	$(call install,.[test$(comma)train])
 
 setup: $(VENV)/.installed
 
@@ -77,7 +86,7 @@ test: setup-test lint
 lint: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 	$(BIN)/lint-imports
 
 bench: setup
