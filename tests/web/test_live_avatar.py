@@ -17,7 +17,7 @@ from engine.postprocess import WatermarkDetector
 from tests.chromium import open_chromium, write_wav
 from tests.server_process import ServerProcess
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.realtime, pytest.mark.slow]
 
 _SILENCE_S, _CYCLE_S = 2.0, 5.0
 _TAG, _KEY = 4660, b"a key that only the operator has"

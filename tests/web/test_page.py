@@ -84,6 +84,7 @@ def test_loads_without_a_complaint(page: Any) -> None:
     assert page.problems == []
 
 
+@pytest.mark.realtime
 def test_microphone_moves_the_avatar(page: Any, tmp_path: Path) -> None:
     _start(page)
     _wait(lambda: page.evaluate(FRAMES) > 10)

@@ -63,6 +63,7 @@ async def test_audio_as_text_is_spoken(served: Served) -> None:
     await socket.close()
 
 
+@pytest.mark.realtime
 async def test_a_speech_sent_at_once_is_said_at_its_pace_with_its_pauses(served: Served) -> None:
     socket, session_id = await _start(served)
     sentence = np.concatenate([_tone(0.5, 16_000), np.zeros(8_000, np.int16)])

@@ -22,6 +22,7 @@ def test_capacity_follows_the_cost_of_a_frame() -> None:
     assert capacity(FrameCost(render_ms=0, encode_ms=0.1), 2, limit=8) == 8
 
 
+@pytest.mark.realtime
 async def test_places_are_measured_at_start(serve_fake: ServeFactory, caplog: pytest.LogCaptureFixture) -> None:
     served = await serve_fake(engine=FakeEngine(render_s=0.05), core_count=4)
     await served.server.wait_loaded()

@@ -85,6 +85,7 @@ async def test_an_interrupt_withdraws_what_the_device_has_not_begun(shared: Serv
     assert session.worker.alive
 
 
+@pytest.mark.realtime
 async def test_a_device_that_falls_behind_hides_frames_and_catches_up(shared: Served) -> None:
     caller = await shared.caller().connect()
     await until(lambda: len(caller.frames) > 5)

@@ -42,6 +42,7 @@ def _loudness(frame: av.AudioFrame) -> float:
     return float(np.abs(frame.to_ndarray().astype(np.float32)).max() / 32768)
 
 
+@pytest.mark.realtime
 async def test_frames_and_audio_arrive(served: Served) -> None:
     began = time.monotonic()
     caller = await served.caller().connect()
@@ -197,6 +198,7 @@ def _is_silent(caller: Caller) -> bool:
     return not any(map(_is_white, caller.frames[-10:])) and max(map(_loudness, caller.sounds[-20:])) < 0.1
 
 
+@pytest.mark.realtime
 async def test_a_new_frame_leaves_soon_after_an_interrupt(served: Served) -> None:
     caller = await served.caller(VoiceTrack(_tone(20.0))).connect()
     await until(lambda: any(_is_white(frame) for frame in caller.frames))
@@ -214,6 +216,7 @@ async def test_a_new_frame_leaves_soon_after_an_interrupt(served: Served) -> Non
     assert np.median(waits_ms) < 100, waits_ms
 
 
+@pytest.mark.realtime
 async def test_audio_faster_than_real_time_is_paced(served: Served) -> None:
     caller = await served.caller(VoiceTrack(_tone(4.0), speed=3.0)).connect()
     await until(lambda: any(_is_white(frame) for frame in caller.frames))
@@ -346,6 +349,7 @@ async def test_states_are_told(served: Served) -> None:
     await until(lambda: engine.gaze is None)
 
 
+@pytest.mark.realtime
 async def test_a_slow_engine_keeps_the_audio_whole(serve_fake: ServeFactory) -> None:
     served = await serve_fake(engine=FakeEngine(render_s=0.06))
     caller = await served.caller(VoiceTrack(_tone(6.0))).connect()

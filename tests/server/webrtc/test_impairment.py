@@ -48,6 +48,7 @@ def line() -> Iterator[tuple[Any, socket.socket, socket.socket]]:
         end.close()
 
 
+@pytest.mark.realtime
 def test_a_path_limits_the_rate_and_keeps_the_order(line: Any) -> None:
     path, near, far = line
     path.impairment = Impairment(rate_bps=400e3)
@@ -60,6 +61,7 @@ def test_a_path_limits_the_rate_and_keeps_the_order(line: Any) -> None:
     assert path.bytes_from_a == 10_000
 
 
+@pytest.mark.realtime
 def test_a_path_loses_and_delays_what_it_is_told_to(line: Any) -> None:
     path, near, far = line
     path.impairment = Impairment(loss=0.3, delay_s=0.1, jitter_s=0.03)
@@ -109,6 +111,7 @@ def test_a_viewing_that_does_not_recover() -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
+@pytest.mark.realtime
 def test_a_viewer_sees_us_through_ten_percent_of_loss() -> None:
     if (reason := unavailable_reason()) is not None:
         pytest.skip(reason)
