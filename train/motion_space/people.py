@@ -65,7 +65,7 @@ def describe_clip(stem: str, landmarks: _Array) -> Clip:
     """A clip by the name of its file; GRID, address and silent clips are groups of their own."""
     source = clip_source(stem)
     group = stem.split("-")[0] if stem.split("-")[0] in ("grid", "address", "silent") else "other"
-    return Clip(stem, source.person, group, landmarks)
+    return Clip(stem, source.provenance.person, group, landmarks)
 
 
 def split_held_out(data: FaceData) -> tuple[FaceData, FaceData]:

@@ -27,7 +27,10 @@ class PrepareRecipe(preparation.PrepareConfig):
         accepted = [record for record in records if not record.refused]
         late = {record.clip: record.offset_frames for record in accepted if record.has_audio}
         rates = Counter("variable" if r.variable else f"{r.rate_hz:g} fps" for r in accepted)
-        people = {side: len({r.person for r in accepted if r.split == side}) for side in ("train", "held_out")}
+        people = {
+            side: len({r.provenance.person for r in accepted if r.provenance.split == side})
+            for side in ("train", "held_out")
+        }
         return {
             "clips": len(records),
             "minutes": round(sum(record.frames for record in accepted) / (60 * FRAME_RATE_HZ), 2),

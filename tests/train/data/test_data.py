@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from engine.audio import MEL_SILENCE, mel_spectrogram
+from engine.errors import InputError
 from engine.motion.space.landmark_model import LandmarkModel
 from train.data.faces.mirror import mirror_pose
 from train.data.pipeline.align import AlignmentClip, estimate_offsets
@@ -16,6 +18,7 @@ from train.data.pipeline.manifest import ClipRecord, read_manifest, write_manife
 from train.data.pipeline.shards import load_clip, resample_motion, save_clip
 from train.data.readers.clips import read_audio, read_frames
 from train.data.readers.portraits import portrait_held_out
+from train.data.readers.provenance import Provenance
 from train.data.readers.sources import HELD_OUT_CLIPS, describe_clip
 from train.data.speech.augment import augment_mel, augment_wave
 from train.data.speech.synthetic import synthetic_clips
@@ -51,10 +54,10 @@ def test_split_is_by_person() -> None:
     stems = [*HELD_OUT_CLIPS, "grid-s26-bgbsza", "address-obama-a", "silent-obama-3", "grid-swiz3n"]
     sides: dict[str, set[str]] = {}
     for stem in stems:
-        source = describe_clip(stem)
+        source = describe_clip(stem).provenance
         sides.setdefault(source.person, set()).add(source.split)
     assert all(len(side) == 1 for side in sides.values())
-    assert describe_clip("address-obama-a").person == describe_clip("silent-obama-3").person == "obama"
+    assert {describe_clip(stem).provenance.person for stem in ("address-obama-a", "silent-obama-3")} == {"obama"}
     assert portrait_held_out("london-010-smile")
     assert not portrait_held_out("london-011-smile")
 
@@ -93,18 +96,22 @@ def test_shards_and_manifest_round_trip(tmp_path: Path) -> None:
     again = load_clip(tmp_path / "synthetic-0.safetensors", clip.person, clip.split)
     assert np.array_equal(again.expression, clip.expression)
     assert np.abs(again.variants[0].mel - clip.variants[0].mel).max() < 2e-3
-    record = ClipRecord(
-        clip="a",
-        person="p",
-        split="train",
-        licence="CC0",
-        credit="nobody",
-        frames=3,
-        has_audio=True,
-        refused="dark",
+    who = Provenance(person="p", split="train", licence="CC0", credit="nobody")
+    record = ClipRecord(clip="a", provenance=who, frames=3, has_audio=True, refused="dark", video="a.mp4")
+    path = tmp_path / "manifest.jsonl"
+    write_manifest(path, [record])
+    assert read_manifest(path) == [record]
+    fields = json.loads(path.read_text())
+    # The keys of manifests that users have.
+    assert (fields["person"], fields["film"], fields["has_sound"], fields["without_pictures"]) == (
+        "p",
+        "a.mp4",
+        True,
+        "",
     )
-    write_manifest(tmp_path / "manifest.jsonl", [record])
-    assert read_manifest(tmp_path / "manifest.jsonl") == [record]
+    path.write_text('{"clip": "a"}\n')
+    with pytest.raises(InputError, match="line 1"):
+        read_manifest(path)
 
 
 def test_missing_manifest_says_how_to_make_it(tmp_path: Path) -> None:

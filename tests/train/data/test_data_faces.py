@@ -14,6 +14,7 @@ from engine.portrait import FaceLandmarker
 from train.data.faces.face_clips import FaceClip, encode_jpeg, load_face_clips, save_face_clip
 from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.data.pipeline.manifest import ClipRecord, write_manifest
+from train.data.readers.provenance import Provenance
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +31,7 @@ def _write(folder: Path, clips: list[FaceClip]) -> None:
         records.append(
             ClipRecord(
                 clip=clip.clip,
-                person=clip.person,
-                split=clip.split,
-                licence="CC0-1.0",
-                credit="nobody",
+                provenance=Provenance(person=clip.person, split=clip.split, licence="CC0-1.0", credit="nobody"),
                 frames=clip.frames,
                 has_audio=False,
             )

@@ -57,7 +57,7 @@ def test_manifest_says_whose_each_clip_is_and_what_it_was(prepared: tuple[Path, 
     out, records = prepared
     assert read_manifest(out / "manifest.jsonl") == records
     one, bob = records
-    assert (one.clip, one.person, one.split, one.video, one.frames) == (
+    assert (one.clip, one.provenance.person, one.provenance.split, one.video, one.frames) == (
         "anna-one",
         "anna",
         "train",
@@ -67,7 +67,7 @@ def test_manifest_says_whose_each_clip_is_and_what_it_was(prepared: tuple[Path, 
     assert (one.has_audio, bob.has_audio) == (True, False)
     assert (one.rate_hz, bob.frames) == (25.0, 27)
     assert bob.rate_hz == pytest.approx(30, abs=1)
-    assert all("unknown" in record.licence and not record.refused for record in records)
+    assert all("unknown" in record.provenance.licence and not record.refused for record in records)
 
 
 def test_shards_and_images_tell_of_the_same_motion(prepared: tuple[Path, list[ClipRecord]]) -> None:

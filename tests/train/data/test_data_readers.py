@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from engine.errors import InputError
 from train.data.readers.folder import ClipFolder, read_clip_list
 from train.data.readers.hdtf import Hdtf, read_subset
+from train.data.readers.provenance import Provenance
 from train.data.readers.source_clip import Box, clip_name, side_of
 from train.data.readers.voxceleb import VoxCeleb, read_utterance
 
@@ -78,7 +79,7 @@ def test_voxceleb_folder_gives_utterances_with_videos(tmp_path: Path) -> None:
     for name in ("abc.mp4", "some/x-_y.mkv"):
         (tmp_path / "videos" / name).touch()
     clips = VoxCeleb(tmp_path).clips()
-    assert [(c.clip, c.person, c.split) for c in clips] == [
+    assert [(c.clip, c.provenance.person, c.provenance.split) for c in clips] == [
         ("id10001-abc-00001", "id10001", "train"),
         ("id10270-x-_y-00002", "id10270", "held_out"),
     ]
@@ -92,7 +93,7 @@ def test_published_face_clips_need_no_annotation(tmp_path: Path) -> None:
     for path in ("mp4/id00012/ref/00001.mp4", "mp4/test/id00017/ref/00002.mp4"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).touch()
-    assert [(c.person, c.split) for c in VoxCeleb(tmp_path).clips()] == [
+    assert [(c.provenance.person, c.provenance.split) for c in VoxCeleb(tmp_path).clips()] == [
         ("id00012", "train"),
         ("id00017", "held_out"),
     ]
@@ -162,7 +163,7 @@ def test_hdtf_folder_gives_cropped_clips_by_any_name_of_the_video(tmp_path: Path
     (tmp_path / "videos" / "WRA_Radio11.mp4").touch()
     (tmp_path / "videos" / "abcDEF12345.webm").touch()
     clips = Hdtf(tmp_path).clips()
-    assert [(c.clip, c.person, c.start_s, c.end_s) for c in clips] == [
+    assert [(c.clip, c.provenance.person, c.start_s, c.end_s) for c in clips] == [
         ("WRA-Radio11-0", "Radio", 30.0, 60.0),
         ("WRA-Ann0-0", "Ann", 3723.0, 3733.0),
     ]
@@ -176,21 +177,21 @@ def test_folder_names_people_and_takes_a_list(tmp_path: Path) -> None:
     for name in ("talk.mp4", "anna/one.mp4", "anna/two.MOV", "notes.txt", "address-daines.mp4"):
         (tmp_path / name).touch()
     clips = {clip.clip: clip for clip in ClipFolder(tmp_path).clips()}
-    assert {name: clip.person for name, clip in clips.items()} == {
+    assert {name: clip.provenance.person for name, clip in clips.items()} == {
         "address-daines": "daines",
         "anna-one": "anna",
         "anna-two": "anna",
         "talk": "talk",
     }
-    assert clips["address-daines"].split == "held_out"
-    assert "public domain" in clips["address-daines"].licence
+    assert clips["address-daines"].provenance.split == "held_out"
+    assert "public domain" in clips["address-daines"].provenance.licence
     (tmp_path / "clips.csv").write_text(
         "clip,person,split,licence,credit,resynced_by\nanna/one,,held_out,CC0-1.0,Anna,\ntalk,bob,,,,beef\n"
     )
     listed = {clip.clip: clip for clip in ClipFolder(tmp_path).clips()}
     one, talk = listed["anna-one"], listed["talk"]
-    assert (one.person, one.split, one.licence, one.credit) == ("anna", "held_out", "CC0-1.0", "Anna")
-    assert (talk.person, talk.resynced_by, talk.offset_prior_frames) == ("bob", "beef", 0)
+    assert one.provenance == Provenance(person="anna", split="held_out", licence="CC0-1.0", credit="Anna")
+    assert (talk.provenance.person, talk.resynced_by, talk.offset_prior_frames) == ("bob", "beef", 0)
 
 
 @pytest.mark.parametrize(

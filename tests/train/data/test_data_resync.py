@@ -93,7 +93,7 @@ def config(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 def test_videos_come_back_resynchronised_and_are_prepared_as_targets(config: ResyncConfig, tmp_path: Path) -> None:
     (record,) = resync(config)
     sha256 = hashlib.sha256(b"ok").hexdigest()
-    assert (record.clip, record.person, record.refused) == ("anna-it_s_one_rm", "anna", "")
+    assert (record.clip, record.provenance.person, record.refused) == ("anna-it_s_one_rm", "anna", "")
     assert record.checkpoint_sha256 == sha256
     video = config.out / "anna-it_s_one_rm.mp4"
     frames = list(read_frames(video))
@@ -103,7 +103,7 @@ def test_videos_come_back_resynchronised_and_are_prepared_as_targets(config: Res
     assert audio is not None
     assert np.abs(audio).max() > 0.1
     (clip,) = ClipFolder(config.out).clips()
-    assert (clip.person, clip.resynced_by, clip.offset_prior_frames) == ("anna", sha256, 0)
+    assert (clip.provenance.person, clip.resynced_by, clip.offset_prior_frames) == ("anna", sha256, 0)
     (target,) = prepare(
         PrepareConfig(
             data=config.out,
@@ -113,7 +113,7 @@ def test_videos_come_back_resynchronised_and_are_prepared_as_targets(config: Res
             alignment=AlignmentConfig(min_score=-1.0),
         )
     )
-    assert (target.refused, target.person, target.resynced_by) == ("", "anna", sha256)
+    assert (target.refused, target.provenance.person, target.resynced_by) == ("", "anna", sha256)
 
 
 def test_finished_videos_are_kept_and_another_checkpoint_makes_them_anew(config: ResyncConfig) -> None:

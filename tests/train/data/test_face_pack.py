@@ -18,6 +18,7 @@ from train.data.faces.face_pack import StillPortrait, load_still_portraits
 from train.data.faces.photo_clips import photo_clips
 from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.data.pipeline.manifest import ClipRecord, write_manifest
+from train.data.readers.provenance import Provenance
 
 _PORTRAIT = Path(__file__).resolve().parents[3] / "engine" / "assets" / "portrait.jpg"
 
@@ -33,9 +34,8 @@ def prepared(tmp_path: Path, video: FaceClip) -> Path:
     (folder / "faces").mkdir(parents=True)
     images = [encode_jpeg(video.rgb(frame)) for frame in range(video.frames)]
     save_face_clip(folder / "faces" / "film.safetensors", images, video.landmarks_px, video.descriptors)
-    record = ClipRecord(
-        clip="film", person="someone", split="train", licence="CC0", credit="us", frames=7, has_audio=False
-    )
+    who = Provenance(person="someone", split="train", licence="CC0", credit="us")
+    record = ClipRecord(clip="film", provenance=who, frames=7, has_audio=False)
     write_manifest(folder / "manifest.jsonl", [record])
     return folder
 

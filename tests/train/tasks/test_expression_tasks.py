@@ -20,6 +20,7 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from tests.train.basel_face import face_file
 from train.data.pipeline.manifest import ClipRecord, write_manifest
+from train.data.readers.provenance import Provenance
 from train.data.speech.synthetic import synthetic_clips
 from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig
 from train.datasets.scales import fold_lip
@@ -204,7 +205,8 @@ def test_what_cannot_be_trained_or_exported_is_said_first(tmp_path: Path, lip_ch
 
 
 def test_targets_of_another_kind_are_refused(tmp_path: Path) -> None:
-    record = ClipRecord(clip="film-1", person="p", split="train", licence="", credit="", frames=400, has_audio=True)
+    who = Provenance(person="p", split="train", licence="", credit="")
+    record = ClipRecord(clip="film-1", provenance=who, frames=400, has_audio=True)
     write_manifest(tmp_path / "manifest.jsonl", [dataclasses.replace(record, clip="bad", refused="no face"), record])
     check_targets(tmp_path, "landmark", None)
     check_targets(tmp_path, "landmark", False)

@@ -208,8 +208,8 @@ def load_face_clips(folder: Path) -> list[FaceClip]:
                 StoredClip(
                     path=path,
                     clip=record.clip,
-                    person=record.person,
-                    split=record.split,
+                    person=record.provenance.person,
+                    split=record.provenance.split,
                     frames=record.frames,
                 )
             )

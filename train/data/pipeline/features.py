@@ -122,8 +122,8 @@ def write_features(task: FeatureTask) -> tuple[str, str]:
     heard, variants = _heard(task, audio, len(landmarks))
     features = ClipFeatures(
         clip=clip.clip,
-        person=clip.person,
-        split=clip.split,
+        person=clip.provenance.person,
+        split=clip.provenance.split,
         expression=descriptors[:, EXPRESSION],
         pose=descriptors[:, POSE],
         gaze=descriptors[:, GAZE],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.data.pipeline.files import save_text
+from train.data.pipeline.records import read_records, write_records
+from train.data.readers.provenance import Provenance
+
+_KEYS = {"video": "film", "has_audio": "has_sound", "without_images": "without_pictures"}
+"""Keys of prepared folders that are older than the names of the fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,26 +19,21 @@ class ClipRecord:
 
     Attributes:
         clip: file name without suffix.
-        person: speaker label; splits are by person.
-        split: "train" or "held_out".
-        licence, credit: as the model card must give them.
+        provenance: who is in it, and under which licence.
         frames: length at 25 fps.
-        has_sound: whether the clip serves the lip task.
+        has_audio: whether the clip serves the lip task.
         offset_frames: by how many frames the audio was late against the image, before it was corrected.
         offset_score: correlation of predicted and real mouth opening at that offset.
         refused: empty, or the reason why the clip is left out.
         video: path of the video within the data set; start_s: where in it the clip begins.
         rate_hz, variable: mean frame rate of the video before it was held to 25, and whether it changes.
         space: motion space of the numbers, "landmark" or "bfm".
-        resynced_by: sha256 of the Wav2Lip checkpoint that made the film's mouth; empty for a video as it was shot.
-        without_pictures: empty, or the reason why the clip has no images though they were asked for.
+        resynced_by: sha256 of the Wav2Lip checkpoint that made the video's mouth; empty for a video as it was shot.
+        without_images: empty, or the reason why the clip has no images though they were asked for.
     """
 
     clip: str
-    person: str
-    split: str
-    licence: str
-    credit: str
+    provenance: Provenance
     frames: int
     has_audio: bool
     offset_frames: int = 0
@@ -52,25 +49,18 @@ class ClipRecord:
 
 
 def write_manifest(path: Path, records: Iterable[ClipRecord]) -> None:
-    """Write records, one JSON object a line, replacing the file in one step. Raises OutputUnwritable."""
-    save_text(path, "".join(f"{json.dumps(dataclasses.asdict(record))}\n" for record in records))
+    """Write records, replacing the file in one step. Raises OutputUnwritable."""
+    write_records(path, records, _KEYS)
 
 
 def read_manifest(path: Path) -> list[ClipRecord]:
     """Read a manifest.
 
     Raises:
-        FileNotFoundError: preparation has not been run; the message says how.
-        ValueError: a line is not a record.
+        FileNotFoundError: preparation has not been run; the message says how. InputError: a line is not a record.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"no manifest at {path}: run `python -m train prepare data=CLIPS out={path.parent}` first"
         )
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            records.append(ClipRecord(**json.loads(line)))
-        except (TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} line {number} is not a clip record: {error}") from error
-    return records
+    return read_records(path, ClipRecord, _KEYS)

@@ -133,7 +133,7 @@ def load_prepared(out: Path) -> list[ClipFeatures]:
     """
     records = read_manifest(out / "manifest.jsonl")
     return [
-        load_clip(out / "shards" / f"{record.clip}.safetensors", record.person, record.split)
+        load_clip(out / "shards" / f"{record.clip}.safetensors", record.provenance.person, record.provenance.split)
         for record in records
         if not record.refused
     ]
@@ -231,10 +231,7 @@ def _record(
 ) -> ClipRecord:
     return ClipRecord(
         clip=clip.clip,
-        person=clip.person,
-        split=clip.split,
-        licence=clip.licence,
-        credit=clip.credit,
+        provenance=clip.provenance,
         frames=scan.frames,
         has_audio=scan.has_audio,
         offset_frames=offset.frames,

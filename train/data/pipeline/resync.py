@@ -17,7 +17,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import logging
 import os
 import shutil
@@ -27,7 +26,7 @@ import sys
 import tempfile
 import wave
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +39,11 @@ from engine.portrait import crop_face
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from train.data.pipeline.files import make_folder, save_text
 from train.data.pipeline.manifest import ClipRecord, read_manifest
+from train.data.pipeline.records import read_records, write_records
 from train.data.pipeline.scan import read_landmarks
 from train.data.pipeline.workers import WorkerDied, run_tasks
 from train.data.readers.clips import read_audio, read_frames, shift_samples, video_facts
+from train.data.readers.provenance import Provenance
 
 _log = logging.getLogger(__name__)
 
@@ -86,10 +87,7 @@ class ResyncRecord:
     """One clip: with which checkpoint (sha256), from what (key), and why there is no video if there is none."""
 
     clip: str
-    person: str
-    split: str
-    licence: str
-    credit: str
+    provenance: Provenance
     checkpoint_sha256: str
     key: str
     refused: str = ""
@@ -147,15 +145,7 @@ def read_resync_list(folder: Path) -> list[ResyncRecord]:
         InputError: a line is no record.
     """
     path = folder / RESYNC_LIST
-    if not path.is_file():
-        return []
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            records.append(ResyncRecord(**json.loads(line)))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path} line {number} is not a record: {error}") from error
-    return records
+    return read_records(path, ResyncRecord) if path.is_file() else []
 
 
 def _check(config: ResyncConfig) -> None:
@@ -243,7 +233,7 @@ def _run(config: ResyncConfig, room: Path) -> None:
 
 def _check_result(path: Path, frames: int) -> None:
     if not path.is_file():
-        raise InputError("Wav2Lip left no film")
+        raise InputError("Wav2Lip left no video")
     if not video_facts(path).has_audio:
         raise InputError("Wav2Lip left a video without sound")
     made = sum(1 for _ in read_frames(path))
@@ -254,10 +244,7 @@ def _check_result(path: Path, frames: int) -> None:
 def _described(record: ClipRecord, sha256: str, reason: str) -> ResyncRecord:
     return ResyncRecord(
         clip=record.clip,
-        person=record.person,
-        split=record.split,
-        licence=record.licence,
-        credit=record.credit,
+        provenance=record.provenance,
         checkpoint_sha256=sha256,
         key=_key(record, sha256),
         refused=reason,
@@ -271,13 +258,14 @@ def _key(record: ClipRecord, sha256: str) -> str:
 
 def _write_lists(out: Path, records: Sequence[ResyncRecord]) -> None:
     """The records, and those with a video as ``clips.csv``, which `train.data.readers.folder` reads."""
-    save_text(out / RESYNC_LIST, "".join(f"{json.dumps(asdict(record))}\n" for record in records))
+    write_records(out / RESYNC_LIST, records)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(("clip", "person", "split", "licence", "credit", "resynced_by"))
     for r in records:
         if not r.refused:
-            writer.writerow((r.clip, r.person, r.split, r.licence, r.credit, r.checkpoint_sha256))
+            who = r.provenance
+            writer.writerow((r.clip, who.person, who.split, who.licence, who.credit, r.checkpoint_sha256))
     save_text(out / "clips.csv", table.getvalue())
 
 

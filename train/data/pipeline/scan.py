@@ -1,7 +1,7 @@
 """First pass over a clip: face track and audio, kept in one file so that an interrupted run goes on from there.
 
 tracks/CLIP.safetensors   landmarks float32 (T,478,3) px of the video | opening float32 (T,) | mel float16 (80,M)
-                          header: key of what went in, what the film's header said, why the clip is refused
+                          header: key of what went in, what the video's header said, why the clip is refused
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from train.metrics.mouth import mouth_opening
 
 FloatArray = NDArray[np.float32]
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,23 +58,15 @@ class ScanTask:
             video = self.clip.path.stat()
         except OSError as error:
             raise InputError(f"{self.clip.path} cannot be read: {error.strerror or error}") from error
-        place = dataclasses.replace(
-            self.clip,
-            path=Path(self.clip.path.name),
-            person="",
-            split="",
-            licence="",
-            credit="",
-            offset_prior_frames=None,
-            resynced_by="",
-        )
-        parts = (_VERSION, place, video.st_size, video.st_mtime_ns, self.tracking, self.need_audio)
+        clip = self.clip
+        part = (clip.clip, clip.path.name, clip.start_s, clip.end_s, clip.window, clip.face_boxes)
+        parts = (_VERSION, part, video.st_size, video.st_mtime_ns, self.tracking, self.need_audio)
         return hashlib.sha256(repr((*parts, _file_key(self.motion_space))).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """What a finished first pass says without its arrays.
+    """Result of a first pass, without its arrays.
 
     Attributes:
         frames: at 25 a second; refused: empty, or why the clip is left out.
@@ -167,7 +159,7 @@ def read_alignment(path: Path, clip: SourceClip) -> AlignmentClip:
     """What the offset is estimated from."""
     with safe_open(path, "numpy") as file:
         return AlignmentClip(
-            person=clip.person,
+            person=clip.provenance.person,
             mel=file.get_tensor("mel").astype(np.float32),
             opening=file.get_tensor("opening"),
             prior_frames=clip.offset_prior_frames,

@@ -68,23 +68,19 @@ class ClipFolder:
     def _clip(self, path: Path, listed: Mapping[str, Mapping[str, str]]) -> SourceClip:
         inside = path.parent != self.data
         name = clip_name(path.parent.name, path.stem) if inside else path.stem
-        described = describe_clip(path.stem)
-        if inside:
-            described = dataclasses.replace(described, person=path.parent.name)
+        known = describe_clip(path.stem)
         key = f"{path.parent.name}/{path.stem}" if inside else path.stem
         given = {column: cell for column, cell in listed.get(key, {}).items() if cell and column != "clip"}
         resynced_by = given.pop("resynced_by", "")
-        described = dataclasses.replace(described, **given)  # type: ignore[arg-type]
-        if "split" not in given and described.licence == UNKNOWN_LICENCE:
-            described = dataclasses.replace(described, split=side_of(described.person, self.held_out_share))
+        named = {"person": path.parent.name} if inside else {}
+        provenance = dataclasses.replace(known.provenance, **(named | given))
+        if "split" not in given and provenance.licence == UNKNOWN_LICENCE:
+            provenance = dataclasses.replace(provenance, split=side_of(provenance.person, self.held_out_share))
         return SourceClip(
             clip=name,
             path=path,
-            person=described.person,
-            split=described.split,
-            licence=described.licence,
-            credit=described.credit,
-            offset_prior_frames=0 if resynced_by else described.offset_prior_frames,
+            provenance=provenance,
+            offset_prior_frames=0 if resynced_by else known.offset_prior_frames,
             resynced_by=resynced_by,
         )
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 from engine.errors import InputError
+from train.data.readers.provenance import Provenance
 from train.data.readers.source_clip import Box, SourceClip, clip_name, side_of, videos_by_stem
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Hdtf:
     held_out_share: float = 0.05
 
     def clips(self) -> Sequence[SourceClip]:
-        """One clip for each span of each video that is there, named SUBSET-FILM-NUMBER.
+        """One clip for each span of each video that is there, named SUBSET-VIDEO-NUMBER.
 
         Raises:
             InputError: lists or videos are missing, or a line cannot be read.
@@ -133,10 +134,9 @@ class Hdtf:
         return SourceClip(
             clip=clip_name(video.subset, video.name, str(index)),
             path=path,
-            person=person,
-            split=side_of(person, self.held_out_share),
-            licence=_LICENCE,
-            credit=_CREDIT,
+            provenance=Provenance(
+                person=person, split=side_of(person, self.held_out_share), licence=_LICENCE, credit=_CREDIT
+            ),
             start_s=start_s,
             end_s=end_s,
             window=video.crops[index],

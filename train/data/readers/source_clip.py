@@ -1,4 +1,4 @@
-"""What a data set's reader hands to preparation: which part of which video shows whom, under which licence."""
+"""One clip of a data set before it is prepared: which part of which video shows whom, under which licence."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.readers.clips import CLIP_SUFFIXES
+from train.data.readers.provenance import Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Box:
     """A rectangle in a video whose resolution may not be the one it was drawn in.
 
     Attributes:
-        left, top, width, height: px of a video that is ``video_height_px`` high; shares of the film's width and height
+        left, top, width, height: px of a video that is ``video_height_px`` high; shares of its width and height
             where that is 0.
     """
 
@@ -51,23 +52,18 @@ class SourceClip:
 
     Attributes:
         clip: name, unique in the data set and fit for a file.
-        path: the video; start_s, end_s: the part of it, to the film's end if None.
-        person: label of the speaker; clips with one label never sit on both sides of the split.
-        split: "train" or "held_out".
-        licence: SPDX name or a sentence; credit: whom a model card must name.
+        path: the video; start_s, end_s: the part of it, to its end if None.
+        provenance: who is in it, and under which licence.
         window: part of the image to look in; the whole one if None.
         face_boxes: where the speaker's face is, in order of time; between them it is where a straight line puts it.
             Nothing if the largest face is the speaker's.
         offset_prior_frames: audio-video offset to start from, when the recording set-up is known to be in sync.
-        resynced_by: sha256 of the Wav2Lip checkpoint that made the film's mouth; empty for a video as it was shot.
+        resynced_by: sha256 of the Wav2Lip checkpoint that made the video's mouth; empty for a video as it was shot.
     """
 
     clip: str
     path: Path
-    person: str
-    split: str
-    licence: str
-    credit: str
+    provenance: Provenance
     start_s: float = 0.0
     end_s: float | None = None
     window: Box | None = None
@@ -100,7 +96,7 @@ def side_of(person: str, held_out_share: float) -> str:
 
 
 def videos_by_stem(folder: Path) -> dict[str, Path]:
-    """Films of a folder and those below it, by file name without suffix; the first in order of paths wins."""
+    """Videos of a folder and those below it, by file name without suffix; the first in order of paths wins."""
     videos: dict[str, Path] = {}
     if folder.is_dir():
         for path in sorted(folder.rglob("*")):

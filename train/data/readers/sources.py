@@ -6,6 +6,8 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
+from train.data.readers.provenance import Provenance
+
 UNKNOWN_LICENCE = "unknown (supplied by the user)"
 
 HELD_OUT_CLIPS = frozenset({"address-daines", "grid-bbaf2n", "grid-swwp2s", "grid-lwbsza", "silent-noem"})
@@ -14,37 +16,28 @@ HELD_OUT_CLIPS = frozenset({"address-daines", "grid-bbaf2n", "grid-swwp2s", "gri
 
 @dataclass(frozen=True, slots=True)
 class ClipSource:
-    """Where a clip comes from.
+    """What is known of a clip by its name.
 
-    Attributes:
-        person: label of the speaker; clips with one label never sit on both sides of a split.
-        split: "train" or "held_out".
-        licence: SPDX name or a sentence.
-        credit: whom the model card must name.
-        offset_prior_frames: audio-video offset to start from, when the recording set-up is known to be in sync.
+    ``offset_prior_frames``: audio-video offset to start from, where the recording set-up is known to be in sync.
     """
 
-    person: str
-    split: str
-    licence: str
-    credit: str
+    provenance: Provenance
     offset_prior_frames: int | None = None
 
 
-_GRID = ClipSource(
+_GRID = Provenance(
     person="",
     split="train",
     licence="CC-BY-4.0",
     credit="Cooke, Barker, Cunningham, Shao (2006), GRID audio-visual sentence corpus",
-    offset_prior_frames=0,
 )
-_ADDRESS = ClipSource(
+_ADDRESS = Provenance(
     person="",
     split="train",
     licence="public domain (work of the US government)",
     credit="Weekly addresses of United States office holders",
 )
-_UNKNOWN = ClipSource(person="", split="train", licence=UNKNOWN_LICENCE, credit="supplied by the user")
+_UNKNOWN = Provenance(person="", split="train", licence=UNKNOWN_LICENCE, credit="supplied by the user")
 
 
 def describe_clip(stem: str) -> ClipSource:
@@ -55,7 +48,7 @@ def describe_clip(stem: str) -> ClipSource:
     """
     split = "held_out" if stem in HELD_OUT_CLIPS else "train"
     if match := re.fullmatch(r"grid-(?:(s\d+)-)?(\w+)", stem):
-        return dataclasses.replace(_GRID, person=f"grid-{match[1] or match[2]}", split=split)
+        return ClipSource(dataclasses.replace(_GRID, person=f"grid-{match[1] or match[2]}", split=split), 0)
     if match := re.fullmatch(r"(?:address|silent)-([a-z-]+?)(?:-[a-z0-9])?", stem):
-        return dataclasses.replace(_ADDRESS, person=match[1], split=split)
-    return dataclasses.replace(_UNKNOWN, person=stem, split=split)
+        return ClipSource(dataclasses.replace(_ADDRESS, person=match[1], split=split))
+    return ClipSource(dataclasses.replace(_UNKNOWN, person=stem, split=split))

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from engine.errors import InputError
 from engine.timebase import FRAME_RATE_HZ
+from train.data.readers.provenance import Provenance
 from train.data.readers.source_clip import Box, FaceBox, SourceClip, clip_name, videos_by_stem
 
 _log = logging.getLogger(__name__)
@@ -141,8 +142,8 @@ def _row(words: Sequence[str], place: str) -> tuple[float, ...]:
     except ValueError:
         raise InputError(f"{place}: not five numbers: {' '.join(words)!r}") from None
     # A comparison with NaN is false.
-    audio = len(numbers) == 5 and numbers[0] >= 0 and numbers[0] == int(min(numbers[0], 1e9))
-    if not (audio and numbers[3] > 0 and numbers[4] > 0 and max(abs(n) for n in numbers[1:]) < 1e5):
+    counted = len(numbers) == 5 and numbers[0] >= 0 and numbers[0] == int(min(numbers[0], 1e9))
+    if not (counted and numbers[3] > 0 and numbers[4] > 0 and max(abs(n) for n in numbers[1:]) < 1e5):
         raise InputError(f"{place}: not a frame number and a box: {' '.join(words)!r}")
     return numbers
 
@@ -155,10 +156,7 @@ def _utterance_clip(path: Path, person: str, video: Path) -> SourceClip:
     return SourceClip(
         clip=clip_name(person, path.parent.name, path.stem),
         path=video,
-        person=person,
-        split=_side(person, path),
-        licence=_LICENCE,
-        credit=_CREDIT,
+        provenance=_provenance(person, path),
         start_s=first / FRAME_RATE_HZ,
         end_s=(utterance.frames[-1] + 1) / FRAME_RATE_HZ,
         window=_around(utterance.boxes),
@@ -171,16 +169,14 @@ def _face_clip(path: Path) -> SourceClip:
     return SourceClip(
         clip=clip_name(person, path.parent.name, path.stem),
         path=path,
-        person=person,
-        split=_side(person, path),
-        licence=_LICENCE,
-        credit=_CREDIT,
+        provenance=_provenance(person, path),
     )
 
 
-def _side(person: str, path: Path) -> str:
+def _provenance(person: str, path: Path) -> Provenance:
     tested = "test" in path.parts or int(person[2:]) in _VOX1_TEST if _PERSON.fullmatch(person) else False
-    return "held_out" if tested else "train"
+    split = "held_out" if tested else "train"
+    return Provenance(person=person, split=split, licence=_LICENCE, credit=_CREDIT)
 
 
 def _around(boxes: Sequence[Box]) -> Box:
