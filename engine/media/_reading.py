@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import av
+import numpy as np
 from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
-from engine.errors import InputError
+from engine.errors import InputError, VideoUnreadable
 
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -61,6 +64,27 @@ def open_input(source: Source, error: Callable[[str], InputError]) -> Iterator[I
             ) from cause
         with container:
             yield container
+
+
+def video_track(container: InputContainer, source: Source) -> VideoStream:
+    """The first video track.
+
+    Raises:
+        VideoUnreadable: there is none. The cover of an audio file, a video track of one frame, is no video.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            stream.thread_type = "AUTO"
+            return stream
+    raise VideoUnreadable(f"{describe(source)} has no video track")
+
+
+def upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """A frame as RGB (H, W, 3), turned as its display matrix says."""
+    rgb: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    # The display matrix counts counter-clockwise.
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
 def decoded(container: InputContainer, stream: Any, source: Source) -> Iterator[Any]:

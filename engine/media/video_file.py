@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import VideoUnreadable
-from engine.media._reading import Source, decoded, describe, open_input, with_first_ready
+from engine.media._reading import Source, decoded, describe, open_input, upright, video_track, with_first_ready
 from engine.timebase import FRAME_RATE_HZ
 
 _MAX_PIXELS = 8192 * 8192
@@ -65,12 +65,7 @@ def _resample(source: Source) -> Iterator[NDArray[np.uint8]]:
 def _decode(source: Source) -> Iterator[tuple[av.VideoFrame, Fraction, Fraction]]:
     """Frames with their time and length in seconds, times strictly rising."""
     with open_input(source, VideoUnreadable) as container:
-        # The cover of an audio file is a video track of one frame: no video.
-        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not streams:
-            raise VideoUnreadable(f"{describe(source)} has no video track")
-        stream = streams[0]
-        stream.thread_type = "AUTO"
+        stream = video_track(container, source)
         length = 1 / Fraction(stream.average_rate or stream.guessed_rate or FRAME_RATE_HZ)
         last: Fraction | None = None
         for frame in decoded(container, stream, source):
@@ -86,7 +81,4 @@ def _decode(source: Source) -> Iterator[tuple[av.VideoFrame, Fraction, Fraction]
 def _upright(frame: av.VideoFrame, source: Source) -> NDArray[np.uint8]:
     if frame.width * frame.height > _MAX_PIXELS:
         raise VideoUnreadable(f"{describe(source)}: {frame.width}x{frame.height} is too large; scale it down")
-    rgb: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    # The display matrix counts counter-clockwise.
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+    return upright(frame)

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import FaceTooSmall, NoFaceFound, VideoUnreadable
+from engine.errors import FaceTooSmall, NoFaceFound
 from engine.media import read_video
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face
+from train.data.readers.clips import video_facts
 
 Image = NDArray[np.uint8]
 Landmarks = NDArray[np.float32]
@@ -49,20 +49,14 @@ def video_info(path: Path) -> VideoInfo:
     Raises:
         VideoUnreadable: missing, empty, damaged, or no video.
     """
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise VideoUnreadable(f"{path} holds no image track")
-            stream = container.streams.video[0]
-            state = path.stat()
-            return VideoInfo(
-                path=path,
-                frame_rate_hz=float(stream.average_rate or stream.guessed_rate or 0),
-                has_audio=bool(container.streams.audio),
-                identity=f"{path.name} {state.st_size} {state.st_mtime_ns}",
-            )
-    except (av.FFmpegError, OSError) as error:
-        raise VideoUnreadable(f"{path} cannot be opened: {error}") from error
+    facts = video_facts(path)
+    state = path.stat()
+    return VideoInfo(
+        path=path,
+        frame_rate_hz=facts.rate_hz,
+        has_audio=facts.has_audio,
+        identity=f"{path.name} {state.st_size} {state.st_mtime_ns}",
+    )
 
 
 def detect_landmarks(path: Path, landmarker: FaceLandmarker) -> tuple[Landmarks, int, int]:

@@ -133,7 +133,7 @@ def test_finished_videos_are_kept_and_another_checkpoint_makes_them_anew(config:
     ("mode", "reason"),
     [
         ("fail", "code 1: Face not detected"),
-        ("none", "left no film"),
+        ("none", "left no video"),
         ("short", "left 3 frames of 32"),
         ("mute", "without sound"),
         ("hang", "did not finish within 2 s"),

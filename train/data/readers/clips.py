@@ -1,4 +1,4 @@
-"""Films as training sees them: frames at 25 a second, audio at 16 kHz, both counted from the start of the clip.
+"""Videos as training sees them: frames at 25 a second, audio at 16 kHz, both counted from the start of the clip.
 
 video at any or changing rate    |a  |b  |c  |d  |e  |f  |g  |
 frames at 25 Hz                 |a   |b   |c   |d   |f   |g   |     the one then on screen; none is blended
@@ -20,13 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import VideoUnreadable
+from engine.media import open_input, upright, video_track
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from train.data.pipeline.resample import resample
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".mpg", ".mkv", ".webm", ".avi", ".m4v"})
 
-_CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,avi,mpeg,mpegts,flv,asf"
-"""Formats of videos; playlists and scripts, which lead to other files and addresses, are not among them."""
 _LARGEST_GAP_S = 1.0
 _MISSING_END_S = 0.5
 _AUDIO_RUN_UP_S = 0.5
@@ -35,7 +34,7 @@ _EPSILON_S = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFacts:
-    """What a film's header says.
+    """What the header of a video says.
 
     Attributes:
         rate_hz: mean frame rate; variable: whether frames come at changing intervals.
@@ -49,13 +48,13 @@ class VideoFacts:
 
 
 def video_facts(path: Path) -> VideoFacts:
-    """Read a film's header.
+    """Read the header of a video.
 
     Raises:
         VideoUnreadable: no video, or one without images.
     """
-    with _opened(path) as container:
-        stream = _video(container, path)
+    with open_input(path, VideoUnreadable) as container:
+        stream = video_track(container, path)
         mean, smallest = stream.average_rate, stream.guessed_rate
         rate_hz = float(mean or smallest or FRAME_RATE_HZ)
         return VideoFacts(
@@ -80,8 +79,8 @@ def read_frames(path: Path, start_s: float = 0.0, end_s: float | None = None) ->
             or half a second before its header says.
     """
     try:
-        with _opened(path) as container:
-            stream = _video(container, path)
+        with open_input(path, VideoUnreadable) as container:
+            stream = video_track(container, path)
             stated_s = _duration_s(stream)
             shown: av.VideoFrame | None = None
             index = 0
@@ -92,7 +91,7 @@ def read_frames(path: Path, start_s: float = 0.0, end_s: float | None = None) ->
                 while shown is not None and start_s + index / FRAME_RATE_HZ < time_s - _EPSILON_S:
                     if end_s is not None and start_s + index / FRAME_RATE_HZ >= end_s - _EPSILON_S:
                         return
-                    yield _rgb(shown)
+                    yield upright(shown)
                     index += 1
                 shown = frame
             if shown is None:
@@ -102,14 +101,14 @@ def read_frames(path: Path, start_s: float = 0.0, end_s: float | None = None) ->
                 raise VideoUnreadable(f"{path} ends at {time_s:.1f} s instead of {expected_s:.1f} s")
             shown_until_s = time_s + 1 / float(stream.average_rate or FRAME_RATE_HZ)
             while start_s + index / FRAME_RATE_HZ < min(shown_until_s, end_s or math.inf) - _EPSILON_S:
-                yield _rgb(shown)
+                yield upright(shown)
                 index += 1
     except (av.FFmpegError, OSError) as error:
         raise VideoUnreadable(f"{path} cannot be decoded: {_reason(error)}") from error
 
 
 def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> NDArray[np.float32] | None:
-    """Decode a film's audio so that sample 640 t belongs to frame t of `read_frames` as the time stamps have it.
+    """Decode the audio of a video so that sample 640 t belongs to frame t of `read_frames` as the time stamps have it.
 
     Streams may start at different times: the difference is padded with zeros or cut.
 
@@ -120,12 +119,12 @@ def read_audio(path: Path, start_s: float = 0.0, end_s: float | None = None) -> 
         VideoUnreadable: the container or the audio cannot be decoded.
     """
     try:
-        with _opened(path) as container:
+        with open_input(path, VideoUnreadable) as container:
             if not container.streams.audio:
                 return None
             origin_s = _first_frame_s(path) + start_s
             stream = container.streams.audio[0]
-            if start_s > _AUDIO_RUN_UP_S and _indexed(container):
+            if start_s > _AUDIO_RUN_UP_S and _indexed(container) and stream.time_base:
                 container.seek(int((origin_s - _AUDIO_RUN_UP_S) / stream.time_base), stream=stream)
             to_mono = av.AudioResampler(format="flt", layout="mono", rate=stream.rate)
             pieces: list[NDArray[np.float32]] = []
@@ -157,25 +156,8 @@ def shift_samples(wave: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
     return wave[-shift:]
 
 
-def _opened(path: Path) -> Any:
-    if not path.is_file():
-        raise VideoUnreadable(f"{path} does not exist")
-    try:
-        return av.open(str(path), options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
-    except (av.FFmpegError, ValueError, OSError) as error:
-        raise VideoUnreadable(f"{path} cannot be opened as a video: {_reason(error)}") from error
-
-
-def _video(container: Any, path: Path) -> Any:
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    if not streams:
-        raise VideoUnreadable(f"{path} holds no video stream")
-    streams[0].thread_type = "AUTO"
-    return streams[0]
-
-
 def _timed(container: Any, stream: Any, start_s: float) -> Iterator[tuple[av.VideoFrame, float]]:
-    """Frames with seconds since the film's first one, from the last key frame at or before ``start_s``."""
+    """Frames with seconds since the video's first one, from the last key frame at or before ``start_s``."""
     origin_s: float | None = None
     if start_s > _EPSILON_S and _indexed(container):
         origin_s = next((frame.time for frame in container.decode(stream) if frame.time is not None), 0.0)
@@ -198,19 +180,13 @@ def _indexed(container: Any) -> bool:
     return any(name in container.format.name.split(",") for name in ("mp4", "matroska"))
 
 
-def _rgb(frame: Any) -> NDArray[np.uint8]:
-    rgb: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
-
-
 def _duration_s(stream: Any) -> float:
     return float(stream.duration * stream.time_base) if stream.duration else 0.0
 
 
 def _first_frame_s(path: Path) -> float:
-    with _opened(path) as container:
-        for frame in container.decode(_video(container, path)):
+    with open_input(path, VideoUnreadable) as container:
+        for frame in container.decode(video_track(container, path)):
             return frame.time or 0.0
     return 0.0
 
