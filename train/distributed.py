@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 4 -m train RECIPE ...
 
-Every process holds the whole task. What differs is the share of each batch (`train.tasks.protocol.BatchRng`); gradients
-are averaged before each optimiser step, so that all processes stay equal. Process 0, the leader, alone writes.
+Every process holds the whole task. What differs is the share of each batch (`train.datasets.batch_rng`); gradients are
+averaged before each optimiser step, so that all processes stay equal. Process 0, the leader, alone writes.
 """
 
 from __future__ import annotations

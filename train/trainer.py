@@ -22,12 +22,13 @@ from torch import nn
 
 from engine.errors import InputError, NonFiniteLoss, OutputUnwritable
 from train.checkpointing import Place, load_checkpoint, save_checkpoint
+from train.datasets.batch_rng import BatchRng, seed_of
 from train.distributed import Processes, open_processes
 from train.finite import FiniteWatch
 from train.reporting import MetricAverager, Reporter, make_run_folder
 from train.shared_norm import share_batch_norms
 from train.stopping import StopRequest
-from train.tasks.protocol import BatchRng, HasImages, Movable, Task, Update, seed_of
+from train.tasks.protocol import HasImages, Movable, Task, Update
 from train.trainer_config import TrainerConfig
 
 __all__ = ["CHECKPOINT", "TrainerConfig", "TrainingResult", "config_json", "train"]

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from train.datasets.batch_rng import BatchRng
 from train.distributed import gather_rows
-from train.tasks.protocol import BatchRng, Update
+from train.tasks.protocol import Update
 from train.trainer import TrainerConfig
 
 ROWS = 12

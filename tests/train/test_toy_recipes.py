@@ -18,9 +18,10 @@ from torch import Tensor
 import train
 from engine.checkpoint import verify_checksums
 from train.configuration import override
+from train.datasets.batch_rng import BatchRng
 from train.recipes import RECIPES
 from train.recipes.recipe import TrainingRecipe
-from train.tasks.protocol import BatchRng, Task, Update
+from train.tasks.protocol import Task, Update
 from train.trainer import CHECKPOINT
 from train.trainer import train as run_trainer
 

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.errors import BackendUnavailable, CommandInvalid, MissingDependency, NonFiniteLoss
 from tests.train.curve_task import CurveTask, trainer_config
-from train.tasks.protocol import BatchRng
+from train.datasets.batch_rng import BatchRng
 from train.trainer import TrainerConfig, train
 
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
+from train.datasets.batch_rng import BatchRng
 from train.datasets.face_augmentation import ColourChange, FaceAugmentation, FaceChange
 from train.images import shrink, to_network
-from train.tasks.protocol import BatchRng
 
 
 @dataclass(frozen=True, slots=True)

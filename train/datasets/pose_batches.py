@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from engine.audio import MEL_SILENCE
+from train.datasets.batch_rng import BatchRng
 from train.datasets.pose_tracks import MotionPart, Track, mirrored
-from train.tasks.protocol import BatchRng
 
 _REST_FRAMES = 40.0
 _TRANSLATION_STD, _TURN_STD = 0.3, 0.07

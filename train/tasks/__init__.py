@@ -1,5 +1,5 @@
 """Tasks: what a batch is, what is minimised, what is evaluated."""
 
-from train.tasks.protocol import BatchRng, HasImages, Movable, Task, Update
+from train.tasks.protocol import HasImages, Movable, Task, Update
 
-__all__ = ["BatchRng", "HasImages", "Movable", "Task", "Update"]
+__all__ = ["HasImages", "Movable", "Task", "Update"]

@@ -22,6 +22,7 @@ from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
+from train.datasets.batch_rng import BatchRng
 from train.datasets.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.datasets.face_augmentation import FaceAugmentation
 from train.datasets.face_pairs import FaceBatch, FacePairs
@@ -48,7 +49,7 @@ from train.tasks.animator_figures import (
 )
 from train.tasks.animator_pretrained import PretrainedNetworks
 from train.tasks.animator_start import start_as_guide
-from train.tasks.protocol import BatchRng, Update
+from train.tasks.protocol import Update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

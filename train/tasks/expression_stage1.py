@@ -22,6 +22,7 @@ from engine.audio import MEL_SILENCE
 from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.motion.networks.prosody import lip_window, mel_windows
 from train.data.pipeline.shards import ClipFeatures
+from train.datasets.batch_rng import BatchRng
 from train.datasets.scales import normalise
 from train.datasets.speech_runs import SpeechRuns, SpeechRunsConfig
 from train.distributed import gather_rows
@@ -35,7 +36,7 @@ from train.metrics.mouth import mouth_agreement, mouth_opening
 from train.motion_space.expression_model import ExpressionModel
 from train.rendering import MouthReader
 from train.tasks.expression_figures import expression_figures
-from train.tasks.protocol import BatchRng, Update
+from train.tasks.protocol import Update
 
 _CLOSED = 0.02
 """Inner-lip opening, in face units, at which a mouth begins to look shut."""

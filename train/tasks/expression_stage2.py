@@ -23,6 +23,7 @@ from engine.audio import MEL_SILENCE
 from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.networks.lip import LipNetwork
 from train.data.pipeline.shards import ClipFeatures
+from train.datasets.batch_rng import BatchRng
 from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig, EyeTrack
 from train.datasets.scales import normalise, restore
 from train.distributed import gather_rows
@@ -47,7 +48,7 @@ from train.networks.temporal_discriminators import (
 from train.rendering import MouthReader
 from train.tasks.expression_figures import expression_figures
 from train.tasks.eye_figures import generated_eye_figures, real_eye_figures
-from train.tasks.protocol import BatchRng, Update
+from train.tasks.protocol import Update
 
 _EYES_AND_BROWS = [*range(17, 27), *range(36, 48)]
 

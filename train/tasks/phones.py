@@ -21,7 +21,8 @@ from engine.motion.networks.audio_encoder import AudioEncoder, AudioEncoderConfi
 from train.data.speech.augment import MelAugmentation, augment_mel
 from train.data.speech.speech_synthesis import PHONES
 from train.data.speech.synthetic_speech import SyntheticSpeech
-from train.tasks.protocol import BatchRng, Update
+from train.datasets.batch_rng import BatchRng
+from train.tasks.protocol import Update
 
 _SILENT = PHONES.index("pau")
 

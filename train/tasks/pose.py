@@ -23,6 +23,7 @@ from engine.motion.diffusion.prior import fit_lags
 from engine.motion.diffusion.schedule import DiffusionSchedule
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from train.data.pipeline.shards import ClipFeatures
+from train.datasets.batch_rng import BatchRng
 from train.datasets.pose_batches import MotionBatch, StreamAugmentation, draw_sequences, draw_windows
 from train.datasets.pose_tracks import MotionPart, Track, clip_tracks, rms
 from train.losses.pose import noise_prediction_loss
@@ -33,7 +34,7 @@ from train.metrics import (
     rhythm,
     structural_similarity,
 )
-from train.tasks.protocol import BatchRng, Update
+from train.tasks.protocol import Update
 
 _INITIAL_STD = {"pose": (0.15, 0.15, 0.1, 0.3, 0.3, 0.3), "gaze": (0.15, 0.15)}
 _SEEDS = 4

@@ -21,6 +21,7 @@ from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import load_image
 from train.data.faces.face_clips import FaceClip
 from train.data.faces.synthetic_faces import synthetic_face_clips
+from train.datasets.batch_rng import BatchRng
 from train.datasets.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale
 from train.datasets.face_augmentation import FaceAugmentation
 from train.losses.animator import AnimatorLossWeights
@@ -43,7 +44,6 @@ from train.tasks.animator_figures import (
 from train.tasks.animator_pretrained import PretrainedNetworks
 from train.tasks.animator_start import load_start
 from train.tasks.geometric_baseline import geometric_render
-from train.tasks.protocol import BatchRng
 from train.trainer import TrainingResult
 
 _WEIGHTS = Path(__file__).resolve().parents[3] / "engine" / "weights" / "default"

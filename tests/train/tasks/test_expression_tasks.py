@@ -22,6 +22,7 @@ from tests.train.basel_face import face_file
 from train.data.pipeline.manifest import ClipRecord, write_manifest
 from train.data.readers.provenance import Provenance
 from train.data.speech.synthetic import synthetic_clips
+from train.datasets.batch_rng import BatchRng
 from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig
 from train.datasets.scales import fold_lip
 from train.datasets.speech_runs import SpeechRuns, SpeechRunsConfig
@@ -46,7 +47,7 @@ from train.recipes.targets import check_targets
 from train.tasks.expression_figures import expression_figures
 from train.tasks.expression_stage1 import ExpressionStage1Task
 from train.tasks.expression_stage2 import ExpressionStage2Task
-from train.tasks.protocol import BatchRng, Task
+from train.tasks.protocol import Task
 
 _STAGE1, _STAGE2 = "paper_expression_stage1", "paper_expression_stage2"
 _PLACE = {"trainer.out"}

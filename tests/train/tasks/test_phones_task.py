@@ -10,8 +10,8 @@ import pytest
 from engine.motion.networks.audio_encoder import AudioEncoderConfig
 from train.data.speech.speech_synthesis import PHONES
 from train.data.speech.synthetic_speech import SyntheticSpeech
+from train.datasets.batch_rng import BatchRng
 from train.tasks.phones import PhonesConfig, PhonesTask
-from train.tasks.protocol import BatchRng
 from train.trainer import train
 from train.trainer_config import TrainerConfig
 

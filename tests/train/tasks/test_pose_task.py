@@ -19,6 +19,7 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.pipeline.shards import ClipFeatures
 from train.data.speech.synthetic import synthetic_clips
+from train.datasets.batch_rng import BatchRng
 from train.datasets.pose_batches import draw_sequences
 from train.losses.pose import noise_prediction_loss
 from train.recipes import RECIPES
@@ -31,7 +32,6 @@ from train.recipes.pose import (
     toy_pose,
 )
 from train.tasks.pose import PoseTask
-from train.tasks.protocol import BatchRng
 from train.trainer import TrainingResult
 
 
