@@ -19,12 +19,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +34,7 @@ from server.live.block import Block
 from server.live.clock import Clock, MonotonicClock
 from server.live.engine_session import Command, EngineSession
 from server.live.frame import LiveFrame
-from server.live.worker import EngineWorker
-
-_log = logging.getLogger(__name__)
-_T = TypeVar("_T")
+from server.live.worker import EngineWorker, call_on_loop
 
 STEP_S = STEP_SAMPLES / VOICE_RATE_HZ
 
@@ -94,7 +89,6 @@ class Speaker:
 
     def __init__(self, session: EngineSession, clock: Clock | None = None) -> None:
         self._clock = clock or MonotonicClock()
-        self._loop = asyncio.get_running_loop()
         self._queue = SpeechQueue()
         self._resampler = VoiceResampler()
         self._delay_steps = -int(-(session.lookahead_ms / 1e3 + _RENDER_ALLOWANCE_S) // STEP_S)
@@ -112,11 +106,12 @@ class Speaker:
         self.frames_overtaken = 0
         self.frames_missing = 0
         self.frame_size = session.frame_size
+        loop = asyncio.get_running_loop()
         self.worker = EngineWorker(
             session,
             self._clock,
-            on_frame=self._from_thread(self._frame_made),
-            on_ended=self._from_thread(self._worker_ended),
+            on_frame=call_on_loop(loop, self._frame_made),
+            on_ended=call_on_loop(loop, self._worker_ended),
             name="agent",
             rate_hz=VOICE_RATE_HZ,
             max_waiting_ms=1e3 * STEP_S * _MAX_WAITING_STEPS,
@@ -273,13 +268,6 @@ class Speaker:
         if len(self._frames) > _MAX_FRAMES:
             self._frames.popleft()
             self.frames_overtaken += 1
-
-    def _from_thread(self, call: Callable[[_T], None]) -> Callable[[_T], None]:
-        def on_loop(value: _T) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-                self._loop.call_soon_threadsafe(call, value)
-
-        return on_loop
 
 
 async def load_speaker(

@@ -1,30 +1,31 @@
-"""What the avatar is doing, and where it looks meanwhile (sans I/O).
+"""What the avatar is doing, and where it looks meanwhile.
 
     speaking    its voice is being heard
     listening   somebody speaks to it: it looks into the camera
     thinking    an answer is on its way: it looks aside
     idle        none of these
 
-A client tells listening, thinking and idle; speaking is heard. A gaze that a client commands comes before all of that.
+Clients set listening, thinking and idle; speaking follows from the voice. A gaze that a client commands comes first.
 """
 
 from __future__ import annotations
 
 from server.live.messages import Gaze, Look
 
+# 300 ms: longer than the pauses between words, so that the state does not flicker within a sentence.
 _SPEAKING_HOLD_BLOCKS = 15
 _CAMERA = (0.0, 0.0)
 _ASIDE_PITCH_RAD, _ASIDE_YAW_RAD = 0.12, 0.45
 
 Direction = tuple[float, float]
-"""Pitch and yaw in radians, as of ``protocol.Gaze``."""
+"""Pitch and yaw in radians, as in `Gaze`."""
 
 
 class AvatarState:
-    """``hear`` once a block of 20 ms; ``state`` and ``gaze`` say what follows from all that was told."""
+    """Call ``note_block`` for every 20 ms; ``state`` and ``gaze`` follow from that and from what clients set."""
 
     def __init__(self) -> None:
-        self._told = "idle"
+        self._set = "idle"
         self._quiet_blocks = _SPEAKING_HOLD_BLOCKS
         self._gaze: Direction | None = None
         self._look = "free"
@@ -32,7 +33,7 @@ class AvatarState:
 
     @property
     def state(self) -> str:
-        return "speaking" if self._quiet_blocks < _SPEAKING_HOLD_BLOCKS else self._told
+        return "speaking" if self._quiet_blocks < _SPEAKING_HOLD_BLOCKS else self._set
 
     @property
     def gaze(self) -> Direction | None:
@@ -44,21 +45,21 @@ class AvatarState:
             look = {"listening": "camera", "thinking": "away"}.get(self.state, "free")
         return {"camera": _CAMERA, "away": (_ASIDE_PITCH_RAD, self._side * _ASIDE_YAW_RAD)}.get(look)
 
-    def hear(self, voiced: bool) -> None:
+    def note_block(self, voiced: bool) -> None:
+        """The next 20 ms that leave hold speech, or not."""
         self._quiet_blocks = 0 if voiced else self._quiet_blocks + 1
 
-    def tell(self, state: str) -> None:
-        """The client says that the avatar is listening, thinking or idle."""
-        self._turn_aside(state == "thinking" and self._told != "thinking")
-        self._told = state
+    def set_state(self, state: str) -> None:
+        """``listening``, ``thinking`` or ``idle``."""
+        if state == "thinking" and self._set != "thinking":
+            self._side = -self._side
+        self._set = state
 
-    def look(self, command: Gaze | Look) -> None:
+    def set_look(self, command: Gaze | Look) -> None:
+        """Look there until the next command; ``free`` gives the eyes back to the state."""
         if isinstance(command, Gaze):
             self._look, self._gaze = "at", (command.pitch, command.yaw)
             return
-        self._turn_aside(command.at == "away" and self._look != "away")
-        self._look = command.at
-
-    def _turn_aside(self, anew: bool) -> None:
-        if anew:
+        if command.at == "away" and self._look != "away":
             self._side = -self._side
+        self._look = command.at

@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from engine.errors import CapacityExceeded
 from server.live.audio_source import AudioSource
@@ -46,12 +45,11 @@ from server.live.messages import (
     TellState,
 )
 from server.live.timeline import MediaTimeline
-from server.live.worker import EngineWorker
+from server.live.worker import EngineWorker, call_on_loop
 from server.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
 Subscriber = Callable[[Event], None]
 
 _RENDER_ALLOWANCE_S = 0.035
@@ -88,8 +86,8 @@ class LiveSession:
         self.worker = EngineWorker(
             engine_session,
             clock,
-            on_frame=self._from_thread(self._frame_made),
-            on_ended=self._from_thread(self._worker_ended),
+            on_frame=call_on_loop(self._loop, self._frame_made),
+            on_ended=call_on_loop(self._loop, self._worker_ended),
             departs_s=self.timeline.departure_s,
             name=self.label,
             device=device,
@@ -162,9 +160,9 @@ class LiveSession:
         """Carry out a client's command; ``reply`` takes what is meant for this client alone."""
         match control:
             case Gaze() | Look():
-                self._avatar_state.look(control)
+                self._avatar_state.set_look(control)
             case TellState(state=state):
-                self._avatar_state.tell(state)
+                self._avatar_state.set_state(state)
             case Intensity(value=value):
                 self.worker.command(lambda session: session.set_intensity(value))
             case Pose(on=on):
@@ -231,7 +229,7 @@ class LiveSession:
                 if blocks:
                     self.worker.put(blocks)
                 leaving = self.timeline.outgoing_audio(index)
-                self._avatar_state.hear(leaving is not None and leaving.voiced)
+                self._avatar_state.note_block(leaving is not None and leaving.voiced)
                 self._publish_state()
                 if ticks % _STATS_BLOCKS == 0:
                     self._check_engine()
@@ -313,10 +311,3 @@ class LiveSession:
         self._metrics.session_failed()
         self._send(ErrorEvent(code=code, message=message))
         self.end(reason)
-
-    def _from_thread(self, call: Callable[[_T], None]) -> Callable[[_T], None]:
-        def on_loop(value: _T) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-                self._loop.call_soon_threadsafe(call, value)
-
-        return on_loop

@@ -12,12 +12,14 @@ session that waits for a few frames of a shared device hears nothing new, so voi
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from engine.timebase import SAMPLE_RATE_HZ
 from server.live.block import MEDIA_RATE_HZ, Block
@@ -30,11 +32,22 @@ if TYPE_CHECKING:
     from engine.batch.job import FrameJob
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _RENDER_SMOOTHING = 0.05
 # Jobs of one session at a shared device: two hops of poses, so that it is never idle between them.
 _MAX_JOBS = 6
 _DUE_BEFORE_DEPARTURE_S = 0.010
+
+
+def call_on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[_T], None]) -> Callable[[_T], None]:
+    """A function for other threads that has ``call`` run on ``loop``; once the loop is closed it does nothing."""
+
+    def on_loop(value: _T) -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(call, value)
+
+    return on_loop
 
 
 class EngineWorker:

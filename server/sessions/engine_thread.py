@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -47,8 +48,8 @@ class EngineLike(Protocol):
 class EngineThread:
     """Runs jobs on the engine, one after the other; they wait until it and the demo portrait are loaded.
 
-    ``cost`` is what a frame was measured to cost; None until then. ``device`` makes the frames of all sessions; None
-    where each makes its own.
+    ``cost`` is what a frame was measured to cost; None until then. ``device`` renders the frames of all sessions; None
+    where each session renders its own.
     """
 
     def __init__(self, load: Callable[[], EngineLike], demo_portrait: Path, clock: Clock) -> None:
@@ -56,14 +57,13 @@ class EngineThread:
         self._clock = clock
         self._demo_portrait = demo_portrait
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._loop = asyncio.get_running_loop()
-        self._loaded: asyncio.Future[tuple[EngineLike, Any]] = self._loop.create_future()
         self.cost: FrameCost | None = None
         self.device: DeviceWorker | None = None
         self._renderer: Renderer | None = None
-        self._thread = threading.Thread(target=self._run, name="engine-host", daemon=True)
-        self._jobs.put(self._job(self._loaded, self._load_all))
-        self._thread.start()
+        self._loaded = self._submit(self._load_all)
+        # Marks an error as seen: whoever waits for loading gets it, and it may be nobody.
+        self._loaded.add_done_callback(lambda loaded: loaded.cancelled() or loaded.exception())
+        threading.Thread(target=self._run, name="engine-host", daemon=True).start()
 
     @property
     def ready(self) -> bool:
@@ -114,36 +114,19 @@ class EngineThread:
             )
         return engine, avatar
 
-    async def _submit(self, work: Callable[[], _T]) -> _T:
-        done: asyncio.Future[_T] = self._loop.create_future()
-        self._jobs.put(self._job(done, work))
-        return await done
+    def _submit(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        done: Future[_T] = Future()
 
-    def _job(self, done: asyncio.Future[_T], work: Callable[[], _T]) -> Callable[[], None]:
         def job() -> None:
-            try:
-                value = work()
-            except BaseException as error:
-                self._settle(done, None, error)
-            else:
-                self._settle(done, value, None)
-
-        return job
-
-    def _settle(self, done: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-        def settle() -> None:
-            if done.done():
+            if not done.set_running_or_notify_cancel():
                 return
-            if error is not None:
+            try:
+                done.set_result(work())
+            except BaseException as error:
                 done.set_exception(error)
-                done.exception()  # marked as seen: whoever awaits it still gets it
-            else:
-                done.set_result(value)
 
-        try:
-            self._loop.call_soon_threadsafe(settle)
-        except RuntimeError:
-            log.debug("a result came after the server had ended")
+        self._jobs.put(job)
+        return asyncio.wrap_future(done)
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -151,7 +134,7 @@ class EngineThread:
 
 
 def _measure_device(engine: EngineLike, avatar: Any, renderer: Renderer) -> FrameCost:
-    """Make batches of every size for nobody, so that all are ready, and see what they take."""
+    """Render batches of every size for nobody, so that all are ready, and measure what they take."""
     sessions = [engine.open_session(avatar, renderer=renderer) for _ in range(max(BUCKETS))]
     times, core_ms, frames = measure_batches(sessions, renderer)
     for session in sessions:
@@ -163,7 +146,7 @@ def _measure_device(engine: EngineLike, avatar: Any, renderer: Renderer) -> Fram
 
 
 def _warm_up(engine: EngineLike, avatar: Any) -> FrameCost:
-    """Make frames for nobody, so that the first visitor's come as fast as all others, and see what they cost."""
+    """Render frames for nobody, so that the first visitor's come as fast as all others, and measure what they cost."""
     session = engine.open_session(avatar)
     frames: list[npt.NDArray[np.uint8]] = []
     began_s, counted_from = time.perf_counter(), 0
