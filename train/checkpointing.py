@@ -1,4 +1,4 @@
-"""What a run needs to go on: tensors only, one safetensors file, replaced in one step or not at all."""
+"""Checkpoints: all that a run needs to go on, as tensors in one safetensors file that is replaced in one step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``key=value`` on the command line to a changed frozen config."""
+"""Changes a frozen config by ``key=value`` assignments from the command line."""
 
 from __future__ import annotations
 

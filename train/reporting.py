@@ -1,4 +1,4 @@
-"""What a run tells: means of losses, ``log.jsonl``, TensorBoard, a progress bar with throughput."""
+"""Output of a run: means of losses, ``log.jsonl``, TensorBoard, a progress bar with throughput."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a recipe's name and changes to its result."""
+"""Runs a recipe by its name, with changed settings."""
 
 from __future__ import annotations
 

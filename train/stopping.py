@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop that a loop looks at between two steps."""
+"""Ctrl-C and SIGTERM as a request to stop, which the training loop looks at between two steps."""
 
 from __future__ import annotations
 

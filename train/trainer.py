@@ -214,7 +214,7 @@ class _Run:
         raise NonFiniteLoss(f"step {found.step}: {reasons}{left}; look at these clips, or try a lower learning rate")
 
     def _agree_to_stop(self) -> bool:
-        """Whether any process was asked to stop; all also take over the latest clock."""
+        """Whether any process was asked to stop; brings all processes to the latest of their clocks, too."""
         asked, self.seconds = self.processes.largest([float(self.stop.asked), self.place.seconds])
         return bool(asked)
 

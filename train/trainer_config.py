@@ -12,7 +12,7 @@ from train.distributed import DeviceChoice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerConfig:
-    """The loop's settings. Batch sizes and learning rates belong to the task; here is how rates move.
+    """The loop's settings. Batch sizes and learning rates belong to the task.
 
     Attributes:
         out: folder of the checkpoint, ``log.jsonl`` and ``config.json``; a checkpoint in it is continued.

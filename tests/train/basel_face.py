@@ -1,4 +1,4 @@
-"""A made-up face in the layout of a Basel Face Model file."""
+"""A synthetic face in the layout of a Basel Face Model file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def face_file(path: Path, *, slit: bool = True, **changes: object) -> Path:
-    """A flat made-up face in the layout of BFM_model_front.mat: a grid with a slit for a mouth, y up."""
+    """A flat synthetic face in the layout of BFM_model_front.mat: a grid with a slit for a mouth, y up."""
     scipy_io = pytest.importorskip("scipy.io")
     side = 21
     x, y = np.meshgrid(np.linspace(-1, 1, side), np.linspace(1, -1, side))

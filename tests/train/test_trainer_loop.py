@@ -167,7 +167,7 @@ def test_shares_of_a_draw_are_the_batch() -> None:
     draws = [BatchRng.for_step(3, 5, index, 4) for index in range(4)]
     noise = [torch.randn(8, generator=rng.generator) for rng in draws]
     assert all(torch.equal(noise[0], other) for other in noise)
-    assert torch.equal(torch.cat([n[d.share(8)] for n, d in zip(noise, draws, strict=True)]), noise[0])
+    assert torch.equal(torch.cat([n[d.own_rows(8)] for n, d in zip(noise, draws, strict=True)]), noise[0])
     assert not torch.equal(torch.randn(8, generator=BatchRng.for_step(3, 6).generator), noise[0])
     assert not torch.equal(torch.randn(8, generator=BatchRng.for_step(4, 5).generator), noise[0])
 

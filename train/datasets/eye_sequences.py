@@ -1,8 +1,8 @@
-"""Batches of stage 2: long sequences of motion with what is heard meanwhile.
+"""Batches of stage 2: long sequences of motion, each with audio.
 
 The audio of a row is either embedded once by a frozen stage 1, or given as mel windows for the task to embed.
 
-Shape suffixes: B rows, T frames, E expression (64), F mel bands (80), W mel columns, An audio embedding.
+Shape suffixes: B rows, T frames, E expression (64), F mel bands (80), W mel columns, A audio embedding.
 """
 
 from __future__ import annotations
@@ -123,16 +123,16 @@ class EyeSequences:
         busy = blink_statistics([clip.eye_feature[:, 0]]).per_minute > self.config.busy_blinks_per_minute
         weight = self.config.busy_weight if busy else 1.0
         mute: list[tuple[float, FloatArray | None]] = [(1.0, None), (0.9, None), (1.1, None)]
-        sounds = mute if not clip.variants else [(v.speed, v.mel) for v in clip.variants]
-        sounds = sounds if self.config.variants else sounds[:1]
+        audio = mute if not clip.variants else [(v.speed, v.mel) for v in clip.variants]
+        audio = audio if self.config.variants else audio[:1]
         tracks = []
-        for speed, mel in sounds:
+        for speed, mel in audio:
             motion = torch.from_numpy(resample_motion(clip.expression, speed))
             mel_FM = None if mel is None else torch.from_numpy(mel)
             embedded_TA = None
             if mel_FM is not None and self._embed is not None:
                 embedded_TA = self._embedded(mel_FM, len(motion))
-            tracks.append(EyeTrack(motion, mel_FM, embedded_TA, clip.clip, weight / len(sounds)))
+            tracks.append(EyeTrack(motion, mel_FM, embedded_TA, clip.clip, weight / len(audio)))
         return tracks
 
     def _embedded(self, mel_FM: Tensor, frames: int) -> Tensor:

@@ -32,7 +32,7 @@ class FaceAugmentation:
     Attributes:
         mirror: share of rows that are mirrored.
         shift: halves of the crop; scale: natural logarithm; roll_rad: radians in the image plane.
-        brightness: of the pictures' range; contrast, saturation, tint: relative (tint: of each colour channel).
+        brightness: of the range of pixel values; contrast, saturation, tint: relative (tint: of each colour channel).
     """
 
     mirror: float = 0.5

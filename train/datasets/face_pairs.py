@@ -82,7 +82,7 @@ class FacePairs:
             raise ValueError("crops can be moved in the landmark motion space only: FaceAugmentation.none()")
         self._clips = [clip for _, clips in groups for clip in clips]
         if not self._clips:
-            raise ValueError("no training clip with pictures")
+            raise ValueError("no training clip with images")
         weights: list[float] = []
         for share, clips in groups:
             of_person = Counter(clip.person for clip in clips)

@@ -1,4 +1,4 @@
-"""Guides of a batch: what the mesh makes of sources in the motion of targets (`engine.animator.mesh.guide`)."""
+"""Guides of a batch: the mesh's image and flow of each source in the motion of its target."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _NO_MATRIX = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
 
 class FrameGuides:
-    """Guides on the CPU; some 40 ms a row, most of it for cutting the source into layers."""
+    """Guides (`engine.animator.mesh.guide`), made on the CPU; some 40 ms a row, mostly to cut the source into layers.
+
+    The one place where a training step waits for the device: the sources come back from it.
+    """
 
     def __init__(self, model: LandmarkModel) -> None:
         self._model = model

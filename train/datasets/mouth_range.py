@@ -1,4 +1,4 @@
-"""Mouths that open alike: how wide somebody articulates is a habit that no voice tells.
+"""Evens the range of mouth openings over clips: how wide a person articulates is a habit that the voice does not tell.
 
 Each clip's inner-lip opening is brought to the same mean and spread by the least change of its expressions, so that a
 network with little video spends nothing on learning whose mouth it is.

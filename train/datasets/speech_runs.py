@@ -103,7 +103,7 @@ class SpeechRuns:
         self._swap = eye_swap_operator(model)
         spoken = [clip for clip in clips if clip.variants]
         if not spoken:
-            raise ValueError("no training clip with sound")
+            raise ValueError("no training clip with audio")
         self._pack(spoken)
         closed = torch.zeros(1, 64) if styles_SE is None else styles_SE
         self._styles_SE = closed - closed @ self._close

@@ -1,6 +1,6 @@
 """The Full-transformer row of Table 3: G_lstm replaced by a causal transformer with the same interface.
 
-Shape suffixes: B rows, T frames, An audio embedding, E expression (64), F eye feature (21), Z noise, H hidden.
+Shape suffixes: B rows, T frames, A audio embedding, E expression (64), F eye feature (21), Z noise, H hidden.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Discriminators of stage 2 (App. B.2): D_te and D_tf, PatchGANs over time, and D_eye, a transformer.
 
-Shape suffixes: B rows, T frames, C channels, An audio embedding, L eye landmarks (22), W width.
+Shape suffixes: B rows, T frames, C channels, A audio embedding, L eye landmarks (22), W width.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What both stages report of predicted expressions: MLD, SSIM_e and Var_e of Tables 2, 3, 5 and 6."""
+"""Figures of predicted expressions that both stages report: MLD, SSIM_e and Var_e of Tables 2, 3, 5 and 6."""
 
 from __future__ import annotations
 

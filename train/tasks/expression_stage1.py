@@ -3,7 +3,7 @@
 Distillation is a matter of data: the targets are the coefficients of the prepared folder, which for the paper is made
 from videos that Wav2Lip has resynchronised (App. C).
 
-Shape suffixes: R runs, K frames a run, N = R K, E expression (64), F eye feature (21), An audio embedding.
+Shape suffixes: R runs, K frames a run, N = R K, E expression (64), F eye feature (21), A audio embedding.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class ExpressionStage1Task:
                 part.to(device)
 
     def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
-        """One step of Adam on one batch; what the mouth's statistics say is said over all processes' rows."""
+        """One step of Adam on one batch; statistics of the mouth are taken over the rows of all processes."""
         cfg, model = self.config, self._placed_model
         network = self.modules["lip"].train()
         assert isinstance(network, LipNetwork)

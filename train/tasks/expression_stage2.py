@@ -7,7 +7,7 @@ N(0, 1) by a KL term (a conditional VAE), so that z carries the moment and the l
 samples of the same step go to the discriminators and to a distribution match, so that z ~ N(0, 1) alone gives the same
 motion. Without it there is one sample, which goes everywhere, as in the paper.
 
-Shape suffixes: B rows, T frames, An audio embedding, E expression (64), F eye feature (21), Z noise, L eye points (22).
+Shape suffixes: B rows, T frames, A audio embedding, E expression (64), F eye feature (21), Z noise, L eye points (22).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ExpressionStage2Config:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What a discriminator may look at: eye features, expressions and eye landmarks that stage 1 makes of them."""
+    """Motion as discriminators see it: eye features, and the expressions that stage 1 makes of them."""
 
     feature_BTF: Tensor
     expression_BTE: Tensor | None
@@ -129,15 +129,15 @@ class ExpressionStage2Task:
         self._lip = lip
         self.averaged = ("eye", "lip") if config.train_stage1 else ("eye",)
         generator = [p for module in self.modules.values() for p in module.parameters()]
-        self._judges = self._discriminators()
-        self.modules.update(self._judges)
+        self._discriminators = self._make_discriminators()
+        self.modules.update(self._discriminators)
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "eye": torch.optim.Adam(generator, config.learning_rate, config.betas)
         }
-        if self._judges:
-            judging = [p for judge in self._judges.values() for p in judge.parameters()]
+        if self._discriminators:
+            parameters = [p for critic in self._discriminators.values() for p in critic.parameters()]
             self.optimisers["discriminators"] = torch.optim.Adam(
-                judging, config.discriminator_rate, config.discriminator_betas
+                parameters, config.discriminator_rate, config.discriminator_betas
             )
         self._scale = torch.tensor([config.blink_scale] + [config.brow_scale] * (net.eye_feature_size - 1))
         embed = self._embed if config.data.embed_once and not config.train_stage1 else None
@@ -145,7 +145,7 @@ class ExpressionStage2Task:
         self.held_out = self._data.held_out
         self._batch = ""
 
-    def _discriminators(self) -> dict[str, nn.Module]:
+    def _make_discriminators(self) -> dict[str, nn.Module]:
         """Those that have a weight in Eq. 25."""
         cfg, weights = self.config, self.config.losses
         found: dict[str, nn.Module] = {}
@@ -192,18 +192,18 @@ class ExpressionStage2Task:
         sampled = _Shown(sampled_BTF, self._show(audio_BTA, expression0_BE, sampled_BTF))
         real = _Shown(feature_BTF, expression_BTE)
         conditions_BTA = audio_BTA.detach()
-        if self._judges:
+        if self._discriminators:
             losses = [
                 lsgan_discriminator_loss(
-                    self._judge(name, real, conditions_BTA),
-                    self._judge(name, sampled, conditions_BTA, detach=True),
+                    self._scores(name, real, conditions_BTA),
+                    self._scores(name, sampled, conditions_BTA, detach=True),
                 )
-                for name in self._judges
+                for name in self._discriminators
             ]
             yield Update(
                 "discriminators",
                 torch.stack(losses).sum(),
-                {name: loss.detach() for name, loss in zip(self._judges, losses, strict=True)},
+                {name: loss.detach() for name, loss in zip(self._discriminators, losses, strict=True)},
             )
 
         terms = {
@@ -219,8 +219,8 @@ class ExpressionStage2Task:
             "d_tf": weights.temporal_expression,
             "d_eye": weights.eye,
         }
-        for name in self._judges:
-            terms[name] = lsgan_generator_loss(self._judge(name, sampled, conditions_BTA))
+        for name in self._discriminators:
+            terms[name] = lsgan_generator_loss(self._scores(name, sampled, conditions_BTA))
             total = total + scales[name] * terms[name]
         if weights.stage1 > 0:
             shown_BTE = sampled.expression_BTE
@@ -256,7 +256,7 @@ class ExpressionStage2Task:
 
     def _show(self, audio_BTA: Tensor, expression0_BE: Tensor, feature_BTF: Tensor) -> Tensor | None:
         """Expressions of prior samples, if anything looks at them."""
-        if not {"d_tf", "d_eye"} & set(self._judges) and self.config.losses.stage1 == 0:
+        if not {"d_tf", "d_eye"} & set(self._discriminators) and self.config.losses.stage1 == 0:
             return None
         return self._expression(audio_BTA, expression0_BE, feature_BTF)
 
@@ -266,21 +266,21 @@ class ExpressionStage2Task:
         expression_BTE: Tensor = self._lip(audio_BTA, expression0_BTE, feature_BTF)
         return expression_BTE.float()
 
-    def _judge(self, name: str, shown: _Shown, audio_BTA: Tensor, detach: bool = False) -> Tensor:
+    def _scores(self, name: str, shown: _Shown, audio_BTA: Tensor, detach: bool = False) -> Tensor:
         """Scores of a discriminator."""
-        judge = self.modules[name]
+        discriminator = self.modules[name]
         if name == "d_te":
             feature_BTF = shown.feature_BTF.detach() if detach else shown.feature_BTF
-            scores: Tensor = judge(feature_BTF)
+            scores: Tensor = discriminator(feature_BTF)
             return scores.float()
         assert shown.expression_BTE is not None
         expression_BTE = shown.expression_BTE.detach() if detach else shown.expression_BTE
         if name == "d_tf":
-            scores = judge(expression_BTE)
+            scores = discriminator(expression_BTE)
         else:
             with torch.autocast(expression_BTE.device.type, enabled=False):
                 landmarks_BTL3 = self._placed_model.landmarks_68(expression_BTE)[..., _EYES_AND_BROWS, :]
-            scores = judge(audio_BTA, landmarks_BTL3)
+            scores = discriminator(audio_BTA, landmarks_BTL3)
         return scores.float()
 
     def describe_batch(self) -> str:

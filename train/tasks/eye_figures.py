@@ -1,4 +1,4 @@
-"""What stage 2 reports of generated eye features (T,21): blinks, how much brows move, drift."""
+"""Figures of eye features (T,21) that stage 2 reports: blinks, motion of the brows, drift."""
 
 from __future__ import annotations
 

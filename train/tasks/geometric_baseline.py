@@ -1,4 +1,4 @@
-"""Animators as sessions use them, on the pairs that training judges its network by."""
+"""Any animator of the engine on the pairs by which training judges its network, for comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def geometric_render(model: LandmarkModel, size: int) -> Render:
 
 
 def animator_render(animator: Animator, model: LandmarkModel, size: int) -> Render:
-    """Pictures of ``size`` px of pairs, by an animator with the reach of the pairs' windows or less."""
+    """Images of ``size`` px of pairs, by an animator with the reach of the pairs' windows or less."""
     portraits: dict[tuple[str, int], Any] = {}
 
     def prepared(clip: FaceClip, source: int) -> Any:

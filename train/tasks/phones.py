@@ -1,9 +1,9 @@
-"""Before stage 1: the audio encoder learns to hear phones, from made-up speech of many voices.
+"""Pre-training of the audio encoder, before stage 1: it names phones in synthetic speech of many voices.
 
 A few minutes of video hold few voices; a synthesiser has many, and knows what it says. An encoder that names the phone
 of its frame has learnt what is common to voices, and stage 1 needs little video to turn that into lips.
 
-Shape suffixes: N windows, F mel bands (80), W mel columns, An audio embedding, P phones.
+Shape suffixes: N windows, F mel bands (80), W mel columns, A audio embedding, P phones.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class PhonesConfig:
 
 
 class PhonesTask:
-    """Training and evaluation of the audio encoder on made-up speech."""
+    """Training and evaluation of the audio encoder on synthetic speech."""
 
     averaged = ("audio_encoder", "phone")
 
@@ -106,7 +106,7 @@ class PhonesTask:
 
     def describe_batch(self) -> str:
         """Where the rows come from."""
-        return "made-up speech"
+        return "synthetic speech"
 
     @torch.no_grad()
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:

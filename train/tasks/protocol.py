@@ -1,4 +1,4 @@
-"""What a task is to the trainer: modules, optimisers, and losses of a batch that several shares work on together.
+"""The interface between a task and the trainer: modules, optimisers, and the losses of a batch.
 
 Each share of a batch (`train.datasets.batch_rng`) runs ``Task.updates`` on its own.
 """
@@ -31,7 +31,7 @@ class Update:
 
 
 class Task(Protocol):
-    """What can be trained.
+    """Networks, their optimisers, and the losses that train them.
 
     ``modules`` are moved to the trainer's device and saved; those named in ``averaged`` also have an exponential moving
     average, which is what is evaluated and exported. Frozen networks and constants stay out of ``modules``; a task

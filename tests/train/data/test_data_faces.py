@@ -1,4 +1,4 @@
-"""Clips with images: round trip, exact labels of made-up clips, and what is refused."""
+"""Clips with images: round trip, exact labels of synthetic clips, and what is refused."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_people_are_on_one_side(made: list[FaceClip]) -> None:
     assert len({clip.person for clip in made}) == 2
 
 
-def test_made_up_clip_is_the_same_for_the_same_seed_and_another_for_another(made: list[FaceClip]) -> None:
+def test_synthetic_clip_is_the_same_for_the_same_seed_and_another_for_another(made: list[FaceClip]) -> None:
     again = synthetic_face_clips(clips=2, frames=5, seed=3)
     other = synthetic_face_clips(clips=1, frames=5, seed=4)
     assert np.array_equal(again[1].rgb(4), made[1].rgb(4))
@@ -99,7 +99,7 @@ def test_made_up_clip_is_the_same_for_the_same_seed_and_another_for_another(made
     assert not np.array_equal(other[0].descriptors, made[0].descriptors)
 
 
-def test_labels_of_a_made_up_clip_are_where_the_landmarker_sees_them(made: list[FaceClip]) -> None:
+def test_labels_of_a_synthetic_clip_are_where_the_landmarker_sees_them(made: list[FaceClip]) -> None:
     landmarker = FaceLandmarker()
     model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
     for frame in (0, 4):

@@ -31,7 +31,7 @@ from train.data.pipeline.manifest import ClipRecord, read_manifest
 from train.data.pipeline.prepare import PrepareConfig, load_prepared, prepare
 
 _ANY_SYNC = AlignmentConfig(min_score=-1.0)
-"""The made-up mouths do not follow the voice."""
+"""The mouths of these videos do not follow the voice."""
 
 
 def _config(data: Path, out: Path, **changes: object) -> PrepareConfig:

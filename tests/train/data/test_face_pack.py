@@ -52,7 +52,7 @@ def test_a_pack_holds_thinned_videos_and_stills(tmp_path: Path, prepared: Path, 
     (portraits / "notes.txt").write_text("no picture")
     (portraits / "broken.jpg").write_bytes(b"no image either")
     figures = _pack(tmp_path / "pack", f"prepared={prepared}", f"portraits={portraits}", "every=3")
-    assert (figures["films"], figures["film_pictures"], figures["stills"]) == (1, 3, 3)
+    assert (figures["videos"], figures["images"], figures["stills"]) == (1, 3, 3)
     with zipfile.ZipFile(tmp_path / "pack.zip") as archive:
         archive.extractall(tmp_path / "carried")
 

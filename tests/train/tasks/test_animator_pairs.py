@@ -44,13 +44,14 @@ class _CountingClip:
         return np.full((256, 256, 3), frame, np.uint8)
 
 
-def _pairs(groups: list[tuple[float, list[_CountingClip]]], hold_share: float = 0.0) -> FacePairs:
+def _pairs(groups: list[tuple[float, list[_CountingClip]]], hold_share: float = 0.0, size: int = 256) -> FacePairs:
     return FacePairs(
         groups,
         past_frames=3,
         future_frames=1,
         hold_share=hold_share,
         augmentation=FaceAugmentation.none(),
+        size=size,
         cache_mib=4,
     )
 
@@ -94,7 +95,7 @@ def test_shares_of_a_batch_are_its_rows() -> None:
 
 def test_people_of_a_group_are_drawn_evenly_whatever_number_of_clips_they_have() -> None:
     many = [_CountingClip(f"many-{i}", 9, "many") for i in range(8)]
-    pairs = _pairs([(0.25, [*many, _CountingClip("few", 9, "few")]), (0.75, [_CountingClip("other", 9)])])
+    pairs = _pairs([(0.25, [*many, _CountingClip("few", 9, "few")]), (0.75, [_CountingClip("other", 9)])], size=8)
     names = pairs.draw(BatchRng.for_step(0, 0), 400).names
     counts = Counter(name.split(":")[0].split("-")[0] for name in names)
     assert counts["other"] / 400 == pytest.approx(0.75, abs=0.07)

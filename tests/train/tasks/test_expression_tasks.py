@@ -110,7 +110,7 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _toy(row: Any, lip_checkpoint: Path) -> ExpressionStage1Recipe | ExpressionStage2Recipe:
-    """A row with small networks and short sequences of made-up clips; all else as it is."""
+    """A row with small networks and short sequences of synthetic clips; all else as it is."""
     lip = toy_expression_stage1().task.network
     shared = {"prepared": SYNTHETIC, "lip_reading": toy_expression_stage1().lip_reading}
     if isinstance(row, ExpressionStage1Recipe):

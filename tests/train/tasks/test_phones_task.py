@@ -1,4 +1,4 @@
-"""The step before stage 1: an encoder that learns phones from made-up speech."""
+"""The step before stage 1: an encoder that learns phones from synthetic speech."""
 
 from __future__ import annotations
 

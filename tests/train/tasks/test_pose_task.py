@@ -126,7 +126,7 @@ def test_stream_layout_keeps_known_frames_clean_at_step_zero(clips: list[ClipFea
     x, _, _, step, flag = seen["pose"].calls[0]
     assert torch.all(step[:, :-3] == 0)
     motions = x * task.std_C
-    # Known frames are a stretch of real sway: no frame jumps further than the made-up sway can.
+    # Known frames are a stretch of real sway: no frame jumps further than the synthetic sway can.
     assert motions[:, :-3].diff(dim=1).abs().max() < 0.03
     assert 0.5 < flag.float().mean() < 0.95
 

@@ -81,7 +81,7 @@ def build_face_pack(config: FacePackConfig) -> dict[str, float]:
     """Write a pack and its archive.
 
     Returns:
-        videos, film_pictures, stills, mib (of the archive).
+        videos, images (of them), stills, mib (of the archive).
 
     Raises:
         InputError: nothing to pack, or the archive is larger than asked; what to change.
@@ -89,7 +89,7 @@ def build_face_pack(config: FacePackConfig) -> dict[str, float]:
     """
     make_folder(config.out / "faces")
     videos = [] if config.prepared is None else load_face_clips(config.prepared)
-    images = sum(_pack_video(clip, config) for clip in track(videos, description="films"))
+    images = sum(_pack_video(clip, config) for clip in track(videos, description="videos"))
     if config.prepared is not None:
         kept = {clip.clip for clip in videos}
         records = [r for r in read_manifest(config.prepared / "manifest.jsonl") if r.clip in kept]
@@ -107,7 +107,7 @@ def build_face_pack(config: FacePackConfig) -> dict[str, float]:
             f"the pack takes {mib:.1f} MiB, more than {config.most_mib:g}: raise every={config.every} or lower "
             f"quality={config.quality}"
         )
-    return {"films": len(videos), "film_pictures": images, "stills": len(stills), "mib": mib}
+    return {"videos": len(videos), "images": images, "stills": len(stills), "mib": mib}
 
 
 def load_still_portraits(folder: Path) -> list[StillPortrait]:

@@ -1,4 +1,4 @@
-"""Which clip is whose, under which licence, and on which side of the split: known by the file's name."""
+"""Person, licence and side of the split of the open clips, known by the names of their files."""
 
 from __future__ import annotations
 

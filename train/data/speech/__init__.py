@@ -1,1 +1,1 @@
-"""Made-up speech, and augmentation of real speech."""
+"""Synthetic speech, and augmentation of real speech."""

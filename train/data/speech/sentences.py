@@ -1,4 +1,4 @@
-"""What the made-up speakers say: sentences of this project's own, and commands in the grammar of GRID."""
+"""Texts of the synthetic speech: sentences of this project's own, and commands in the grammar of GRID."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Made-up speakers: sentences spoken by flite and espeak-ng, with the time of every phone.
+"""Synthetic speech: sentences spoken by flite and espeak-ng, with the time of every phone.
 
 Both are optional tools of the machine. flite (BSD-like) is run as a command; espeak-ng (GPL-3.0) is opened as a
 shared library, because its command tells no times.

@@ -1,4 +1,4 @@
-"""Made-up clips with a known rule: louder means wider open. For tests and the toy recipes."""
+"""Synthetic clips with a known rule: the louder, the wider open. For tests and the toy recipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus of made-up speech: mels of many voices with the phone of every column, in one file.
+"""A corpus of synthetic speech: mels of many voices with the phone of every column, in one file.
 
 utterance | utterance | ...       mel (M,80) and phone (M,) end to end; ``first`` (U,) says where each begins
 """
@@ -79,7 +79,7 @@ def prepare_speech(config: SpeechConfig) -> SyntheticSpeech:
         except MissingDependency as error:
             _log.warning("%s", error)
     if not synthesisers:
-        raise MissingDependency("made-up speech needs flite or espeak-ng: apt-get install flite espeak-ng")
+        raise MissingDependency("synthetic speech needs flite or espeak-ng: apt-get install flite espeak-ng")
     make_folder(config.out)
     speech = speak_corpus(synthesisers, config)
     save_tensors(config.out / "speech.safetensors", {"mel": speech.mel, "phone": speech.phone, "first": speech.first})
@@ -94,7 +94,7 @@ def load_speech(folder: Path) -> SyntheticSpeech:
     """
     path = folder / "speech.safetensors"
     if not path.is_file():
-        raise InputError(f"no made-up speech at {path}: run `gohd train prepare_speech out={folder}` first")
+        raise InputError(f"no synthetic speech at {path}: run `gohd train prepare_speech out={folder}` first")
     tensors = load_file(path)
     return SyntheticSpeech(tensors["mel"], tensors["phone"], tensors["first"])
 
