@@ -1,4 +1,4 @@
-"""Data: offsets found, windows cut as the engine cuts them, augmentation within range, manifests and shards kept."""
+"""Offsets, the split, augmentation of speech, and shards and manifests that come back as written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _talk(person: int, late_frames: int, seed: int) -> AlignmentClip:
     return AlignmentClip(person=f"p{person}", mel=mel, opening=opening)
 
 
-def test_offsets_of_made_up_talk_are_found() -> None:
+def test_offsets_of_synthetic_talk_are_found() -> None:
     late = {"a": 0, "b": 5, "c": -3, "d": 2}
     clips = {name: _talk(i, frames, i) for i, (name, frames) in enumerate(late.items())}
     found = estimate_offsets(clips)
