@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.portrait import FaceLandmarker
-from tests.train.video_factory import face_frames
+from tests.train.video_factory import Image, face_frames
 from tests.train.worker_task import square
 from train.data.pipeline.shots import find_cuts, thumbnail
 from train.data.pipeline.tracking import TrackingConfig, fill_gaps, track_face
