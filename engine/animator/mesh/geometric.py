@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from engine.animator.mesh.head_motion import HeadMotion, HeadPlace
-from engine.animator.mesh.layered import LayeredPortrait, build_layers, draw, draw_with_map, source_map
+from engine.animator.mesh.layered import LayeredPortrait, build_layers, draw, draw_with_map
 from engine.errors import CommandInvalid
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE, EXPRESSION, GAZE, POSE, Coefficients
 from engine.motion.space.gaze import camera_gaze_to_eye_in_head
@@ -126,16 +126,9 @@ class GeometricAnimator:
         *,
         intensity: float = 1.0,
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """`render`'s image, and the `source_map` of what it shows; arguments and errors as `render`."""
+        """`render`'s image, and its map as `draw_with_map` gives it; arguments and errors as `render`."""
         shown = self._shown(prepared, window_TD, intensity)
         return draw_with_map(prepared.layers, *self._moved(prepared, shown))
-
-    def source_map(self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Where in the crop each pixel of the image of a descriptor (72,) comes from: x, y px (S, S, 2).
-
-        Pixel centres are at integers. Of what the crop does not show, see `engine.animator.mesh.layered.source_map`.
-        """
-        return source_map(prepared.layers, *self._moved(prepared, descriptor))
 
     def landmarks(self, prepared: PreparedPortrait, descriptor: npt.NDArray[np.floating]) -> Float64Array:
         """Landmarks (478, 3), px with pixel centres at integers, that the portrait is moved to; descriptor (72,)."""

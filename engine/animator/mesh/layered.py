@@ -83,7 +83,11 @@ def draw_with_map(
     head: HeadMotion,
     eye_in_head: tuple[float, float],
 ) -> tuple[ImageArray, npt.NDArray[np.float32]]:
-    """`draw`'s image and its `source_map`, for hardly more than the image alone."""
+    """`draw`'s image, and the place in the portrait of each of its pixels, (H, W, 2) x, y px; irises where they look.
+
+    Pixel centres are at integers. What the portrait does not show (the inside of the mouth, the white behind an iris)
+    points to what lies near it.
+    """
     points, places = _moved_skin(portrait, landmarks_px, head, eye_in_head)
     frame = _drawn(portrait, points, places, landmarks_px, head, eye_in_head)
     for eye in portrait.eyes:
@@ -109,22 +113,6 @@ def _drawn(
         eye.draw(frame, points, head, eye_in_head)
     portrait.mouth.draw(frame, points, np.asarray(landmarks_px, dtype=np.float64), head)
     return frame
-
-
-def source_map(
-    portrait: LayeredPortrait,
-    landmarks_px: npt.NDArray[np.floating],
-    head: HeadMotion,
-    eye_in_head: tuple[float, float],
-) -> npt.NDArray[np.float32]:
-    """Where in the portrait each pixel of `draw`'s image comes from, (H, W, 2) px; irises where they look.
-
-    What the portrait does not show (the inside of the mouth, the white behind an iris) points to what lies near it.
-    """
-    points, places = _moved_skin(portrait, landmarks_px, head, eye_in_head)
-    for eye in portrait.eyes:
-        eye.turn(places, points, head, eye_in_head)
-    return places
 
 
 def _moved_skin(
