@@ -1,6 +1,6 @@
 """How fast one live session is on this machine: every stage, frames a second, audio in to image out.
 
-    python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--preset paper|lite] [--seconds 20] [--json OUT]
+    python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--preset NAME] [--seconds 20] [--json OUT]
 
 The demo voice is pushed in chunks of 20 ms as a microphone would give them. Nothing sleeps: compute time is measured,
 arrival times are those of the chunks, and a frame that is late delays the frames after it. So ``latency_ms`` is the
@@ -31,12 +31,12 @@ from rich.table import Table
 if __package__ in (None, ""):  # started by its path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.gpu.random_animator import PRESETS, floor_ms, weights_of
+from benchmarks.gpu.random_animator import floor_ms, weights_of
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import Ceilings, percentiles
 from benchmarks.signals import demo_voice
 from engine import load_engine
-from engine.animator import NeuralAnimator
+from engine.animator import PRESETS, NeuralAnimator
 from engine.assets import PORTRAIT
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from server.live.capacity import cores

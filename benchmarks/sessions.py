@@ -1,6 +1,6 @@
 """How many sessions one machine serves at 25 frames a second: more and more of them, until frames come late.
 
-    python benchmarks/sessions.py [--device cpu|cuda] [--backend auto] [--preset lite|paper] [--quick] [--json OUT]
+    python benchmarks/sessions.py [--device cpu|cuda] [--backend auto] [--preset NAME] [--quick] [--json OUT]
 
 Sessions run on the server's own threads, as many as there: one a session and, where sessions share a device, the one
 that makes their frames in batches. Each hears the demo voice in blocks of 20 ms by the clock, at a phase of its own.
@@ -37,11 +37,12 @@ from rich.console import Console
 if __package__ in (None, ""):  # started by its path
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.gpu.random_animator import PRESETS, weights_of
+from benchmarks.gpu.random_animator import weights_of
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import percentiles
 from benchmarks.signals import demo_voice_int16
 from engine import Avatar, Engine, load_engine
+from engine.animator import PRESETS
 from engine.assets import PORTRAIT
 from engine.batch.renderer import BUCKETS
 from server.live.batching import sessions_that_fit

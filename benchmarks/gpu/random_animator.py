@@ -14,14 +14,21 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.report.timing import Ceilings
-from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator import PRESETS, FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.checkpoint import resolve_weights, save_tensors, write_checksums
 
-SMALL = dataclasses.replace(
-    FaceAnimatorConfig.lite(), widths=(24, 16, 12, 8, 8, 8), style_size=32, directions=8, paint_sizes=()
+SMALL = FaceAnimatorConfig(
+    widths=(24, 16, 12, 8, 8, 8),
+    style_size=32,
+    directions=8,
+    past_frames=6,
+    future_frames=0,
+    mapping_width=64,
+    mapping_dilations=(),
+    head_layers=2,
+    transform_sizes=(),
 )
 """Of quick runs: 128x128 pixels."""
-PRESETS = {"paper": FaceAnimatorConfig.paper(), "lite": FaceAnimatorConfig.lite()}
 
 
 def random_network(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:

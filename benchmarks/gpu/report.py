@@ -47,6 +47,12 @@ def _p50(row: Report) -> float:
     return value
 
 
+def _times_naive(row: Report, naive_ms: dict[str, float]) -> str:
+    """How many times as fast as the naive form; guided layouts have none."""
+    naive = naive_ms.get(row["preset"])
+    return "-" if naive is None else f"{naive * row['batch'] / _p50(row):.1f}"
+
+
 def markdown(report: Report) -> str:
     """All figures, with what they ran on."""
     hardware, ceilings = report["hardware"], report["ceilings"]
@@ -65,7 +71,7 @@ def markdown(report: Report) -> str:
         "## The per-frame step, window in numpy to finished image in numpy",
         _table(
             "preset | backend | batch | p50 ms | p95 | p99 | fps | step ms | ceiling | floor | MiB | error | x naive",
-            ((*_step(row), f"{naive[row['preset']] * row['batch'] / _p50(row):.1f}") for row in report["steps"]),
+            ((*_step(row), _times_naive(row, naive)) for row in report["steps"]),
         ),
         "Step: the part on the device, up to the image in the host's memory; its share of the matrix ceiling, and of "
         "the floor (all products at that rate, or all bytes that must move at the copy's, whichever takes longer). "

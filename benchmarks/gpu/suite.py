@@ -25,7 +25,7 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -36,7 +36,6 @@ from torch import Tensor
 from benchmarks.gpu.children import children
 from benchmarks.gpu.naive_animator import naive_network
 from benchmarks.gpu.random_animator import (
-    PRESETS,
     SMALL,
     floor_ms,
     frame_flop,
@@ -48,8 +47,17 @@ from benchmarks.gpu.report import markdown, targets
 from benchmarks.latency import measure, used_mib
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import Ceilings, percentiles, timed_ms
-from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
+from engine import Avatar, load_engine
+from engine.animator import (
+    PRESETS,
+    FaceAnimatorConfig,
+    FaceAnimatorNetwork,
+    GeometricAnimator,
+    NeuralAnimator,
+    NeuralPortrait,
+)
 from engine.animator.network.step import FrameInputs, eager_step, to_bytes
+from engine.assets import PORTRAIT
 from engine.errors import BackendUnavailable, MissingDependency
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
@@ -134,7 +142,9 @@ class Suite:
     def _step(self, preset: str, config: FaceAnimatorConfig, backend: str, rows: int) -> Report:
         before_mib = self._used_mib()
         network = random_network(config)
-        animator = neural_animator(network, CHECKSUM, backend=backend, device=self.device, cache=self.cache)
+        animator = neural_animator(
+            network, CHECKSUM, backend=backend, device=self.device, cache=self.cache, mesh=self._mesh(config)
+        )
         portraits, window_BTD = self._inputs(animator.network, rows)
         render = partial(animator.render_batch, portraits, window_BTD, finished=[animator.finishes] * rows)
         error = np.abs(render().astype(int) - self._expected(config, rows, finished=animator.finishes).astype(int))
@@ -145,7 +155,7 @@ class Suite:
                 like.repeat(rows, 1),
                 torch.from_numpy(window_BTD).to(like),
                 like.new_ones(rows),
-                tuple(maps.repeat(rows, 1, 1, 1) for maps in portraits[0].features),
+                tuple(maps.repeat(rows, 1, 1, 1) for maps in (*portraits[0].features, *animator.network.blank_guide())),
                 like.new_ones(rows) if animator.finishes else None,
             )
             step_ms = self._percentiles(partial(animator.step, given))
@@ -170,19 +180,20 @@ class Suite:
         rows = []
         for preset, config in self.presets.items():
             dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-            network = NeuralAnimator(random_network(config), device=self.device, dtype=dtype).network
+            network = random_network(config).freeze().to(self.device, dtype)
             (portrait,), window_BTD = self._inputs(network, 1)
+            features = (*portrait.features, *network.blank_guide())
             window = torch.from_numpy(window_BTD).to(self.device, dtype)
             with torch.inference_mode():
                 latent = network.navigate(portrait.identity_code, window)
-                image = network.decoder(latent, portrait.features)
+                image = network.decoder(latent, features)
                 rgb = to_bytes(image)
                 finish = FinishGraph(config.image_size).to(self.device)
                 pattern = watermark_pattern(WatermarkConfig()).to(self.device)
                 one = torch.ones(1, device=self.device)
                 parts: dict[str, Callable[[], object]] = {
                     "window to latent": partial(network.navigate, portrait.identity_code, window),
-                    "decoder": partial(network.decoder, latent, portrait.features),
+                    "decoder": partial(network.decoder, latent, features),
                     "bytes": partial(to_bytes, image),
                     "label and mark": partial(finish, rgb, one, pattern),
                     "to the host": rgb.cpu,
@@ -196,7 +207,8 @@ class Suite:
     def naive(self) -> list[Report]:
         """In float32, as it was published, and on a card in half precision, as the others are."""
         dtypes = (torch.float32, torch.float16) if self.device.type == "cuda" else (torch.float32,)
-        return [self._naive(preset, config, dtype) for preset, config in self.presets.items() for dtype in dtypes]
+        unguided = {preset: config for preset, config in self.presets.items() if not config.guided}
+        return [self._naive(preset, config, dtype) for preset, config in unguided.items() for dtype in dtypes]
 
     def _naive(self, preset: str, config: FaceAnimatorConfig, dtype: torch.dtype) -> Report:
         network = naive_network(config, random_network(config).state_dict()).to(self.device, dtype)
@@ -263,10 +275,24 @@ class Suite:
             x = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
             code, features = network.encode(x.to(like.dtype))
         window = rng.randn(rows, config.window_frames, DESCRIPTOR_SIZE).astype(np.float32) / 4
-        return [NeuralPortrait(identity_code=code, features=features)] * rows, window
+        if not config.guided:
+            return [NeuralPortrait(identity_code=code, features=features)] * rows, window
+        _, avatar = self._demo
+        window = avatar.coefficients.descriptor + window / 8  # the mesh wants motions of a face
+        return [NeuralPortrait(identity_code=code, features=features, mesh=avatar.prepared)] * rows, window
+
+    @cached_property
+    def _demo(self) -> tuple[GeometricAnimator, Avatar]:
+        """The mesh of the demo portrait, for guided presets."""
+        engine = load_engine(device="cpu", backend="geometric")
+        assert isinstance(engine.animator, GeometricAnimator)
+        return engine.animator, engine.enroll(PORTRAIT)
+
+    def _mesh(self, config: FaceAnimatorConfig) -> GeometricAnimator | None:
+        return self._demo[0] if config.guided else None
 
     def _expected(self, config: FaceAnimatorConfig, rows: int, *, finished: bool = False) -> np.ndarray:
-        animator = NeuralAnimator(random_network(config), device=self.device)
+        animator = NeuralAnimator(random_network(config), device=self.device, mesh=self._mesh(config))
         images = animator.render_batch(*self._inputs(animator.network, rows))
         if not finished:
             return images

@@ -150,16 +150,13 @@ def _loaded(weights: str) -> tuple[FaceAnimatorNetwork, str]:
 def _random(preset: str) -> tuple[FaceAnimatorNetwork, str]:
     import torch
 
-    from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+    from engine.animator import PRESETS, FaceAnimatorNetwork
 
-    presets = {
-        "paper": FaceAnimatorConfig.paper,
-        "lite": FaceAnimatorConfig.lite,
-        "guided-lite": FaceAnimatorConfig.guided_lite,
-    }
-    if preset not in presets:
-        raise CommandInvalid(f"--preset must be one of {', '.join(presets)}, not {preset!r}")
+    # Earlier versions also had an unguided layout, "lite", of about the same cost.
+    name = "guided_lite" if preset == "lite" else preset.replace("-", "_")
+    if name not in PRESETS:
+        raise CommandInvalid(f"--preset must be one of {', '.join(PRESETS)}, not {preset!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
-        network = FaceAnimatorNetwork(presets[preset]())
+        network = FaceAnimatorNetwork(PRESETS[name])
     return network, hashlib.sha256(f"drawn {_RANDOM_SEED} torch {torch.__version__}".encode()).hexdigest()

@@ -32,18 +32,18 @@ def _print_findings() -> None:
 
 
 def _print_costs() -> None:
-    from typing import get_args
 
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    from engine.runtime.model_stats import Preset, network_costs
+    from engine.animator import PRESETS
+    from engine.runtime.model_stats import network_costs
 
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, width=120)
-    for preset in get_args(Preset):
+    for preset in PRESETS:
         table = Table(title=f"{preset} preset", title_justify="left", box=box.SIMPLE, pad_edge=False)
         table.add_column("network")
         table.add_column("parameters", justify="right")

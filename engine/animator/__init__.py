@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from engine.animator.mesh.geometric import GeometricAnimator, PreparedPortrait
-from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.network.face_animator import PRESETS, FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.neural import NeuralAnimator, NeuralPortrait
 
 __all__ = [
+    "PRESETS",
     "FaceAnimatorConfig",
     "FaceAnimatorNetwork",
     "GeometricAnimator",

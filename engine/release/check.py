@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.decoder import Decoder
+from engine.animator.network.neural import load_network
 from engine.audio import mel_spectrogram
 from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
@@ -117,10 +117,7 @@ def _arrays(path: Path) -> Arrays:
 
 
 def _animator(folder: WeightsFolder, inputs: Arrays, _: Path) -> Arrays:
-    config = from_mapping(FaceAnimatorConfig, folder.section("neural_animator"), "neural_animator")
-    network = FaceAnimatorNetwork(config)
-    load_into(network, folder.tensors("animator.safetensors"), "animator.safetensors")
-    network.freeze()
+    network = load_network(folder)[0].freeze()
     assert isinstance(network.decoder, Decoder), "the release has no guide"
     window_BTD = inputs["semantics"].transpose(1, 2)
     identity_code, features = network.encode(inputs["source"])

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.animator.network.face_animator import MEASURES_SIZE, FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator.network.face_animator import PRESETS, FaceAnimatorNetwork
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.timebase import MEL_BANDS
 
-Preset = Literal["paper", "lite"]
 _POSE_WINDOW = 50
 
 
@@ -42,25 +40,23 @@ class NetworkCost:
     run: str
 
 
-def network_costs(preset: Preset) -> tuple[NetworkCost, ...]:
-    """Costs of every network of a preset, for one session.
+def network_costs(preset: str) -> tuple[NetworkCost, ...]:
+    """Costs of every network of a preset, for one session; motion networks are the paper's or the bundled ones.
 
     Raises:
         ValueError: there is no such preset.
     """
-    if preset not in get_args(Preset):
-        raise ValueError(f"preset must be one of {get_args(Preset)}, not {preset!r}")
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
     with torch.device("meta"), torch.no_grad():
         paper = preset == "paper"
-        animator = FaceAnimatorNetwork(FaceAnimatorConfig.paper() if paper else FaceAnimatorConfig.lite())
-        guided = () if paper else (FaceAnimatorNetwork(FaceAnimatorConfig.guided_lite()),)
+        animator = FaceAnimatorNetwork(PRESETS[preset])
         lip = LipNetwork(LipConfig.paper(eye_feature=True) if paper else LipConfig.lite())
         eye = EyeMotionNetwork(EyeConfig.paper() if paper else EyeConfig.lite())
         pose = PoseDenoiser(DenoiserConfig.paper() if paper else DenoiserConfig.lite())
         gaze = (PoseDenoiser(DenoiserConfig.paper(channels=2)),) if paper else ()
         return (
-            *_animator_costs("animator", animator),
-            *(cost for network in guided for cost in _animator_costs("guided animator", network)),
+            *_animator_costs(animator),
             *_lip_costs(lip),
             _eye_cost(eye),
             *(
@@ -70,20 +66,18 @@ def network_costs(preset: Preset) -> tuple[NetworkCost, ...]:
         )
 
 
-def _animator_costs(name: str, network: FaceAnimatorNetwork) -> tuple[NetworkCost, ...]:
+def _animator_costs(network: FaceAnimatorNetwork) -> tuple[NetworkCost, ...]:
     config = network.config
     network.eval()
     rgb = torch.zeros(1, 3, config.image_size, config.image_size)
     window = torch.zeros(1, config.window_frames, DESCRIPTOR_SIZE)
-    measures = torch.zeros(1, MEASURES_SIZE) if config.measured else None
-    code, features = network.encode(rgb, measures)
+    code, features = network.encode(rgb)
     features = (*features, *network.blank_guide())
-    encoder = nn.ModuleList([network.encoder, *([] if network.measures is None else [network.measures])])
     motion = nn.ModuleList([network.mapping, network.head, network.basis])
     return (
-        _cost(f"{name} encoder", encoder, "portrait", lambda: network.encode(rgb, measures)),
-        _cost(f"{name} motion", motion, "frame", lambda: network.navigate(code, window)),
-        _cost(f"{name} decoder", network.decoder, "frame", lambda: network.decoder(code, features)),
+        _cost("animator encoder", network.encoder, "portrait", lambda: network.encode(rgb)),
+        _cost("animator motion", motion, "frame", lambda: network.navigate(code, window)),
+        _cost("animator decoder", network.decoder, "frame", lambda: network.decoder(code, features)),
     )
 
 

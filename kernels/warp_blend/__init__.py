@@ -4,7 +4,6 @@
     m        = sigmoid(raw[:, 2])
     warped   = sample(feature, place) m                     bilinear, zeros outside
     blended  = warped + x (1 - m)                           Eq. of the decoder's levels (Fig. 2 of the paper)
-    kept     = x (1 - m)
     released = x (1 - blended)                              what the released weights were trained with
 
 Apart, these are a dozen passes over the maps, in float32 where places are; together they are one read of each input and
@@ -13,7 +12,7 @@ one write of each output. `kernels.backward_warp`, the geometric animator's, tak
 
 from __future__ import annotations
 
-from typing import Literal, get_args, overload
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -26,50 +25,26 @@ from kernels.warp_blend.reference import flow_warp_reference, warp_blend_referen
 __all__ = ["Implementation", "Rest", "flow_warp_reference", "warp_blend"]
 
 Implementation = Literal["auto", "reference", "triton"]
-Rest = Literal["blended", "kept", "released"]
+Rest = Literal["blended", "released"]
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-@overload
 def warp_blend(
     feature_BCHW: Tensor,
     raw_B3HW: Tensor,
     x_BCHW: Tensor,
     *,
-    rest: Rest = ...,
-    exact_grid: bool = ...,
-    impl: Implementation = ...,
-) -> tuple[Tensor, Tensor]: ...
-
-
-@overload
-def warp_blend(
-    feature_BCHW: Tensor,
-    raw_B3HW: Tensor,
-    x_BCHW: None = None,
-    *,
-    rest: Rest = ...,
-    exact_grid: bool = ...,
-    impl: Implementation = ...,
-) -> tuple[Tensor, None]: ...
-
-
-def warp_blend(
-    feature_BCHW: Tensor,
-    raw_B3HW: Tensor,
-    x_BCHW: Tensor | None = None,
-    *,
     rest: Rest = "blended",
     exact_grid: bool = False,
     impl: Implementation = "auto",
-) -> tuple[Tensor, Tensor | None]:
-    """Warped and masked features, and what ``rest`` names (None without ``x_BCHW``).
+) -> tuple[Tensor, Tensor]:
+    """Warped and masked features, and what ``rest`` names.
 
     Args:
         feature_BCHW: floating point (B, C, H, W), any strides; what is fetched from.
         raw_B3HW: floating point; flow x, flow y and mask before their activations.
         x_BCHW: of the shape and type of ``feature_BCHW``.
-        exact_grid: a flow of zero fetches each pixel from itself; else the grid spans the picture's edges, half a pixel
+        exact_grid: a flow of zero fetches each pixel from itself; else the grid spans the image's edges, half a pixel
             outside at its border.
         impl: "reference" or "triton" (CUDA), both differentiable; "auto" as `kernels.choice` says.
 
@@ -80,7 +55,7 @@ def warp_blend(
     if impl not in get_args(Implementation):
         raise ValueError(f"impl must be one of {get_args(Implementation)}, not {impl!r}")
     _check(feature_BCHW, raw_B3HW, x_BCHW, rest)
-    given = (feature_BCHW, raw_B3HW) if x_BCHW is None else (feature_BCHW, raw_B3HW, x_BCHW)
+    given = (feature_BCHW, raw_B3HW, x_BCHW)
     if impl == "auto":
         fast = choose("warp_blend", feature_BCHW, ("triton",)) == "triton" and row_fits_32_bits(*given)
         impl = "triton" if fast else "reference"
@@ -94,7 +69,7 @@ def warp_blend(
     return warp_blend_triton(feature_BCHW, raw_B3HW, x_BCHW, rest, exact_grid)
 
 
-def _check(feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor | None, rest: str) -> None:
+def _check(feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor, rest: str) -> None:
     if rest not in get_args(Rest):
         raise ValueError(f"rest must be one of {get_args(Rest)}, not {rest!r}")
     shape = feature_BCHW.shape
@@ -104,5 +79,5 @@ def _check(feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor | None, rest: 
         raise ValueError(f"inputs must be floating point, not {feature_BCHW.dtype} and {raw_B3HW.dtype}")
     if raw_B3HW.device != feature_BCHW.device:
         raise ValueError(f"features are on {feature_BCHW.device} but raw on {raw_B3HW.device}")
-    if x_BCHW is not None and (x_BCHW.shape != shape or x_BCHW.device != feature_BCHW.device):
+    if x_BCHW.shape != shape or x_BCHW.device != feature_BCHW.device:
         raise ValueError(f"x must be {tuple(shape)} on {feature_BCHW.device}, as the features are")

@@ -24,15 +24,10 @@ def flow_warp_reference(feature_BCHW: Tensor, raw_flow_B2HW: Tensor, exact_grid:
 
 
 def warp_blend_reference(
-    feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor | None, rest: str, exact_grid: bool
-) -> tuple[Tensor, Tensor | None]:
+    feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor, rest: str, exact_grid: bool
+) -> tuple[Tensor, Tensor]:
     """Warped and masked features, and what ``rest`` asks for."""
     mask_B1HW = torch.sigmoid(raw_B3HW[:, 2:])
     warped_BCHW = flow_warp_reference(feature_BCHW, raw_B3HW[:, :2], exact_grid) * mask_B1HW
-    if x_BCHW is None:
-        return warped_BCHW, None
-    kept_BCHW = x_BCHW * (1 - mask_B1HW)
-    if rest == "kept":
-        return warped_BCHW, kept_BCHW
-    blended_BCHW = warped_BCHW + kept_BCHW
+    blended_BCHW = warped_BCHW + x_BCHW * (1 - mask_B1HW)
     return warped_BCHW, blended_BCHW if rest == "blended" else x_BCHW * (1 - blended_BCHW)

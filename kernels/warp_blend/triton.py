@@ -1,5 +1,17 @@
 """Flow warp and mask blend with Triton kernels, forward and backward, behind one autograd function.
 
+Forward, for a pixel with raw flow r, raw mask k and place p = ((tanh r + identity + 1) size - 1) / 2 along an axis:
+
+    s = sum_q w_q(p) f_q      four neighbours q, bilinear weights         m = sigmoid k
+    warped = s m              blended = s m + x (1 - m)                   released = x (1 - blended)
+
+Backward. "released" is reduced to "blended": with h the gradient of released, that of blended is g = -x h, and x gets
+h (1 - blended) beside what it gets through the blend. Then, with d = d_warped + g reaching the product s m,
+
+    d_x   = g (1 - m)  [+ h (1 - blended)]        d_m = sum_c (s d - x g)      d_k = d_m m (1 - m)
+    d_s   = d m                                   d_f_q += d_s w_q             (atomic: places share neighbours)
+    d_p   = sum_c d_s sum_q f_q dw_q/dp           d_r = d_p (1 - tanh^2 r) size / 2
+
 Imported only where Triton is installed; compiled at the first call.
 """
 
@@ -14,34 +26,30 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels.tiles import tile_of
-from kernels.warp_blend.triton_kernels import RESTS, backward_kernel, forward_kernel
+from kernels.warp_blend.triton_kernels import backward_kernel, forward_kernel
 
 _FORWARD, _BACKWARD = 512, 256
 
 
 def warp_blend_triton(
-    feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor | None, rest: str, exact_grid: bool
-) -> tuple[Tensor, Tensor | None]:
+    feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor, rest: str, exact_grid: bool
+) -> tuple[Tensor, Tensor]:
     """As `kernels.warp_blend.warp_blend`; results have the features' memory format. Gradients once, not twice."""
-    if x_BCHW is None:
-        warped_BCHW, _ = _apply(feature_BCHW, raw_B3HW, feature_BCHW, "none", exact_grid)
-        return warped_BCHW, None
-    warped_BCHW, rest_BCHW = _apply(feature_BCHW, raw_B3HW, x_BCHW, rest, exact_grid)
-    return warped_BCHW, rest_BCHW
+    return _apply(feature_BCHW, raw_B3HW, x_BCHW, rest == "released", exact_grid)
 
 
 class _WarpBlend(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor, rest: str, exact_grid: bool
+        ctx: Any, feature_BCHW: Tensor, raw_B3HW: Tensor, x_BCHW: Tensor, released: bool, exact_grid: bool
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(feature_BCHW, raw_B3HW, x_BCHW)
-        ctx.rest, ctx.exact_grid = rest, exact_grid
+        ctx.released, ctx.exact_grid = released, exact_grid
         last, pixels, channels = tile_of(feature_BCHW, _FORWARD)
         kind = torch.promote_types(feature_BCHW.dtype, raw_B3HW.dtype)
         warped_BCHW = _empty(feature_BCHW, kind, last)
         kind = torch.promote_types(kind, x_BCHW.dtype)
-        rest_BCHW = warped_BCHW if rest == "none" else _empty(feature_BCHW, kind, last)
+        rest_BCHW = _empty(feature_BCHW, kind, last)
         if warped_BCHW.numel():
             batch, depth, height, width = feature_BCHW.shape
             channel_blocks = triton.cdiv(depth, channels)
@@ -49,12 +57,9 @@ class _WarpBlend(torch.autograd.Function):
                 feature_BCHW, raw_B3HW, x_BCHW, warped_BCHW, rest_BCHW,
                 depth, height, width, channel_blocks,
                 *feature_BCHW.stride(), *raw_B3HW.stride(), *x_BCHW.stride(), *warped_BCHW.stride(),
-                REST=RESTS[rest], EXACT_GRID=exact_grid, DOUBLE=_double(feature_BCHW, raw_B3HW, x_BCHW),
+                RELEASED=released, EXACT_GRID=exact_grid, DOUBLE=_double(feature_BCHW, raw_B3HW, x_BCHW),
                 PIXELS=pixels, CHANNELS=channels,
             )  # fmt: skip
-        if rest == "none":
-            rest_BCHW = warped_BCHW.new_empty(0)
-            ctx.mark_non_differentiable(rest_BCHW)
         return warped_BCHW, rest_BCHW
 
     @staticmethod
@@ -68,8 +73,6 @@ class _WarpBlend(torch.autograd.Function):
         d_feature = _empty(feature_BCHW, exact, last).zero_()
         d_raw = torch.empty(raw_B3HW.shape, dtype=exact, device=raw_B3HW.device)
         d_x = _empty(feature_BCHW, x_BCHW.dtype, last)
-        if ctx.rest == "none":
-            d_rest_BCHW = d_warped_BCHW
         if d_feature.numel():
             batch, depth, height, width = feature_BCHW.shape
             backward_kernel[(triton.cdiv(height * width, pixels), batch)](
@@ -77,9 +80,9 @@ class _WarpBlend(torch.autograd.Function):
                 depth, height, width,
                 *feature_BCHW.stride(), *raw_B3HW.stride(), *x_BCHW.stride(),
                 *d_warped_BCHW.stride(), *d_rest_BCHW.stride(), *d_feature.stride(), *d_raw.stride()[:2],
-                REST=RESTS[ctx.rest], EXACT_GRID=ctx.exact_grid, DOUBLE=double, PIXELS=pixels, CHANNELS=channels,
+                RELEASED=ctx.released, EXACT_GRID=ctx.exact_grid, DOUBLE=double, PIXELS=pixels, CHANNELS=channels,
             )  # fmt: skip
-        d_x_BCHW = None if ctx.rest == "none" or not ctx.needs_input_grad[2] else d_x
+        d_x_BCHW = d_x if ctx.needs_input_grad[2] else None
         return d_feature.to(feature_BCHW.dtype), d_raw.to(raw_B3HW.dtype), d_x_BCHW, None, None
 
 

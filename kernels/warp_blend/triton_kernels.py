@@ -1,14 +1,12 @@
 """The Triton kernels of `kernels.warp_blend.triton`: a program makes a tile of pixels and channels.
 
-Places, the mask and sums are float32, or float64 where an input is (DOUBLE).
+Places, the mask and sums are float32, or float64 where an input is (DOUBLE). `kernels.warp_blend.triton` has the maths.
 """
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
-
-RESTS = {"none": 0, "blended": 1, "kept": 2, "released": 3}
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -54,7 +52,7 @@ def forward_kernel(  # type: ignore[no-untyped-def]
     feature, raw, x, warped, rest, channels, height, width, channel_blocks,
     feature_b, feature_c, feature_y, feature_x, raw_b, raw_c, raw_y, raw_x, x_b, x_c, x_y, x_x,
     out_b, out_c, out_y, out_x,
-    REST: tl.constexpr, EXACT_GRID: tl.constexpr, DOUBLE: tl.constexpr,
+    RELEASED: tl.constexpr, EXACT_GRID: tl.constexpr, DOUBLE: tl.constexpr,
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     tile = tl.program_id(0)
@@ -88,15 +86,12 @@ def forward_kernel(  # type: ignore[no-untyped-def]
     place = (pixel % width)[:, None]
     target = item * out_b + channel[None, :] * out_c + line * out_y + place * out_x
     tl.store(warped + target, total.to(warped.dtype.element_ty), mask=within)
-    if REST != 0:
-        source = x + item * x_b + channel[None, :] * x_c + line * x_y + place * x_x
-        own = _exact(tl.load(source, mask=within, other=0.0), DOUBLE)
-        result = own * (1.0 - mask)[:, None]
-        if REST != 2:
-            result += total
-        if REST == 3:
-            result = own * (1.0 - result)
-        tl.store(rest + target, result.to(rest.dtype.element_ty), mask=within)
+    source = x + item * x_b + channel[None, :] * x_c + line * x_y + place * x_x
+    own = _exact(tl.load(source, mask=within, other=0.0), DOUBLE)
+    result = own * (1.0 - mask)[:, None] + total
+    if RELEASED:
+        result = own * (1.0 - result)
+    tl.store(rest + target, result.to(rest.dtype.element_ty), mask=within)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -105,7 +100,7 @@ def backward_kernel(  # type: ignore[no-untyped-def]
     feature_b, feature_c, feature_y, feature_x, raw_b, raw_c, raw_y, raw_x, x_b, x_c, x_y, x_x,
     warped_b, warped_c, warped_y, warped_x, rest_b, rest_c, rest_y, rest_x,
     sum_b, sum_c, sum_y, sum_x, d_raw_b, d_raw_c,
-    REST: tl.constexpr, EXACT_GRID: tl.constexpr, DOUBLE: tl.constexpr,
+    RELEASED: tl.constexpr, EXACT_GRID: tl.constexpr, DOUBLE: tl.constexpr,
     PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     item = tl.program_id(1).to(tl.int64)
@@ -147,24 +142,21 @@ def backward_kernel(  # type: ignore[no-untyped-def]
                 sample += value * (weight_x * weight_y)[:, None]
                 by_x += value * (weight_y if column == 1 else -weight_y)[:, None]
                 by_y += value * (weight_x if row == 1 else -weight_x)[:, None]
-        if REST != 0:
-            source = x + item * x_b + channel[None, :] * x_c + line * x_y + place * x_x
-            own = _exact(tl.load(source, mask=within, other=0.0), DOUBLE)
-            source = item * rest_b + channel[None, :] * rest_c + line * rest_y + place * rest_x
-            given = _exact(tl.load(d_rest + source, mask=within, other=0.0), DOUBLE)
-            kept = 1.0 - mask[:, None]
-            if REST == 3:
-                # rest = own (1 - blended): what reaches the blend is -own times what reaches the rest.
-                d_own = given * (1.0 - sample * mask[:, None] - own * kept)
-                given = -own * given
-                d_own += given * kept
-            else:
-                d_own = given * kept
-            d_mask -= tl.sum(own * given, axis=1)
-            if REST != 2:
-                d_product += given
-            target = item * sum_b + channel[None, :] * sum_c + line * sum_y + place * sum_x
-            tl.store(d_x + target, d_own.to(d_x.dtype.element_ty), mask=within)
+        source = x + item * x_b + channel[None, :] * x_c + line * x_y + place * x_x
+        own = _exact(tl.load(source, mask=within, other=0.0), DOUBLE)
+        source = item * rest_b + channel[None, :] * rest_c + line * rest_y + place * rest_x
+        given = _exact(tl.load(d_rest + source, mask=within, other=0.0), DOUBLE)
+        kept = 1.0 - mask[:, None]
+        if RELEASED:
+            d_own = given * (1.0 - sample * mask[:, None] - own * kept)
+            given = -own * given
+            d_own += given * kept
+        else:
+            d_own = given * kept
+        d_mask -= tl.sum(own * given, axis=1)
+        d_product += given
+        target = item * sum_b + channel[None, :] * sum_c + line * sum_y + place * sum_x
+        tl.store(d_x + target, d_own.to(d_x.dtype.element_ty), mask=within)
         d_mask += tl.sum(sample * d_product, axis=1)
         d_sample = d_product * mask[:, None]
         d_at_x += tl.sum(d_sample * by_x, axis=1)

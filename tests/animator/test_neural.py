@@ -12,12 +12,11 @@ import pytest
 import torch
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
-from engine.animator.network.face_animator import MEASURES_SIZE
 from engine.checkpoint import WeightsFolder, save_tensors, write_checksums
 from engine.errors import CommandInvalid, WeightsCorrupt
 from engine.motion.space.coefficients import Coefficients
 from engine.portrait import FaceCrop
-from tests.animator.neural_cases import CASES, SMALL, inputs
+from tests.animator.neural_cases import CASES, GUIDED, SMALL, guides, inputs
 from tests.random_weights import randomise_weights
 
 _GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "animator.npz"
@@ -44,11 +43,6 @@ def _portrait(animator: NeuralAnimator, row: int = 0) -> NeuralPortrait:
 _NO_COEFFICIENTS = Coefficients(
     *(np.zeros(shape, np.float32) for shape in (80, 64, 6, 2, (478, 3)))  # type: ignore[arg-type]
 )
-
-
-@pytest.fixture(scope="module")
-def lite() -> NeuralAnimator:
-    return NeuralAnimator(_network(FaceAnimatorConfig.lite()))
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +77,13 @@ def test_networks_compute_the_definition(name: str, frozen: bool) -> None:
             assert error <= 1e-5
 
 
-def test_images_are_bytes_of_the_right_size_and_repeatable(lite: NeuralAnimator) -> None:
-    portrait = _portrait(lite)
-    window = inputs(lite.network.config)[1][0].numpy()
-    image = lite.render(portrait, window)
-    assert image.shape == (256, 256, 3)
+def test_images_are_bytes_of_the_right_size_and_repeatable(small: NeuralAnimator, windows: np.ndarray) -> None:
+    portrait = _portrait(small)
+    image = small.render(portrait, windows[0])
+    assert image.shape == (64, 64, 3)
     assert image.dtype == np.uint8
     assert image.std() > 5
-    np.testing.assert_array_equal(lite.render(portrait, window), image)
+    np.testing.assert_array_equal(small.render(portrait, windows[0]), image)
 
 
 def test_a_batch_gives_what_single_images_give(small: NeuralAnimator, windows: np.ndarray) -> None:
@@ -120,10 +113,9 @@ def test_intensity_leads_from_the_canonical_face_to_the_whole_motion(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_stays_near_float32(lite: NeuralAnimator, dtype: torch.dtype) -> None:
-    half = NeuralAnimator(_network(FaceAnimatorConfig.lite()), dtype=dtype)
-    window = inputs(lite.network.config)[1][0].numpy()
-    difference = half.render(_portrait(half), window).astype(float) - lite.render(_portrait(lite), window)
+def test_half_precision_stays_near_float32(small: NeuralAnimator, windows: np.ndarray, dtype: torch.dtype) -> None:
+    half = NeuralAnimator(_network(SMALL), dtype=dtype)
+    difference = half.render(_portrait(half), windows[0]).astype(float) - small.render(_portrait(small), windows[0])
     print(dtype, np.abs(difference).mean(), np.abs(difference).max())
     assert np.abs(difference).mean() <= HALF_TOLERANCE[dtype]
 
@@ -155,18 +147,30 @@ def test_a_weights_folder_holds_layout_and_weights(small: NeuralAnimator, window
     expected = small.render(_portrait(small), windows[0])
     np.testing.assert_array_equal(loaded.render(_portrait(loaded), windows[0]), expected)
 
-    config["neural_animator"] = {**layout, "mask_mode": "other"}
+    config["neural_animator"] = {**layout, "unheard_of": 1}
     (tmp_path / "config.json").write_text(json.dumps(config))
     write_checksums(tmp_path)
-    with pytest.raises(WeightsCorrupt, match="mask_mode"):
+    with pytest.raises(WeightsCorrupt, match="unheard_of"):
         NeuralAnimator.load(WeightsFolder.open(tmp_path))
 
 
-def test_every_weight_of_the_lite_animator_learns() -> None:
-    network = _network(FaceAnimatorConfig.lite())
-    rgb, window = inputs(network.config, rows=1)
-    measures = torch.randn(1, MEASURES_SIZE)
-    network(rgb, window, measures_BG=measures).square().mean().backward()
+@pytest.mark.parametrize("config", [SMALL, GUIDED], ids=["unguided", "guided"])
+def test_folders_of_earlier_versions_are_read_where_their_layout_is_still_there(config: FaceAnimatorConfig) -> None:
+    section = json.loads(json.dumps(dataclasses.asdict(config)))
+    earlier = {"paint_sizes": [], "measured": False}
+    earlier |= {"mask_mode": "paper", "exact_grid": True} if config.guided else {"mask_mode": "released"}
+    assert FaceAnimatorConfig.from_section(section | earlier, "neural_animator") == config
+    for key, value in (("measured", True), ("paint_sizes", [64]), ("exact_grid", not config.guided)):
+        with pytest.raises(WeightsCorrupt, match=key):
+            FaceAnimatorConfig.from_section(section | earlier | {key: value}, "neural_animator")
+
+
+@pytest.mark.parametrize("config", [SMALL, GUIDED], ids=["unguided", "guided"])
+def test_every_weight_learns(config: FaceAnimatorConfig) -> None:
+    network = _network(config)
+    rgb, window = inputs(config, rows=1)
+    code, features = network.encode(rgb)
+    network.animate(code, (*features, *guides(config, rows=1)), window).square().mean().backward()
     idle = [name for name, parameter in network.named_parameters() if not parameter.grad.abs().sum() > 0]
     assert idle == []
 
@@ -176,10 +180,9 @@ def test_every_weight_of_the_lite_animator_learns() -> None:
     [
         ({"past_frames": 0}, "window of 7"),
         ({"past_frames": -1}, "negative"),
-        ({"transform_sizes": (48,)}, r"transform_sizes or paint_sizes \[48\]"),
+        ({"transform_sizes": (48,)}, r"transform_sizes \[48\]"),
         ({"directions": 33}, "directions"),
         ({"widths": (8, 0)}, "positive"),
-        ({"mask_mode": "none"}, "mask_mode"),
     ],
 )
 def test_impossible_layouts_are_refused(change: dict[str, Any], message: str) -> None:

@@ -13,7 +13,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_report_has_every_figure(tmp_path: Path) -> None:
-    options = ["--device", "cpu", "--quick", "--preset", "lite", "--backend", "eager", "--json"]
+    options = ["--device", "cpu", "--quick", "--preset", "guided_lite", "--backend", "eager", "--json"]
     done = subprocess.run(
         [sys.executable, "benchmarks/latency.py", *options, str(tmp_path / "latency.json")],
         capture_output=True,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from clients.cli.main import app
 from engine import load_engine
-from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
+from engine.animator import FaceAnimatorNetwork
 from engine.checkpoint import resolve_weights
 from engine.errors import BackendUnavailable, CommandInvalid, WeightsCorrupt, WeightsIncomplete
 from tests.animator.neural_cases import GUIDED
@@ -25,7 +25,7 @@ from train.export import export_network
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(FaceAnimatorConfig, "lite", classmethod(lambda cls: HEAD))
+    monkeypatch.setattr("engine.animator.PRESETS", {"small": HEAD})
 
 
 def _run(*arguments: str) -> str:
@@ -36,10 +36,10 @@ def _run(*arguments: str) -> str:
 
 def test_engines_are_built_once_listed_and_cleared() -> None:
     pytest.importorskip("tensorrt_rtx")
-    first = _run("--preset", "lite", "--target", "sm86,sm89,cpu")
+    first = _run("--preset", "small", "--target", "sm86,sm89,cpu")
     assert first.count("built in") == 3
     assert "tensorrt-rtx" in first
-    assert _run("--preset", "lite", "--target", "SM86").count("was there") == 1
+    assert _run("--preset", "small", "--target", "SM86").count("was there") == 1
     listed = _run("--list")
     # the two engines, the network that they were built from and the CPU's
     assert "4 engines" in listed
@@ -52,20 +52,20 @@ def test_what_cannot_be_built_is_refused_before_anything_is(tmp_path: Path) -> N
     geometric = str(geometric_weights(tmp_path / "geometric"))
     for arguments, error, advice in (
         (("--target", "sm86,rtx"), CommandInvalid, "sm86"),
-        (("--preset", "huge", "--target", "cpu"), CommandInvalid, "paper, lite"),
+        (("--preset", "huge", "--target", "cpu"), CommandInvalid, "one of small"),
         (("--weights", geometric, "--target", "cpu"), WeightsIncomplete, "--preset paper"),
-        (("--preset", "lite", "--target", "cpu", "--precision", "fp8"), CommandInvalid, "fp16"),
-        (("--preset", "lite", "--target", "cpu", "--layout", "yuy2"), CommandInvalid, "rgb, i420"),
-        (("--preset", "lite", "--target", "sm86", "--rows", "two"), CommandInvalid, "1,2,4,8,16"),
-        (("--preset", "lite", "--target", "cpu", "--rows", "1,65"), CommandInvalid, "1 to 64 rows"),
-        (("--preset", "lite", "--target", "cpu", "--bundle"), CommandInvalid, "--bundle"),
+        (("--preset", "small", "--target", "cpu", "--precision", "fp8"), CommandInvalid, "fp16"),
+        (("--preset", "small", "--target", "cpu", "--layout", "yuy2"), CommandInvalid, "rgb, i420"),
+        (("--preset", "small", "--target", "sm86", "--rows", "two"), CommandInvalid, "1,2,4,8,16"),
+        (("--preset", "small", "--target", "cpu", "--rows", "1,65"), CommandInvalid, "1 to 64 rows"),
+        (("--preset", "small", "--target", "cpu", "--bundle"), CommandInvalid, "--bundle"),
         (("--target", "sm86", "--bundle"), CommandInvalid, "--bundle"),
     ):
         with pytest.raises(error, match=advice):
             _run(*arguments)
     pytest.importorskip("tensorrt_rtx")
     with pytest.raises(BackendUnavailable, match="--via tensorrt on the card itself"):
-        _run("--preset", "lite", "--via", "tensorrt-rtx", "--target", "sm90")
+        _run("--preset", "small", "--via", "tensorrt-rtx", "--target", "sm90")
     assert "0 engines" in _run("--list")
 
 

@@ -247,7 +247,7 @@ def test_turn_is_judged_by_its_secret_without_saying_it(tmp_path: Path) -> None:
 
 def test_doctor_prints_the_costs_of_both_presets() -> None:
     report = _run("--models")
-    for preset in ("paper preset", "lite preset"):
+    for preset in ("paper preset", "guided_lite preset"):
         assert preset in report
     assert re.search(r"animator decoder +25\.97 M +88\.0980 +frame", report)
 
@@ -264,7 +264,7 @@ def test_paper_networks_have_the_size_of_the_release() -> None:
 
 
 def test_lite_networks_keep_the_budget() -> None:
-    costs = {cost.name: cost for cost in network_costs("lite")}
+    costs = {cost.name: cost for cost in network_costs("guided_lite")}
     assert costs["animator decoder"].flop <= 1.5e9
     animator = sum(cost.parameters for name, cost in costs.items() if name.startswith("animator"))
     others = [cost.parameters for name, cost in costs.items() if not name.startswith("animator")]
@@ -273,4 +273,4 @@ def test_lite_networks_keep_the_budget() -> None:
 
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(ValueError, match="preset"):
-        network_costs("huge")  # type: ignore[arg-type]
+        network_costs("huge")

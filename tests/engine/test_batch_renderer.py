@@ -14,7 +14,6 @@ import torch
 
 from benchmarks.gpu.random_animator import neural_weights
 from engine import Avatar, Engine, Frame, Session, load_engine
-from engine.animator import FaceAnimatorConfig
 from engine.animator.network.step import FrameInputs
 from engine.batch.job import FrameJob
 from engine.batch.renderer import BatchRenderer
@@ -22,13 +21,12 @@ from engine.errors import CapacityExceeded, DeviceMemoryExceeded
 from engine.runtime import CapturedFrameStep
 from engine.runtime.cuda_graph import rerun
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from tests.animator.neural_cases import SMALL
 
 Wave = npt.NDArray[np.float32]
 
 _FRAMES = 7
-_SMALL = dataclasses.replace(
-    FaceAnimatorConfig.lite(), widths=(12, 12, 12, 12, 8, 8, 8), style_size=32, directions=8, mapping_width=24
-)
+_SMALL = dataclasses.replace(SMALL, widths=(12, 12, 12, 12, 8, 8, 8), past_frames=6, future_frames=0)
 
 
 @pytest.fixture(scope="module")

@@ -89,20 +89,17 @@ class Definition:
             flow = flow + self.state[f"{level}.to_flow.bias"][:, None, None]
             raw = flow if raw is None else flow + _fir(_zeros_between(raw), 4, 2, 1)
             mask = 1 / (1 + torch.exp(-raw[:, 2:]))
-            warped = _sample(feature, raw[:, :2].tanh(), self.config.exact_grid) * mask
-            own = x * (1 - mask)
-            blended = warped + own
+            warped = _sample(feature, raw[:, :2].tanh()) * mask
+            blended = warped + x * (1 - mask)
             shown = warped
             if feature.shape[-1] in self.config.transform_sizes:
                 shown = self.transform(warped, latent, f"{level}.transform")
-                blended = shown + x * (1 - (blended if self.config.mask_mode == "released" else mask))
+                blended = shown + x * (1 - blended)  # a slip of the release that its weights are trained with
             x = blended
             colour = _activate(
                 self.equalised(shown, f"{level}.to_rgb.conv"), self.state[f"{level}.to_rgb.activation_bias"]
             )
             colour = colour + self.state[f"{level}.to_rgb.bias"][:, None, None]
-            if feature.shape[-1] in self.config.paint_sizes:
-                colour = colour + self.equalised(own, f"{level}.paint")
             rgb = colour if rgb is None else colour + _fir(_zeros_between(rgb), 4, 2, 1)
         assert rgb is not None
         return rgb
@@ -147,15 +144,10 @@ class Definition:
         return torch.cat(rows)
 
 
-def _sample(feature: Tensor, flow: Tensor, exact: bool) -> Tensor:
-    """Bilinear samples at the grid plus flow; it spans the picture's edges, or (exact) the pixels' centres."""
+def _sample(feature: Tensor, flow: Tensor) -> Tensor:
+    """Bilinear samples at the grid plus flow; the grid spans the image's edges."""
     rows, _, height, width = feature.shape
-    across, down = (
-        (2 * torch.arange(size, dtype=torch.float64) + 1) / size - 1
-        if exact
-        else torch.linspace(-1, 1, size, dtype=torch.float64)
-        for size in (width, height)
-    )
+    across, down = (torch.linspace(-1, 1, size, dtype=torch.float64) for size in (width, height))
     x = ((flow[:, 0] + across + 1) * width - 1) / 2
     y = ((flow[:, 1] + down[:, None] + 1) * height - 1) / 2
     total = torch.zeros_like(feature)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.animator.network.decoder import Decoder
-from engine.animator.network.equalised import Freezable
+from engine.animator.network.equalised import freeze
 from kernels.backward_warp import backward_warp
 from kernels.conv_epilogue import conv_epilogue, demodulation
 from kernels.fir_resample import fir_resample
@@ -111,12 +111,12 @@ def _draw(device: str, *shape: int, seed: int = 0) -> Tensor:
 
 
 def _blend_cases(device: str) -> Iterator[KernelCase]:
-    kinds = (("none", False), ("blended", True), ("kept", False), ("released", True))
+    kinds = (("blended", True), ("blended", False), ("released", False), ("released", True))
     for index, (rest, exact) in enumerate(kinds):
         shape = ((2, 5, 6, 9), (1, 66, 5, 3))[index % 2]
         raw = _draw(device, shape[0], 3, *shape[2:])
         formats = list(_formats(_draw(device, *shape)))
-        first = torch.float64 if rest == "kept" else torch.float32
+        first = torch.float64 if index == 2 else torch.float32
         for dtype, (layout, drawn) in zip((first, torch.float16), formats, strict=True):
             feature = drawn.to(dtype)
             given = raw if index % 2 else raw.to(dtype)
@@ -125,18 +125,14 @@ def _blend_cases(device: str) -> Iterator[KernelCase]:
                 impl: str, f: Tensor = feature, raw: Tensor = given, rest: str = rest, exact: bool = exact
             ) -> tuple[Tensor, ...]:
                 inputs = [tensor.detach().requires_grad_() for tensor in (f, raw, f.flip(0))]
-                own = None if rest == "none" else inputs[2]
-                kind = "blended" if rest == "none" else rest
-                results = warp_blend(*inputs[:2], own, rest=kind, exact_grid=exact, impl=impl)
-                kept = [result for result in results if result is not None]
-                weights = [torch.linspace(-1, 1, t.numel(), device=t.device).view(t.shape) for t in kept]
-                torch.stack([(t * w).sum() for t, w in zip(kept, weights, strict=True)]).sum().backward()
-                gradients = (tensor.grad for tensor in inputs[: 2 if own is None else 3])
-                return *(t.detach() for t in kept), *gradients
+                results = warp_blend(*inputs, rest=rest, exact_grid=exact, impl=impl)
+                weights = [torch.linspace(-1, 1, t.numel(), device=t.device).view(t.shape) for t in results]
+                torch.stack([(t * w).sum() for t, w in zip(results, weights, strict=True)]).sum().backward()
+                return *(t.detach() for t in results), *(tensor.grad for tensor in inputs)
 
             # Gradients of flow and mask are sums over the channels.
             tolerance = 1e-10 if dtype == torch.float64 else 4 * _TOLERANCE[dtype]
-            yield KernelCase("warp_blend", f"{shape} {dtype} {rest} {layout}", run, tolerance)
+            yield KernelCase("warp_blend", f"{shape} {dtype} {rest} {exact} {layout}", run, tolerance)
 
 
 def _fir_cases(device: str) -> Iterator[KernelCase]:
@@ -214,33 +210,24 @@ def _yuv_cases(device: str) -> Iterator[KernelCase]:
 
 def _decoder_cases(device: str) -> Iterator[KernelCase]:
     """The animator's decoder with every kernel at its place, by the switch."""
-    for transform, paint, mask_mode in (((), (16,), "paper"), ((8, 16), (), "released")):
+    for transform in ((), (8, 16)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            decoder = Decoder(
-                (6, 5, 4),
-                8,
-                transform_sizes=transform,
-                paint_sizes=paint,
-                mask_mode=mask_mode,
-                exact_grid=bool(paint),
-            )
-        for module in decoder.modules():
-            if isinstance(module, Freezable):
-                module.freeze()
+            decoder = Decoder((6, 5, 4), 8, transform)
+        freeze(decoder)
         decoder = decoder.requires_grad_(False).to(device)
-        features = decoder.fetched((_draw(device, 2, 5, 8, 8), _draw(device, 2, 4, 16, 16)))
+        features = _draw(device, 2, 5, 8, 8), _draw(device, 2, 4, 16, 16)
 
         def run(impl: str, d: Decoder = decoder, f: tuple[Tensor, ...] = features) -> tuple[Tensor, ...]:
             before = os.environ.get("GOHD_KERNELS")
             os.environ["GOHD_KERNELS"] = impl
             try:
                 with torch.no_grad():
-                    return d.pyramid(_draw(str(f[0].device), 2, 8), f)
+                    return tuple(d.pyramid(_draw(str(f[0].device), 2, 8), f))
             finally:
                 if before is None:
                     del os.environ["GOHD_KERNELS"]
                 else:
                     os.environ["GOHD_KERNELS"] = before
 
-        yield KernelCase("decoder", f"transform {transform}, paint {paint}", run, 1e-4)
+        yield KernelCase("decoder", f"transform {transform}", run, 1e-4)

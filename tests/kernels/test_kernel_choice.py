@@ -69,7 +69,7 @@ def test_triton_without_a_card_says_so(call: object) -> None:
     [
         lambda: warp_blend(_X, _X[:, :2], _X),
         lambda: warp_blend(_X, _X, _X[:, :2]),
-        lambda: warp_blend(_X, _X, rest="all"),  # type: ignore[call-overload]
+        lambda: warp_blend(_X, _X, _X, rest="all"),  # type: ignore[arg-type]
         lambda: fir_resample(_X, _TAPS, padding=1, up=2, down=2),
         lambda: fir_resample(_X, _TAPS[:2], padding=1),
         lambda: fir_resample(_X, _TAPS, padding=1, activate=True),

@@ -25,7 +25,6 @@ LAYOUTS = {
     "tiny": dataclasses.replace(SMALL, widths=SMALL.widths[:4], transform_sizes=(32,)),
     "head": HEAD,
     "guided": GUIDED,
-    "lite": FaceAnimatorConfig.lite(),
     "guided_lite": FaceAnimatorConfig.guided_lite(),
     "paper": FaceAnimatorConfig.paper(),
 }

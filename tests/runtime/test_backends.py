@@ -65,10 +65,10 @@ def _compare(found: np.ndarray, expected: np.ndarray, tolerance: tuple[int, floa
 @pytest.mark.parametrize(
     ("backend", "layout", "rows"),
     [
-        ("eager", "lite", 2),
-        ("graph", "lite", 2),
-        ("onnx", "lite", 2),
-        ("tensorrt", "lite", 1),
+        ("eager", "head", 2),
+        ("graph", "head", 2),
+        ("onnx", "head", 2),
+        ("tensorrt", "head", 1),
         ("graph", "guided", 2),
         ("onnx", "guided_lite", 2),
         ("tensorrt", "guided_lite", 1),
@@ -95,7 +95,7 @@ def test_a_backend_makes_the_images_that_eager_makes(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("layout", ["lite", "paper"])
+@pytest.mark.parametrize("layout", ["head", "paper"])
 @pytest.mark.parametrize("backend", ["compiled", "graph", "tensorrt"])
 def test_backends_of_a_gpu_make_the_images_that_eager_makes(
     backend: str, layout: str, engine_cache: EngineCache

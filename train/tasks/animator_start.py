@@ -10,7 +10,6 @@ import torch
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.guided_decoder import GuidedDecoder
 from engine.checkpoint import WeightsFolder, load_into
-from engine.config import from_mapping
 from engine.errors import CommandInvalid
 
 
@@ -21,7 +20,7 @@ def load_start(folder: Path, config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
         CommandInvalid: it is laid out otherwise than ``config``. WeightsError: the folder cannot be used.
     """
     weights = WeightsFolder.open(folder)
-    found = from_mapping(FaceAnimatorConfig, weights.section("neural_animator"), "neural_animator")
+    found = FaceAnimatorConfig.from_section(weights.section("neural_animator"), "neural_animator")
     if found != config:
         raise CommandInvalid(f"start={folder}: its animator is laid out as {found}, the recipe's as {config}")
     network = FaceAnimatorNetwork(config)

@@ -7,36 +7,36 @@ S style, M directions.
 from __future__ import annotations
 
 import dataclasses
-from typing import Final, Self, get_args
+from collections.abc import Mapping
+from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 
-from engine.animator.network.decoder import Decoder, MaskMode
+from engine.animator.network.decoder import Decoder
 from engine.animator.network.descriptor_mapping import DescriptorMapping, MotionHead
 from engine.animator.network.encoder import AppearanceEncoder
 from engine.animator.network.equalised import freeze
 from engine.animator.network.guided_decoder import FOLD, GUIDE_CHANNELS, GuidedDecoder
 from engine.animator.network.motion_basis import MotionBasis
-from engine.motion.space.coefficients import DESCRIPTOR_SIZE, IDENTITY_SIZE, Coefficients
-from engine.motion.space.landmark_table import LANDMARK_COUNT
-
-MEASURES_SIZE: Final = DESCRIPTOR_SIZE + IDENTITY_SIZE + 3 * LANDMARK_COUNT
+from engine.config import from_mapping
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FaceAnimatorConfig:
     """Layout of the animator; defaults are the released one.
 
-    ``widths``: channels at 4, 8, 16, ... pixels, in the encoder and in the decoder; their number sets the size
-    of the image. ``past_frames`` and ``future_frames``: descriptors seen before and after the shown one.
-    ``transform_sizes``: sizes in pixels that have an SFT block. ``paint_sizes``, ``mask_mode``, ``exact_grid``: see
-    `Decoder`.
-    ``measured``: the identity code is that of the image plus a linear map of `portrait_measures`, so that the
-    network need not guess what the landmark fit knows of the portrait.
-    ``guided``: the decoder is a `GuidedDecoder`, whose widths end at half of the picture's size; per frame it
-    also takes what the geometric animator makes of the portrait (`engine.animator.mesh.guide`). What the fields above
-    say of SFT, mask, painting and grid is then without effect.
+    Attributes:
+        widths: channels at 4, 8, 16, ... pixels, in the encoder and in the decoder; their number sets the size of the
+            image.
+        style_size: of the identity code and the latent space.
+        directions: of the motion basis.
+        past_frames, future_frames: descriptors seen before and after the shown one.
+        mapping_width, mapping_kernel, mapping_dilations: convolutions over the window of descriptors.
+        head_layers: linear layers from there to the magnitudes of the directions.
+        transform_sizes: sizes in pixels of the levels that have an SFT block; without effect in a guided layout.
+        guided: the decoder is a `GuidedDecoder`, whose widths end at half of the image's size; per frame it also takes
+            what the geometric animator makes of the portrait (`engine.animator.mesh.guide`).
     """
 
     widths: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64)
@@ -49,15 +49,9 @@ class FaceAnimatorConfig:
     mapping_dilations: tuple[int, ...] = (3, 3, 3)
     head_layers: int = 5
     transform_sizes: tuple[int, ...] = (64, 128, 256)
-    mask_mode: MaskMode = "released"
-    paint_sizes: tuple[int, ...] = ()
-    exact_grid: bool = False
-    measured: bool = False
     guided: bool = False
 
     def __post_init__(self) -> None:
-        if self.mask_mode not in get_args(MaskMode):
-            raise ValueError(f"mask_mode must be one of {get_args(MaskMode)}, not {self.mask_mode!r}")
         sizes = (*self.widths, self.style_size, self.mapping_width, self.mapping_kernel, self.head_layers)
         if len(self.widths) < 2 or min((*sizes, *self.mapping_dilations)) < 1:
             raise ValueError("widths needs two numbers or more, and all sizes must be positive")
@@ -68,9 +62,9 @@ class FaceAnimatorConfig:
         needed = self.mapping_kernel + 2 * sum(self.mapping_dilations)
         if self.window_frames < needed:
             raise ValueError(f"the mapping needs a window of {needed} frames, not {self.window_frames}")
-        unknown = {*self.transform_sizes, *self.paint_sizes} - {8 << index for index in range(len(self.widths) - 1)}
+        unknown = set(self.transform_sizes) - {8 << index for index in range(len(self.widths) - 1)}
         if unknown:
-            raise ValueError(f"the decoder has no levels of the transform_sizes or paint_sizes {sorted(unknown)}")
+            raise ValueError(f"the decoder has no levels of the transform_sizes {sorted(unknown)}")
 
     @classmethod
     def paper(cls) -> FaceAnimatorConfig:
@@ -78,32 +72,8 @@ class FaceAnimatorConfig:
         return cls()
 
     @classmethod
-    def lite(cls) -> FaceAnimatorConfig:
-        """Our own weights' layout: narrow, no SFT, no descriptor from the future, the mask as the paper says.
-
-        Beside the paper: the window is mapped by one linear convolution, there are more directions, and the
-        identity code takes the portrait's measures, and what the portrait does not show can be painted.
-        """
-        return cls(
-            widths=(128, 128, 96, 64, 32, 24, 12),
-            style_size=256,
-            directions=64,
-            past_frames=6,
-            future_frames=0,
-            mapping_width=256,
-            mapping_kernel=7,
-            mapping_dilations=(),
-            head_layers=2,
-            transform_sizes=(),
-            mask_mode="paper",
-            paint_sizes=(64, 128, 256),
-            exact_grid=True,
-            measured=True,
-        )
-
-    @classmethod
     def guided_lite(cls) -> FaceAnimatorConfig:
-        """The bundled weights' layout: as narrow as `lite`, and guided by the mesh."""
+        """The bundled weights' layout: narrow, without SFT and context in time, and guided by the mesh."""
         return cls(
             widths=(96, 96, 96, 64, 48, 32),
             style_size=128,
@@ -115,10 +85,27 @@ class FaceAnimatorConfig:
             mapping_dilations=(),
             head_layers=2,
             transform_sizes=(),
-            mask_mode="paper",
-            exact_grid=True,
             guided=True,
         )
+
+    @classmethod
+    def from_section(cls, section: Mapping[str, Any], name: str) -> FaceAnimatorConfig:
+        """Read section ``name`` of a ``config.json``.
+
+        Folders imported or trained by earlier versions also hold four keys that had one value left and went.
+
+        Raises:
+            WeightsCorrupt: a key is unknown or a value is refused.
+        """
+        guided = bool(section.get("guided", False))
+        gone: dict[str, Any] = {
+            "mask_mode": "paper" if guided else "released",
+            "paint_sizes": [],
+            "exact_grid": guided,
+            "measured": False,
+        }
+        kept = {key: value for key, value in section.items() if key not in gone or value != gone[key]}
+        return from_mapping(cls, kept, name)
 
     @property
     def window_frames(self) -> int:
@@ -129,6 +116,13 @@ class FaceAnimatorConfig:
     def image_size(self) -> int:
         """Height and width of portrait and image in pixels."""
         return (2 * FOLD if self.guided else 2) << len(self.widths)
+
+
+PRESETS: Mapping[str, FaceAnimatorConfig] = {
+    "paper": FaceAnimatorConfig.paper(),
+    "guided_lite": FaceAnimatorConfig.guided_lite(),
+}
+"""The layouts that weights are trained in, by name."""
 
 
 class FaceAnimatorNetwork(nn.Module):
@@ -143,33 +137,16 @@ class FaceAnimatorNetwork(nn.Module):
         )
         self.head = MotionHead(config.style_size, config.mapping_width, config.directions, config.head_layers)
         self.basis = MotionBasis(config.style_size, config.directions)
-        self.measures = nn.Linear(MEASURES_SIZE, config.style_size) if config.measured else None
         self.decoder: Decoder | GuidedDecoder
         if config.guided:
             self.decoder = GuidedDecoder(config.widths, config.style_size)
         else:
-            self.decoder = Decoder(
-                config.widths,
-                config.style_size,
-                transform_sizes=config.transform_sizes,
-                paint_sizes=config.paint_sizes,
-                mask_mode=config.mask_mode,
-                exact_grid=config.exact_grid,
-            )
+            self.decoder = Decoder(config.widths, config.style_size, config.transform_sizes)
 
-    def encode(self, rgb_B3HW: Tensor, measures_BG: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Identity code z_R (B, S) and feature maps of portraits (B, 3, size, size) in [-1, 1].
-
-        The maps are those that `animate` takes; once frozen, the last may be colours (`Decoder.fetched`).
-
-        Args:
-            measures_BG: `portrait_measures` of each; None leaves them out. Without effect where the layout does
-                not take them.
-        """
+    def encode(self, rgb_B3HW: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Identity code z_R (B, S) and feature maps of portraits (B, 3, size, size) in [-1, 1]."""
         identity_code_BS, features = self.encoder(rgb_B3HW)
-        if self.measures is not None and measures_BG is not None:
-            identity_code_BS = identity_code_BS + self.measures(measures_BG)
-        return identity_code_BS, self.decoder.fetched(features)
+        return identity_code_BS, features
 
     def navigate(self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None) -> Tensor:
         """Latent code z_R + lambda eta (Eq. 9 and section 4.3), (B, S).
@@ -195,15 +172,9 @@ class FaceAnimatorNetwork(nn.Module):
         image_B3HW: Tensor = self.decoder(self.navigate(identity_code_BS, window_BTD, intensity_B), features)
         return image_B3HW
 
-    def forward(
-        self,
-        rgb_B3HW: Tensor,
-        window_BTD: Tensor,
-        intensity_B: Tensor | None = None,
-        measures_BG: Tensor | None = None,
-    ) -> Tensor:
-        """`encode` and `animate` in one call, as training wants it."""
-        identity_code_BS, features = self.encode(rgb_B3HW, measures_BG)
+    def forward(self, rgb_B3HW: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None) -> Tensor:
+        """`encode` and `animate` in one call."""
+        identity_code_BS, features = self.encode(rgb_B3HW)
         return self.animate(identity_code_BS, features, window_BTD, intensity_B)
 
     def blank_guide(self) -> tuple[Tensor, ...]:
@@ -217,9 +188,3 @@ class FaceAnimatorNetwork(nn.Module):
         """Turn into constants, in place and for inference only, what depends on the weights alone."""
         freeze(self)
         return self.eval().requires_grad_(False)
-
-
-def portrait_measures(coefficients: Coefficients) -> Tensor:
-    """What the landmark fit knows of a portrait, float32 (1, 1586): descriptor, identity, residual."""
-    parts = (coefficients.descriptor, coefficients.identity, coefficients.residual)
-    return torch.cat([torch.from_numpy(part).float().flatten() for part in parts])[None]

@@ -88,7 +88,7 @@ class _Finish(nn.Module):
         self.upsample = FirUpsample(2)
 
     def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor, colours_B3HW: Tensor) -> tuple[Tensor, Tensor]:
-        """Picture (B, 3, 2H, 2W), and correction (B, 2, 2H, 2W) before its activation."""
+        """Image (B, 3, 2H, 2W), and correction (B, 2, 2H, 2W) before its activation."""
         folded_BCHW = self.conv(x_BCHW)
         flows = 2 * FOLD * FOLD
         own_B2HW = F.pixel_shuffle(folded_BCHW[:, :flows], FOLD) + self.bias[:2, None, None]
@@ -127,12 +127,8 @@ class GuidedDecoder(nn.Module):
         for part in (*flows, *self.finish.parameters()):
             part.mul_(share)
 
-    def fetched(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The encoder's feature maps as the levels take them, which is as they are."""
-        return features
-
     def forward(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        """Picture (B, 3, size, size), in [-1, 1] up to what the network overshoots.
+        """Image (B, 3, size, size), in [-1, 1] up to what the network overshoots.
 
         Args:
             latent_BS: z_R + lambda eta.

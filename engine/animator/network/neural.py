@@ -13,10 +13,9 @@ from torch import Tensor
 
 from engine.animator.mesh.geometric import GeometricAnimator, PreparedPortrait
 from engine.animator.mesh.guide import frame_guide
-from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork, portrait_measures
+from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.step import FrameInputs, FrameStep, eager_step
 from engine.checkpoint import WeightsFolder, load_into
-from engine.config import from_mapping
 from engine.errors import CommandInvalid
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE, Coefficients
 
@@ -109,7 +108,7 @@ class NeuralAnimator:
 
         Args:
             crop: square image (size, size, 3) uint8.
-            coefficients: of the portrait; layouts that are not ``measured`` leave them aside.
+            coefficients: of the portrait, for the mesh that guides the network, if there is one.
 
         Raises:
             ValueError: the image has another size than the network's.
@@ -119,10 +118,7 @@ class NeuralAnimator:
             raise ValueError(f"the animator takes images of ({size}, {size}, 3), not {crop.rgb.shape}")
         rgb_HW3 = torch.from_numpy(np.ascontiguousarray(crop.rgb)).to(self._device)
         rgb_13HW = (rgb_HW3.float() / 127.5 - 1.0).permute(2, 0, 1)[None].contiguous()
-        measures = portrait_measures(coefficients) if self.network.config.measured else None
-        identity_code, features = self.network.encode(
-            rgb_13HW.to(self._dtype), None if measures is None else measures.to(self._device, self._dtype)
-        )
+        identity_code, features = self.network.encode(rgb_13HW.to(self._dtype))
         mesh = None if self._mesh is None else self._mesh.prepare(crop, coefficients)
         return NeuralPortrait(identity_code=identity_code, features=features, mesh=mesh)
 
@@ -221,7 +217,7 @@ def load_network(folder: WeightsFolder) -> tuple[FaceAnimatorNetwork, str]:
     Raises:
         WeightsCorrupt: a key, name or shape is wrong.
     """
-    config = from_mapping(FaceAnimatorConfig, folder.section(_CONFIG_SECTION), _CONFIG_SECTION)
+    config = FaceAnimatorConfig.from_section(folder.section(_CONFIG_SECTION), _CONFIG_SECTION)
     network = FaceAnimatorNetwork(config)
     load_into(network, folder.tensors(_WEIGHTS_FILE), _WEIGHTS_FILE)
     return network, folder.checksum(_WEIGHTS_FILE)
