@@ -41,9 +41,11 @@ def small_release(widths: tuple[int, ...] = (16, 16, 12, 8)) -> ReleaseConfig:
         "step_frequencies": 8,
     }
     lip = {"audio_widths": (4, 6, 8, 8), "audio_residuals": 1, "audio_size": 16}
+    size = 2 << len(widths)
     return ReleaseConfig(
+        # SFT at the largest sizes, as the release has it.
         animator=FaceAnimatorConfig(
-            widths=widths, style_size=24, directions=4, mapping_width=16, transform_sizes=(16, 32)
+            widths=widths, style_size=24, directions=4, mapping_width=16, transform_sizes=(size // 2, size)
         ),
         pose=DenoiserConfig(channels=6, **denoiser),
         gaze=DenoiserConfig(channels=2, **denoiser),
