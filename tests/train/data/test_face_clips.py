@@ -11,7 +11,8 @@ from engine.errors import InputError
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import FaceLandmarker
-from train.data.faces.face_clips import FaceClip, encode_jpeg, load_face_clips, save_face_clip
+from train.data.faces.face_clips import FaceClip, load_face_clips, save_face_clip
+from train.data.faces.jpeg import encode_jpeg
 from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.data.pipeline.manifest import ClipRecord, write_manifest
 from train.data.readers.provenance import Provenance

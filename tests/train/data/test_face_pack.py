@@ -13,8 +13,9 @@ import train
 from engine.errors import CommandInvalid, InputError
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
-from train.data.faces.face_clips import FaceClip, encode_jpeg, load_face_clips, save_face_clip
+from train.data.faces.face_clips import FaceClip, load_face_clips, save_face_clip
 from train.data.faces.face_pack import StillPortrait, load_still_portraits
+from train.data.faces.jpeg import encode_jpeg
 from train.data.faces.photo_clips import photo_clips
 from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.data.pipeline.manifest import ClipRecord, write_manifest

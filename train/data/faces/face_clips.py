@@ -18,17 +18,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from engine.errors import InputError
+from train.data.faces.jpeg import decode_jpeg, packed
 from train.data.pipeline.files import save_tensors
 from train.data.pipeline.manifest import read_manifest
 
 FACE_SIZE: Final = 256
-JPEG_QUALITY: Final = 92
 
 _CENTRE_PX = np.array([FACE_SIZE / 2, FACE_SIZE / 2, 0], np.float32)
 _CACHED_CLIPS = 64
@@ -107,12 +106,9 @@ class StoredClip:
         try:
             with safe_open(self.path, "numpy") as file:
                 data = file.get_slice("jpeg")[int(starts[place]) : int(starts[place + 1])]
-        except (SafetensorError, OSError) as error:
+            return decode_jpeg(data, FACE_SIZE)
+        except (SafetensorError, OSError, ValueError) as error:
             raise _damaged(self.path, error) from error
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        if bgr is None or bgr.shape != (FACE_SIZE, FACE_SIZE, 3):
-            raise _damaged(self.path, f"frame {frame} is no image")
-        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +151,7 @@ def save_face_clip(
     """Write a clip, replacing the file in one step.
 
     Args:
-        images: JPEG files of crops, from `encode_jpeg`.
+        images: JPEG files of crops (`train.data.faces.jpeg`).
         landmarks_px: float32 (T,478,3); descriptors: float32 (T,72).
         image_frames: int64 (P,), the frames of the images, rising; None for one of each frame.
         metadata: kept in the file's header.
@@ -171,27 +167,13 @@ def save_face_clip(
             f"{len(descriptors)} descriptors"
         )
     tensors: dict[str, NDArray[Any]] = {
-        "jpeg": np.frombuffer(b"".join(parts), np.uint8),
-        "jpeg_start": np.cumsum([0, *map(len, parts)], dtype=np.int64),
+        **packed(parts),
         "landmarks": (landmarks_px - _CENTRE_PX).astype(np.float16),
         "descriptors": descriptors.astype(np.float32),
     }
     if image_frames is not None:
         tensors["pictured"] = frames
     save_tensors(path, tensors, metadata)
-
-
-def encode_jpeg(rgb: ImageArray) -> bytes:
-    """A crop uint8 (H,W,3) as a JPEG file with full colour resolution."""
-    options = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        JPEG_QUALITY,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    assert done
-    return bytes(data)
 
 
 def load_face_clips(folder: Path) -> list[FaceClip]:

@@ -28,6 +28,7 @@ from engine.errors import InputError, PortraitError
 from engine.files import replacing
 from engine.portrait import FaceLandmarker, crop_face, load_image
 from train.data.faces.face_clips import FACE_SIZE, FaceClip, load_face_clips, save_face_clip
+from train.data.faces.jpeg import decode_jpeg, encode_jpeg, packed
 from train.data.pipeline.files import make_folder, save_tensors
 from train.data.pipeline.manifest import read_manifest, write_manifest
 from train.data.readers.portraits import portrait_held_out
@@ -127,7 +128,9 @@ def load_still_portraits(folder: Path) -> list[StillPortrait]:
             data, starts = file.get_tensor("jpeg"), file.get_tensor("jpeg_start")
             landmarks = file.get_tensor("landmarks").astype(np.float32) + np.float32(_CENTRE_PX)
         return [
-            StillPortrait(name, person, split, _decoded(data[starts[row] : starts[row + 1]]), landmarks[row])
+            StillPortrait(
+                name, person, split, decode_jpeg(data[starts[row] : starts[row + 1]], FACE_SIZE), landmarks[row]
+            )
             for row, (name, person, split) in enumerate(people)
         ]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, IndexError, cv2.error) as error:
@@ -141,7 +144,7 @@ def _pack_video(clip: FaceClip, config: FacePackConfig) -> int:
     landmarks[kept] = clip.landmarks_px[kept]
     save_face_clip(
         config.out / "faces" / f"{clip.clip}.safetensors",
-        [_encoded(clip.rgb(int(frame)), config.quality) for frame in kept],
+        [encode_jpeg(clip.rgb(int(frame)), config.quality, full_colour=False) for frame in kept],
         landmarks,
         clip.descriptors,
         image_frames=kept,
@@ -170,11 +173,10 @@ def _still_portraits(folders: Sequence[Path]) -> Iterator[StillPortrait]:
 
 def _save_stills(path: Path, stills: Iterable[StillPortrait], quality: int) -> None:
     rows = list(stills)
-    parts = [_encoded(still.rgb, quality) for still in rows]
+    parts = [encode_jpeg(still.rgb, quality, full_colour=False) for still in rows]
     landmarks = np.stack([still.landmarks_px for still in rows])
     tensors: dict[str, NDArray[Any]] = {
-        "jpeg": np.frombuffer(b"".join(parts), np.uint8),
-        "jpeg_start": np.cumsum([0, *map(len, parts)], dtype=np.int64),
+        **packed(parts),
         "landmarks": (landmarks - _CENTRE_PX).astype(np.float16),
     }
     people = json.dumps([(still.name, still.person, still.split) for still in rows])
@@ -189,16 +191,3 @@ def _archive(folder: Path) -> float:
             if file.is_file():
                 archive.write(file, file.relative_to(folder))
     return path.stat().st_size / 2**20
-
-
-def _encoded(rgb: NDArray[np.uint8], quality: int) -> bytes:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert done
-    return bytes(data)
-
-
-def _decoded(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if bgr is None or bgr.shape != (FACE_SIZE, FACE_SIZE, 3):
-        raise ValueError("an image is damaged")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

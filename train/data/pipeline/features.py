@@ -24,7 +24,8 @@ from engine.motion.space.coefficients import EXPRESSION, GAZE, POSE
 from engine.motion.space.spaces import MotionSpace, load_space
 from engine.portrait import FaceCrop, crop_face
 from engine.timebase import SAMPLES_PER_FRAME
-from train.data.faces.face_clips import FACE_SIZE, encode_jpeg, save_face_clip
+from train.data.faces.face_clips import FACE_SIZE, save_face_clip
+from train.data.faces.jpeg import encode_jpeg
 from train.data.pipeline.scan import ScanTask, centred_motion, load_model, read_landmarks, read_scan
 from train.data.pipeline.shards import ClipFeatures, MelVariant, save_clip
 from train.data.readers.clips import read_audio, read_frames, shift_samples
