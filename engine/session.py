@@ -170,6 +170,10 @@ class Session:
                 jobs.append(self._job())
         return jobs
 
+    def render(self, job: FrameJob) -> None:
+        """Render one job by itself."""
+        self._renderer.render([job])
+
     def finish(self, job: FrameJob) -> Frame:
         """The finished frame of a rendered job that was ``shown``. Raises the job's ``error``, if it has one."""
         if job.error is not None:
@@ -266,7 +270,7 @@ class Session:
 
     def _render(self) -> Frame:
         job = self._job()
-        self._renderer.render([job])
+        self.render(job)
         return self.finish(job)
 
     def _job(self) -> FrameJob:

@@ -36,6 +36,10 @@ class FakeJob:
     pts_samples: int
     frame: FakeFrame
     shown: bool = True
+    place: int = 0
+    due_s: float = 0.0
+    came_s: float = 0.0
+    device_s: float = 0.0
     error: Exception | None = None
 
 
@@ -64,6 +68,12 @@ class FakeSession:
         return self.start + len(self.wave)
 
     def push_pcm(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeFrame]:
+        jobs = self.listen(chunk, sample_rate_hz)
+        for job in jobs:
+            self.render(job)
+        return [self.finish(job) for job in jobs]
+
+    def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeJob]:
         self.threads.add(threading.get_ident())
         if self.fail:
             raise RuntimeError("the fake engine was told to fail")
@@ -71,21 +81,24 @@ class FakeSession:
         new = chunk.reshape(-1, sample_rate_hz // 16_000).max(axis=1).astype(np.float32) / 32768
         self.loud_samples += len(new) if np.abs(new).max(initial=0) > LOUD else 0
         self.wave = np.concatenate([self.wave, new])
-        frames = []
+        jobs = []
         while (self.next_frame + 1) * SAMPLES_PER_FRAME + LOOKAHEAD_SAMPLES <= self.next_pts_samples:
             begin = self.next_frame * SAMPLES_PER_FRAME - self.start
-            frames.append(self._render(self.wave[max(begin, 0) : begin + SAMPLES_PER_FRAME]))
-        return frames
+            frame = self._draw(self.wave[max(begin, 0) : begin + SAMPLES_PER_FRAME])
+            jobs.append(FakeJob(self.row, self.generation, frame.pts_samples, frame))
+        return jobs
 
-    def _render(self, audio: npt.NDArray[np.float32]) -> FakeFrame:
-        if self.render_s:
-            time.sleep(self.render_s)
+    def _draw(self, audio: npt.NDArray[np.float32]) -> FakeFrame:
         loud = bool(np.abs(audio).max(initial=0) > LOUD)
         rgb = np.full((256, 256, 3), 255 if loud else 90, np.uint8)
         rgb[:, : 4 * (self.next_frame % 64)] //= 2
         frame = FakeFrame(rgb, self.next_frame * SAMPLES_PER_FRAME, loud)
         self.next_frame += 1
         return frame
+
+    def render(self, job: FakeJob) -> None:
+        if self.render_s:
+            time.sleep(self.render_s)
 
     def set_gaze(self, pitch_rad: float, yaw_rad: float) -> None:
         self.gaze = (pitch_rad, yaw_rad)
@@ -102,10 +115,6 @@ class FakeSession:
     @property
     def row(self) -> Any:
         return id(self)
-
-    def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeJob]:
-        frames = self.push_pcm(chunk, sample_rate_hz)
-        return [FakeJob(self.row, self.generation, frame.pts_samples, frame) for frame in frames]
 
     def finish(self, job: FakeJob) -> FakeFrame:
         if job.error is not None:

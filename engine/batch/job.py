@@ -33,6 +33,9 @@ class FrameJob:
 
     Set by a scheduler:
         shown: False for a frame that nobody will see: its motion is computed, its image is not.
+        place: the frame's time in the voice as its speaker counts it; the engine reads neither this nor the next three.
+        due_s, came_s: when the image must be there, and when the job was handed over, by the scheduler's clock.
+        device_s: how long a shared device worked on it.
 
     Set by the renderer:
         window_TD: (past + 1 + future, 72) descriptors, as the animator sees them.
@@ -47,6 +50,10 @@ class FrameJob:
     intensity: float
     speaking: bool
     shown: bool = True
+    place: int = 0
+    due_s: float = 0.0
+    came_s: float = 0.0
+    device_s: float = 0.0
     window_TD: _F32 | None = None
     rgb: npt.NDArray[np.uint8] | None = None
     error: Exception | None = None

@@ -11,29 +11,36 @@ import numpy as np
 
 from engine.errors import AudioInvalid
 from engine.timebase import SAMPLE_RATE_HZ
-from server.live.block import BLOCK_SAMPLES, MEDIA_RATE_HZ
+from server.live.block import MEDIA_RATE_HZ
 from server.live.engine_session import Samples
-from server.live.jitter_buffer import JitterBuffer, Voice
+from server.live.jitter_buffer import JitterBuffer
 
 # 10 s: more is no jitter but a fault. Two minutes: an agent's longest answers, sent as fast as they are made.
 _LIVE_BACKLOG_BLOCKS = 500
 _PACED_BACKLOG_BLOCKS = 6_000
-_NARROW_SAMPLES = BLOCK_SAMPLES * SAMPLE_RATE_HZ // MEDIA_RATE_HZ
 _NOTHING: Samples = np.zeros(0, np.int16)
 
 
 class VoiceResampler:
-    """Audio of any rate and layout becomes 48 kHz mono, in a stream."""
+    """Audio of any rate and layout becomes 48 kHz mono, in a stream.
+
+    ``every`` is 3 while all of it came at 16 kHz, the engine's own rate: every third sample that was given back is then
+    one that was pushed, for swresample, going up, has its cutoff at the source's limit, so that one phase of its
+    filter changes nothing. Else it is 1.
+    """
 
     def __init__(self) -> None:
         self._resampler: av.AudioResampler | None = None
         self._rate_hz = 0
+        self.every = 1
 
     def push_frame(self, frame: av.AudioFrame) -> Samples:
         """What a decoded frame adds, int16 (n,); after a change of rate also what the old one still held back."""
-        held = self.flush() if frame.sample_rate != self._rate_hz else _NOTHING
+        held = _NOTHING
+        if frame.sample_rate != self._rate_hz:
+            held, is_first, self._rate_hz = self.flush(), self._rate_hz == 0, frame.sample_rate
+            self.every = MEDIA_RATE_HZ // SAMPLE_RATE_HZ if is_first and self._rate_hz == SAMPLE_RATE_HZ else 1
         if self._resampler is None:
-            self._rate_hz = frame.sample_rate
             self._resampler = av.AudioResampler(format="s16", layout="mono", rate=MEDIA_RATE_HZ)
         return np.concatenate([held, *self._resample(frame)])
 
@@ -61,7 +68,7 @@ class VoiceResampler:
         if self._resampler is None:
             return _NOTHING
         held = np.concatenate([_NOTHING, *self._resample(None)])
-        self._resampler, self._rate_hz = None, 0
+        self._resampler = None
         return held
 
     def _resample(self, frame: av.AudioFrame | None) -> list[Samples]:
@@ -74,55 +81,28 @@ class AudioSource:
 
     ``live``: the audio comes at the pace of speech, so a backlog is a fault that may shrink in pauses, and at most
     10 s of it are kept. Else it may come as fast as it likes: up to 120 s wait, and pauses are kept.
-
-    Mono audio at 16 kHz, the engine's own rate, is kept beside what viewers hear, so that it is not resampled twice.
     """
 
     def __init__(self, jitter_buffer: JitterBuffer, *, live: bool) -> None:
         self._jitter_buffer: JitterBuffer | None = jitter_buffer
         self._resampler = VoiceResampler()
-        self._is_narrow = False
-        self._samples = self._narrow = _NOTHING
         jitter_buffer.clear()
         jitter_buffer.keeps_pauses = not live
         jitter_buffer.max_blocks = _LIVE_BACKLOG_BLOCKS if live else _PACED_BACKLOG_BLOCKS
 
     def push_frame(self, frame: av.AudioFrame) -> None:
         """Take a decoded frame of any layout and rate."""
-        self._push(self._resampler.push_frame(frame), None)
+        if self._jitter_buffer is not None:
+            self._jitter_buffer.push(self._resampler.push_frame(frame))
+            self._jitter_buffer.every = self._resampler.every
 
     def push_pcm(self, samples: Samples, rate_hz: int) -> None:
-        """Take int16 (n,) mono at ``rate_hz``, 8000 to 192000. Raises `AudioInvalid` for anything else."""
-        resampled = self._resampler.push(samples, rate_hz)
-        self._push(resampled, samples if rate_hz == SAMPLE_RATE_HZ else None)
-
-    def clear(self) -> None:
-        """Forget what was taken and is not in the jitter buffer yet, less than a block."""
-        self._samples = self._narrow = _NOTHING
+        """Take int16 (n,) or (n, channels) at ``rate_hz``, 8000 to 192000. Raises `AudioInvalid` for anything else."""
+        if self._jitter_buffer is not None and len(samples):
+            self._jitter_buffer.push(self._resampler.push(samples, rate_hz))
+            self._jitter_buffer.every = self._resampler.every
 
     def close(self) -> None:
         """Push no more; what was taken is still said."""
         self._jitter_buffer = None
         self._resampler = VoiceResampler()  # the old one owns threads, which must not wait for the garbage collector
-
-    def _push(self, samples: Samples, narrow: Samples | None) -> None:
-        if self._jitter_buffer is None:
-            return
-        if (narrow is not None) != self._is_narrow:  # the pieces of a block have to begin together
-            self._is_narrow = narrow is not None
-            self.clear()
-        self._samples = np.concatenate([self._samples, samples])
-        blocks = len(self._samples) // BLOCK_SAMPLES
-        if narrow is not None:
-            self._narrow = np.concatenate([self._narrow, narrow])
-            blocks = min(blocks, len(self._narrow) // _NARROW_SAMPLES)
-        for number in range(blocks):
-            place, narrow_place = number * BLOCK_SAMPLES, number * _NARROW_SAMPLES
-            self._jitter_buffer.push(
-                Voice(
-                    self._samples[place : place + BLOCK_SAMPLES],
-                    self._narrow[narrow_place : narrow_place + _NARROW_SAMPLES] if self._is_narrow else None,
-                )
-            )
-        self._samples = self._samples[blocks * BLOCK_SAMPLES :]
-        self._narrow = self._narrow[blocks * _NARROW_SAMPLES :]

@@ -1,6 +1,6 @@
 """The one thread of a device that sessions share: it gathers their due frames into batches and renders them.
 
-    session threads --jobs, each with its slot--> [batcher] --this thread: BatchRenderer--> answers, on this thread
+    session threads --jobs, each with its due time--> [batcher] --this thread: renderer--> the same jobs, on this thread
 
 Nothing waits here for long: a session asks for no more than a few frames at once (`server.live.worker`), and what is
 late is left out as the batcher says.
@@ -12,10 +12,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.live.batching import Batcher, BatchTimes, Slot
+from server.live.batching import Batcher, BatchTimes
 from server.live.clock import Clock
 from server.live.engine_session import Renderer
 
@@ -25,15 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[float], None]
-"""Told that a job is rendered, and how many seconds of the device that took."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    job: FrameJob
-    answer: Answer
-
 
 class DeviceWorker:
     """Owns ``renderer`` from ``start`` on. Sessions are known by their rows."""
@@ -42,7 +32,8 @@ class DeviceWorker:
         self._renderer = renderer
         self._clock = clock
         self._wake = threading.Condition()
-        self._batcher: Batcher[_Work] = Batcher(times)
+        self._batcher = Batcher(times)
+        self._answers: dict[SessionRow, Callable[[FrameJob], None]] = {}
         self._leaving: list[SessionRow] = []
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
@@ -60,35 +51,37 @@ class DeviceWorker:
             self._stopping = True
             self._wake.notify()
 
-    def join(self, row: SessionRow) -> None:
+    def join(self, row: SessionRow, answer: Callable[[FrameJob], None]) -> None:
+        """From now on ``answer`` is given each job of this session once it is rendered, on the device's thread."""
         with self._wake:
+            self._answers[row] = answer
             self._batcher.join(row)
 
     def leave(self, row: SessionRow) -> None:
         """Withdraw what waits for ``row`` and free it; nothing is answered any more."""
         with self._wake:
+            self._answers.pop(row, None)
             self._batcher.leave(row)
             self._leaving.append(row)
             self._wake.notify()
 
-    def interrupt(self, row: SessionRow, generation: int) -> None:
-        """Withdraw what waits and is older than ``generation``; it is not answered."""
+    def withdraw(self, row: SessionRow) -> None:
+        """Forget the jobs of ``row`` that wait; one that is being rendered still comes back."""
         with self._wake:
-            self._batcher.interrupt(row, generation)
+            self._batcher.withdraw(row)
 
-    def ask(self, job: FrameJob, *, due_s: float, answer: Answer) -> None:
-        """Have ``job`` rendered by ``due_s``; ``answer`` is called on this thread, unless the job was withdrawn."""
+    def put(self, job: FrameJob) -> None:
+        """Have a frame rendered by ``job.due_s``."""
         with self._wake:
-            work = _Work(job, answer)
-            self._batcher.put(job.row, job.generation, work, due_s=due_s, now_s=self._clock.now_s())
+            self._batcher.put(job, self._clock.now_s())
             self._wake.notify()
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:
             if batch:
-                self._make(batch)
+                self._render(batch)
 
-    def _next(self) -> list[Slot[_Work]] | None:
+    def _next(self) -> list[FrameJob] | None:
         """The next batch; empty after somebody has left; None at the end."""
         with self._wake:
             while not (self._stopping or self._leaving):
@@ -102,26 +95,24 @@ class DeviceWorker:
             self._renderer.leave(row)
         return None if self._stopping else []
 
-    def _make(self, batch: list[Slot[_Work]]) -> None:
-        jobs = [slot.work.job for slot in batch]
-        shown = [slot.shown for slot in batch]
-        for job, is_shown in zip(jobs, shown, strict=True):
-            job.shown = is_shown
+    def _render(self, batch: list[FrameJob]) -> None:
         began_s = time.perf_counter()
         try:
-            self._renderer.render(jobs)
+            self._renderer.render(batch)
         except Exception as error:  # nobody knows whose fault it is: all sessions of the batch end, no other
             log.exception("a batch of %d frames failed", len(batch))
-            for job in jobs:
+            for job in batch:
                 job.error = error
         took_s = time.perf_counter() - began_s
+        shown = sum(job.shown for job in batch)
         self.batches += 1
-        self.frames += sum(shown)
-        self.hidden += len(batch) - sum(shown)
+        self.frames += shown
+        self.hidden += len(batch) - shown
         with self._wake:
-            if all(shown):
+            if shown == len(batch):
                 self.times.note(len(batch), took_s)
-            current = [self._batcher.is_current(slot) for slot in batch]
-        for slot, is_current in zip(batch, current, strict=True):
-            if is_current:
-                slot.work.answer(took_s / len(batch))
+            answers = [self._answers.get(job.row) for job in batch]
+        for job, answer in zip(batch, answers, strict=True):
+            job.device_s = took_s / len(batch)
+            if answer is not None:
+                answer(job)

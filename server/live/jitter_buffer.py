@@ -1,6 +1,6 @@
 """Where the voice waits between a network that delivers when it likes and a clock that takes 20 ms at a time.
 
-    push (any pace) -> [ | | | ] -> take (one block each 20 ms of the clock)
+    push (any size, any pace) -> [ | | | ] -> take (one block each 20 ms of the clock)
 
 Drop policy: nothing while somebody speaks. A backlog (a burst after a network stall, a sender whose clock is
 fast) is played out at the clock's pace and shrinks in the pauses, where quiet blocks are left out; not so with
@@ -13,11 +13,10 @@ No clock, no locks: it belongs to the event loop.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
-from server.live.block import BLOCK_MS
+from server.live.block import BLOCK_MS, BLOCK_SAMPLES
 from server.live.engine_session import Samples
 
 # Six blocks are as much delay as a conversation bears; 1500 are half a minute without a gap.
@@ -29,21 +28,13 @@ _RESUME_TAKES = 15
 _QUIET_RMS = 80.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Voice:
-    """20 ms of voice: ``samples`` int16 (960,) at 48 kHz; ``narrow`` int16 (320,) at 16 kHz, where it came so."""
-
-    samples: Samples
-    narrow: Samples | None = None
-
-
 def is_quiet(samples: Samples, floor_rms: float = 0.0) -> bool:
     """Whether a block (int16) holds no speech: under -52 dB of full scale, or near the noise floor."""
     return _rms(samples) <= max(_QUIET_RMS, 1.5 * floor_rms)
 
 
 class JitterBuffer:
-    """Blocks of voice in order.
+    """Blocks of 20 ms, int16 (960,) at 48 kHz, in order; ``every`` is that of the newest, as in `Block`.
 
     After running dry it waits for ``target_blocks`` before it gives audio again; the target grows when it
     runs dry in mid-speech and shrinks when it has not for half a minute.
@@ -52,7 +43,9 @@ class JitterBuffer:
     def __init__(self, max_blocks: int = 500) -> None:
         self.max_blocks = max_blocks
         self.keeps_pauses = False
-        self._blocks: deque[Voice] = deque()
+        self.every = 1
+        self._blocks: deque[Samples] = deque()
+        self._rest: Samples = np.zeros(0, np.int16)
         self._playing = False
         self._dry_takes = 0
         self._calm_takes = 0
@@ -69,15 +62,18 @@ class JitterBuffer:
     def backlog_ms(self) -> int:
         return BLOCK_MS * len(self._blocks)
 
-    def push(self, voice: Voice) -> None:
-        """Append 20 ms."""
-        self._blocks.append(voice)
-        if len(self._blocks) > self.max_blocks:
+    def push(self, samples: Samples) -> None:
+        """Append audio: int16 (n,), 48 kHz mono."""
+        joined = np.concatenate([self._rest, samples])
+        whole = len(joined) // BLOCK_SAMPLES
+        self._blocks.extend(joined[: whole * BLOCK_SAMPLES].reshape(whole, BLOCK_SAMPLES))
+        self._rest = joined[whole * BLOCK_SAMPLES :]
+        while len(self._blocks) > self.max_blocks:
             self._blocks.popleft()
             self.dropped_overflow_blocks += 1
 
-    def take(self) -> Voice | None:
-        """The next 20 ms, or None for silence."""
+    def take(self) -> Samples | None:
+        """The next 20 ms, int16 (960,), or None for silence."""
         if not self._playing:
             self._dry_takes += 1
             if len(self._blocks) < self.target_blocks:
@@ -88,17 +84,18 @@ class JitterBuffer:
             self._dry_takes = 0
             return None
         self._count_calm()
-        voice = self._blocks.popleft()
-        self._follow_floor(voice.samples)
+        block = self._blocks.popleft()
+        self._follow_floor(block)
         waiting = len(self._blocks) > self.target_blocks and not self.keeps_pauses
-        if waiting and is_quiet(voice.samples, self._floor_rms):
+        if waiting and is_quiet(block, self._floor_rms):
             self.dropped_quiet_blocks += 1
-            voice = self._blocks.popleft()
-        return voice
+            block = self._blocks.popleft()
+        return block
 
     def clear(self) -> None:
         """Forget everything that waits."""
         self._blocks.clear()
+        self._rest = np.zeros(0, np.int16)
 
     def _resume(self) -> None:
         self._playing = True

@@ -176,8 +176,6 @@ class LiveSession:
 
     def interrupt(self) -> None:
         """Stop speaking now: nothing that was heard before leaves any more."""
-        if self._voice is not None:
-            self._voice.clear()
         refill = self.timeline.interrupt(self._clock.now_s())
         self.worker.interrupt(self.timeline.generation, refill)
         for sink in self.sinks:

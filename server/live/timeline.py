@@ -23,7 +23,8 @@ from collections import deque
 import numpy as np
 
 from server.live.block import BLOCK_S, BLOCK_SAMPLES, MEDIA_RATE_HZ, Block
-from server.live.jitter_buffer import JitterBuffer, Voice, is_quiet
+from server.live.engine_session import Samples
+from server.live.jitter_buffer import JitterBuffer, is_quiet
 
 # A frame that is ready 4 ms before its departure is in time on a busy machine; 35 ms of slack are more than a block
 # and what the event loop may be late by, so that a shorter delay does not become a longer one again at once.
@@ -37,8 +38,7 @@ _MAX_DELAY_BLOCKS = 20
 _MAX_CATCH_UP_BLOCKS = 250
 _REMEMBERED_BLOCKS = 50
 
-_SILENCE = Voice(np.zeros(BLOCK_SAMPLES, np.int16))
-_NARROW_SILENCE = Voice(np.zeros(BLOCK_SAMPLES, np.int16), np.zeros(BLOCK_SAMPLES // 3, np.int16))
+_SILENCE: Samples = np.zeros(BLOCK_SAMPLES, np.int16)
 
 
 class MediaTimeline:
@@ -59,7 +59,6 @@ class MediaTimeline:
         self._blocks: deque[Block] = deque(maxlen=_MAX_DELAY_BLOCKS + 50)
         self._leaving: dict[int, Block | None] = {}
         self._next_leaving: int | None = None
-        self._silence = _SILENCE
         self._forgiven_until = 0
         self._wanted_shift = 0
         self._wanted_for_blocks = 0
@@ -76,12 +75,7 @@ class MediaTimeline:
             self.start_s += (due - self._next_index) * BLOCK_S
             due = self._next_index
         while self._next_index < due:
-            voice = self._jitter_buffer.take()
-            if (
-                voice is not None
-            ):  # silence has the rates of the voice before it: the engine need not change its resampler
-                self._silence = _SILENCE if voice.narrow is None else _NARROW_SILENCE
-            blocks.append(self._block(self._next_index, voice))
+            blocks.append(self._block(self._next_index, self._jitter_buffer.take()))
             self._next_index += 1
         self._blocks.extend(blocks)
         return blocks
@@ -188,10 +182,11 @@ class MediaTimeline:
             self._wanted_shift = shift
             self._wanted_for_blocks = 0
 
-    def _block(self, index: int, voice: Voice | None) -> Block:
-        heard = voice or self._silence
-        voiced = voice is not None and not is_quiet(voice.samples)
-        return Block(index * BLOCK_SAMPLES, heard.samples, self.generation, voiced, heard.narrow)
+    def _block(self, index: int, samples: Samples | None) -> Block:
+        voiced = samples is not None and not is_quiet(samples)
+        heard = _SILENCE if samples is None else samples
+        # Silence has the rate of the voice around it, so that the engine's resampler does not begin anew.
+        return Block(index * BLOCK_SAMPLES, heard, self.generation, voiced, self._jitter_buffer.every)
 
     def _find(self, index: int) -> Block | None:
         position = index - (self._next_index - len(self._blocks))

@@ -76,7 +76,7 @@ class EngineWorker:
             on_frame: called with each frame, on the worker's thread.
             on_ended: called last, there too, with the error that ended the session, or None after ``stop``.
             rate_hz: of the voice; places of blocks and frames count its samples.
-            device: renders the frames of this session and of others; None renders them on the worker's thread.
+            device: renders the frames of this session and of others; None: they are rendered on the worker's thread.
             departs_s: when the frame of a place leaves, which a ``device`` has to know.
         """
         self._session = session
@@ -176,7 +176,7 @@ class EngineWorker:
         error: BaseException | None = None
         try:
             if self._device is not None:
-                self._device.join(self._session.row)
+                self._device.join(self._session.row, self._answer)
             while (call := self._next()) is not None:
                 call()
         except BaseException as caught:  # the session's boundary: report, end this session, leave others alone
@@ -211,31 +211,26 @@ class EngineWorker:
             begin = self._session.next_pts_samples
             self._offsets.append((begin, block.place - begin * self._rate_hz // SAMPLE_RATE_HZ))
         self._next_place = block.place + len(block.samples)
-        chunk, rate_hz = (block.samples, self._rate_hz) if block.narrow is None else (block.narrow, SAMPLE_RATE_HZ)
         began_s = self._clock.now_s()
-        if self._device is not None:
-            jobs = self._session.listen(chunk, rate_hz)
-            self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
-            for job in jobs:
-                self._ask(self._device, job)
-            return
-        frames = self._session.push_pcm(chunk, rate_hz)
-        self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
-        if frames:
-            self._note_cost(len(frames), 0.0)
-        for frame in frames:
-            self._on_frame(LiveFrame(frame.rgb, self._place(frame.pts_samples), block.generation))
+        jobs = self._session.listen(block.samples[:: block.every], self._rate_hz // block.every)
+        self._note_busy(began_s)
+        for job in jobs:
+            job.place = self._place(job.pts_samples)
+            self._jobs += 1
+            if self._device is not None:
+                job.due_s = self._departs_s(job.place) - _DUE_BEFORE_DEPARTURE_S
+                self._device.put(job)
+                continue
+            began_s = self._clock.now_s()
+            self._session.render(job)
+            self._note_busy(began_s)
+            self._finish(job)
 
-    def _ask(self, device: DeviceWorker, job: FrameJob) -> None:
-        place = self._place(job.pts_samples)
+    def _answer(self, job: FrameJob) -> None:
+        """The shared device has rendered ``job``; called on its thread."""
+        self._call(partial(self._finish, job))
 
-        def answer(device_s: float) -> None:
-            self._call(partial(self._finish, job, place, 1e3 * device_s))
-
-        self._jobs += 1
-        device.ask(job, due_s=self._departs_s(place) - _DUE_BEFORE_DEPARTURE_S, answer=answer)
-
-    def _finish(self, job: FrameJob, place: int, device_ms: float) -> None:
+    def _finish(self, job: FrameJob) -> None:
         if job.generation != self._generation:
             return
         self._jobs -= 1
@@ -244,23 +239,26 @@ class EngineWorker:
             return
         began_s = self._clock.now_s()
         frame = self._session.finish(job)
-        self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
-        self._note_cost(1, device_ms)
-        self._on_frame(LiveFrame(frame.rgb, place, job.generation))
+        self._note_busy(began_s)
+        self._note_cost(1e3 * job.device_s)
+        self._on_frame(LiveFrame(frame.rgb, job.place, job.generation))
 
     def _begin_generation(self, generation: int, refill: Sequence[Block]) -> None:
         self._session.interrupt(generation)
         if self._device is not None:
-            self._device.interrupt(self._session.row, generation)
+            self._device.withdraw(self._session.row)
         self._jobs = 0
         self._next_place = None
         self._offsets.clear()
         for block in refill:
             self._hear(block)
 
-    def _note_cost(self, frames: int, device_ms: float) -> None:
-        """``frames`` were finished since the last call."""
-        core_ms, self._busy_ms = self._busy_ms / frames, 0.0
+    def _note_busy(self, began_s: float) -> None:
+        self._busy_ms += 1e3 * (self._clock.now_s() - began_s)
+
+    def _note_cost(self, device_ms: float) -> None:
+        """A frame was finished."""
+        core_ms, self._busy_ms = self._busy_ms, 0.0
         weight = _RENDER_SMOOTHING if self.render_ms else 1.0
         self.core_ms += (core_ms - self.core_ms) * weight
         self.render_ms += (core_ms + device_ms - self.render_ms) * weight

@@ -110,8 +110,8 @@ async def _error_of(socket: Any) -> str:
 @pytest.mark.parametrize(
     ("method", "fault", "message"),
     [
-        ("push_pcm", _raise, None),
-        ("push_pcm", _exhaust, None),
+        ("listen", _raise, None),
+        ("listen", _exhaust, None),
         ("set_intensity", _raise, '{"type":"intensity","value":0.5}'),
         ("interrupt", _raise, '{"type":"interrupt"}'),
     ],
@@ -182,7 +182,7 @@ async def test_an_engine_that_hangs_is_given_up(served: Served, monkeypatch: pyt
     let_go = threading.Event()
     async with _beside_a_steady_session(served):
         socket, _ = await _start(served)
-        served.engine.sessions[-1].push_pcm = lambda *_: let_go.wait(30) and []  # type: ignore[method-assign]
+        served.engine.sessions[-1].listen = lambda *_: let_go.wait(30) and []  # type: ignore[method-assign]
         assert await _error_of(socket) == "internal"
         await until(lambda: len(served.server.sessions) == 1)
         let_go.set()

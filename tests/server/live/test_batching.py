@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.batch.renderer import BUCKETS
-from server.live.batching import FRAME_S, Batcher, BatchTimes, Slot, sessions_that_fit
+from server.live.batching import FRAME_S, Batcher, BatchTimes, sessions_that_fit
 
 _TIMES = {1: 0.002, 2: 0.0025, 4: 0.003, 8: 0.004, 16: 0.006}
 
@@ -22,16 +23,31 @@ def _batcher(*sessions: str, times: dict[int, float] | None = None, patience_s: 
     return batcher
 
 
-def _taken(batch: list[Slot[int]]) -> list[tuple[str, int]]:
-    return [(str(slot.session), slot.work) for slot in batch]
+@dataclass(eq=False)
+class _Job:
+    """What a batcher looks at of a `FrameJob`, and a number to know it by."""
+
+    row: Any
+    number: int
+    due_s: float
+    came_s: float = 0.0
+    shown: bool = True
+
+
+def _put(batcher: Batcher, session: str, number: int, *, due_s: float, now_s: float) -> bool:
+    return batcher.put(_Job(session, number, due_s), now_s)  # type: ignore[arg-type]
+
+
+def _taken(batch: list[Any]) -> list[tuple[str, int]]:
+    return [(job.row, job.number) for job in batch]
 
 
 def test_an_idle_device_waits_a_little_and_never_past_a_slot() -> None:
     batcher = _batcher("a", "b", "c", patience_s=0.02)
-    batcher.put("a", 0, 1, due_s=0.030, now_s=0.0)
+    _put(batcher, "a", 1, due_s=0.030, now_s=0.0)
     assert batcher.closes_s() == 0.02
     assert batcher.take(0.010) == []
-    batcher.put("b", 0, 1, due_s=0.015, now_s=0.010)
+    _put(batcher, "b", 1, due_s=0.015, now_s=0.010)
     assert batcher.closes_s() == pytest.approx(0.015 - _TIMES[4])
     assert batcher.take(0.0119) == []
     assert _taken(batcher.take(0.0121)) == [("b", 1), ("a", 1)]
@@ -40,21 +56,21 @@ def test_an_idle_device_waits_a_little_and_never_past_a_slot() -> None:
 
 def test_nobody_waits_for_sessions_that_are_not_there() -> None:
     batcher = _batcher("a")
-    batcher.put("a", 0, 1, due_s=1.0, now_s=0.0)
+    _put(batcher, "a", 1, due_s=1.0, now_s=0.0)
     assert _taken(batcher.take(0.0)) == [("a", 1)]
 
 
 def test_a_full_batch_begins_at_once_with_the_earliest() -> None:
     batcher = _batcher(*"abc", times={1: 0.002, 2: 0.003}, patience_s=1.0)
     for number, session in enumerate("abc"):
-        batcher.put(session, 0, number, due_s=1.0 - number / 10, now_s=0.0)
+        _put(batcher, session, number, due_s=1.0 - number / 10, now_s=0.0)
     assert _taken(batcher.take(0.0)) == [("c", 2), ("b", 1)]
 
 
 def test_a_batch_grows_no_further_than_its_earliest_slot_allows() -> None:
     batcher = _batcher(*"abc", times={1: 0.002, 2: 0.005, 4: 0.009})
     for session, due_s in (("a", 0.006), ("b", 0.5), ("c", 0.5)):
-        batcher.put(session, 0, 0, due_s=due_s, now_s=0.0)
+        _put(batcher, session, 0, due_s=due_s, now_s=0.0)
     assert _taken(batcher.take(0.0)) == [("a", 0), ("b", 0)]
     assert _taken(batcher.take(0.005)) == [("c", 0)]
 
@@ -62,8 +78,8 @@ def test_a_batch_grows_no_further_than_its_earliest_slot_allows() -> None:
 def test_sessions_have_one_frame_in_a_batch_and_keep_their_order() -> None:
     batcher = _batcher("a", "b", patience_s=0.0)
     for work in (1, 2, 3):
-        batcher.put("a", 0, work, due_s=work * FRAME_S, now_s=0.0)
-    batcher.put("b", 0, 9, due_s=2.5 * FRAME_S, now_s=0.0)
+        _put(batcher, "a", work, due_s=work * FRAME_S, now_s=0.0)
+    _put(batcher, "b", 9, due_s=2.5 * FRAME_S, now_s=0.0)
     order = [_taken(batcher.take(0.0)) for _ in range(3)]
     assert order == [[("a", 1), ("b", 9)], [("a", 2)], [("a", 3)]]
 
@@ -71,24 +87,21 @@ def test_sessions_have_one_frame_in_a_batch_and_keep_their_order() -> None:
 def test_a_late_frame_is_hidden_when_a_newer_one_waits_but_not_for_ever() -> None:
     batcher = _batcher("a", patience_s=0.0)
     for work in range(6):
-        batcher.put("a", 0, work, due_s=0.0, now_s=1.0)
+        _put(batcher, "a", work, due_s=0.0, now_s=1.0)
     assert [batcher.take(1.0)[0].shown for _ in range(6)] == [False, False, False, True, False, True]
 
 
 def test_interrupts_and_leaving_withdraw_what_waits() -> None:
     batcher = _batcher("a", "b", patience_s=0.0)
     for work in (1, 2):
-        batcher.put("a", 0, work, due_s=1.0, now_s=0.0)
-    batcher.put("b", 0, 7, due_s=1.0, now_s=0.0)
-    (running, _) = batcher.take(0.0)
-    assert batcher.interrupt("a", 1) == [2]
-    assert not batcher.is_current(running)
-    assert not batcher.put("a", 0, 3, due_s=1.0, now_s=0.0)
-    assert batcher.put("a", 1, 4, due_s=1.0, now_s=0.0)
-    assert batcher.leave("a") == [4]
-    assert not batcher.put("a", 1, 5, due_s=1.0, now_s=0.0)
+        _put(batcher, "a", work, due_s=1.0, now_s=0.0)
+    _put(batcher, "b", 7, due_s=1.0, now_s=0.0)
+    batcher.take(0.0)
+    assert _taken(batcher.withdraw("a")) == [("a", 2)]
+    assert _put(batcher, "a", 4, due_s=1.0, now_s=0.0)
+    assert _taken(batcher.leave("a")) == [("a", 4)]
+    assert not _put(batcher, "a", 5, due_s=1.0, now_s=0.0)
     assert len(batcher) == 0
-    assert batcher.sessions == 1
 
 
 def test_times_follow_what_batches_take_and_never_fall_with_size() -> None:
@@ -114,13 +127,13 @@ def test_capacity_follows_the_times_of_batches() -> None:
     assert sessions_that_fit(BatchTimes({1: 0.001, 16: 0.005})) == 97
 
 
-@dataclass(frozen=True)
-class _Frame:
-    session: int
-    generation: int
-    number: int
-    came_s: float
-    due_s: float
+@dataclass(eq=False)
+class _Frame(_Job):
+    generation: int = 0
+
+    @property
+    def session(self) -> int:
+        return int(self.row)
 
 
 @st.composite
@@ -141,10 +154,11 @@ def _storms(draw: st.DrawFn, crowd: int) -> list[tuple[float, str, int]]:
 class _Device:
     """Runs batches one after the other in simulated time."""
 
-    def __init__(self, batcher: Batcher[_Frame], events: list[tuple[float, str, int]], slack_s: float) -> None:
+    def __init__(self, batcher: Batcher, events: list[tuple[float, str, int]], slack_s: float) -> None:
         self.batcher, self.events, self.slack_s = batcher, events, slack_s
         self.now_s = 0.0
         self.generation: dict[int, int] = defaultdict(int)
+        self.joined: set[int] = set()
         self.asked: list[_Frame] = []
         self.done: list[tuple[_Frame, float, bool]] = []
         self.stale: list[_Frame] = []
@@ -156,7 +170,7 @@ class _Device:
                 self._check(batch)
                 self.now_s += self.batcher.times.of(len(batch))
                 self._hear(self.now_s)
-                self.done += [(s.work, self.now_s, s.shown) for s in batch if self.batcher.is_current(s)]
+                self.done += [(job, self.now_s, job.shown) for job in batch if self._is_current(job)]
                 continue
             closes_s = self.batcher.closes_s()
             moments = [self.events[0][0]] if self.events else []
@@ -166,26 +180,31 @@ class _Device:
                 break
             self.now_s = max(self.now_s, min(moments))
 
-    def _check(self, batch: list[Slot[_Frame]]) -> None:
+    def _is_current(self, job: _Frame) -> bool:
+        return job.session in self.joined and job.generation == self.generation[job.session]
+
+    def _check(self, batch: list[_Frame]) -> None:
         assert 1 <= len(batch) <= self.batcher.times.largest
-        assert len({slot.session for slot in batch}) == len(batch)
-        dues = [slot.due_s for slot in batch]
+        assert len({job.session for job in batch}) == len(batch)
+        dues = [job.due_s for job in batch]
         assert dues == sorted(dues), "earliest deadline first"
-        assert all(slot.generation == self.generation[slot.work.session] for slot in batch)
+        assert all(map(self._is_current, batch))
 
     def _hear(self, until_s: float) -> None:
         while self.events and self.events[0][0] <= until_s:
             when_s, what, session = self.events.pop(0)
             if what == "join":
+                self.joined.add(session)
                 self.batcher.join(session)
             elif what == "frame":
-                frame = _Frame(session, self.generation[session], len(self.asked), when_s, when_s + self.slack_s)
-                if self.batcher.put(session, frame.generation, frame, due_s=frame.due_s, now_s=when_s):
+                frame = _Frame(session, len(self.asked), when_s + self.slack_s, generation=self.generation[session])
+                if self.batcher.put(frame, when_s):
                     self.asked.append(frame)
             elif what == "interrupt":
                 self.generation[session] += 1
-                self.stale += self.batcher.interrupt(session, self.generation[session])
+                self.stale += self.batcher.withdraw(session)
             else:
+                self.joined.discard(session)
                 self.stale += self.batcher.leave(session)
 
 
@@ -193,7 +212,7 @@ class _Device:
 @given(events=_storms(crowd=48))
 def test_no_frame_is_late_while_the_device_has_room(events: list[tuple[float, str, int]]) -> None:
     """48 sessions are three batches of 6 ms; with one at hand a frame needs 24 ms at worst."""
-    batcher: Batcher[_Frame] = Batcher(BatchTimes(_TIMES))
+    batcher: Batcher = Batcher(BatchTimes(_TIMES))
     device = _Device(batcher, events, slack_s=0.027)
     device.run()
     assert all(at_s <= frame.due_s + 1e-9 and shown for frame, at_s, shown in device.done)
@@ -202,7 +221,7 @@ def test_no_frame_is_late_while_the_device_has_room(events: list[tuple[float, st
 @settings(max_examples=40, deadline=None)
 @given(events=_storms(crowd=24), slow=st.floats(1.0, 12.0))
 def test_whatever_comes_each_frame_is_made_once_or_withdrawn(events: list[tuple[float, str, int]], slow: float) -> None:
-    batcher: Batcher[_Frame] = Batcher(BatchTimes({size: slow * value for size, value in _TIMES.items()}))
+    batcher: Batcher = Batcher(BatchTimes({size: slow * value for size, value in _TIMES.items()}))
     device = _Device(batcher, events, slack_s=0.020)
     device.run()
     made = [frame for frame, _, _ in device.done]
@@ -216,7 +235,7 @@ def test_whatever_comes_each_frame_is_made_once_or_withdrawn(events: list[tuple[
 def test_an_overloaded_device_serves_all_alike() -> None:
     """Sixty sessions, four times what fits: nobody starves, and everyone is shown something."""
     sessions, seconds = 60, 2.0
-    batcher: Batcher[_Frame] = Batcher(BatchTimes({1: 0.02, 16: 0.04}))
+    batcher: Batcher = Batcher(BatchTimes({1: 0.02, 16: 0.04}))
     events = [(0.0, "join", session) for session in range(sessions)]
     events += [
         (FRAME_S * (frame + session / sessions), "frame", session)
