@@ -34,6 +34,7 @@ from server.live.block import Block
 from server.live.clock import Clock, MonotonicClock
 from server.live.engine_session import Command, EngineSession
 from server.live.frame import LiveFrame
+from server.live.frame_queue import FrameQueue
 from server.live.worker import EngineWorker, call_on_loop
 
 STEP_S = STEP_SAMPLES / VOICE_RATE_HZ
@@ -84,7 +85,7 @@ class Speaker:
 
     Attributes:
         generation: number of interrupts so far. frame_size: height and width of the frames.
-        frames_overtaken, frames_missing: not shown because a newer one was due; not ready in time.
+        frames_missing: chunks whose frame was not ready.
     """
 
     def __init__(self, session: EngineSession, clock: Clock | None = None) -> None:
@@ -93,7 +94,7 @@ class Speaker:
         self._resampler = VoiceResampler()
         self._delay_steps = -int(-(session.lookahead_ms / 1e3 + _RENDER_ALLOWANCE_S) // STEP_S)
         self._leaving: deque[tuple[int, Said]] = deque()
-        self._frames: deque[tuple[int, npt.NDArray[np.uint8]]] = deque()
+        self._frames = FrameQueue(_MAX_FRAMES)
         self._next_step = 0
         self._due_s: float | None = None
         self._misses = 0
@@ -103,7 +104,6 @@ class Speaker:
         self._error: BaseException | None = None
         self._closed = False
         self.generation = 0
-        self.frames_overtaken = 0
         self.frames_missing = 0
         self.frame_size = session.frame_size
         loop = asyncio.get_running_loop()
@@ -198,7 +198,7 @@ class Speaker:
         self._enter(said if said.samples is not None or said.marks else _SILENT)
         step, said = self._leaving.popleft()
         return AvatarChunk(
-            rgb=self._frame(step), audio=said.samples, marks=said.marks, generation=self.generation, step=step
+            rgb=self._rgb(step), audio=said.samples, marks=said.marks, generation=self.generation, step=step
         )
 
     async def __aiter__(self) -> AsyncIterator[AvatarChunk]:
@@ -228,18 +228,16 @@ class Speaker:
         samples = _SILENT_STEP
         if said.samples is not None:
             samples = np.pad(said.samples, (0, STEP_SAMPLES - len(said.samples)))
-        return Block(step * STEP_SAMPLES, samples, self.generation)
+        return Block(step * STEP_SAMPLES, samples, self.generation, every=self._resampler.every)
 
-    def _frame(self, step: int) -> npt.NDArray[np.uint8] | None:
-        """The newest frame that is due at ``step``."""
-        rgb = None
-        while self._frames and self._frames[0][0] <= step:
-            self.frames_overtaken += rgb is not None
-            rgb = self._frames.popleft()[1]
-        if rgb is None:
+    def _rgb(self, step: int) -> npt.NDArray[np.uint8] | None:
+        # Half a step of grace: what the engine's resampler holds back moves frames by 2 ms after a gap.
+        frame = self._frames.take(step * STEP_SAMPLES + STEP_SAMPLES // 2)
+        if frame is None:
             self.frames_missing += 1
             self._misses += self._fresh.is_set()
-        return rgb
+            return None
+        return frame.rgb
 
     async def _wait_for_fresh(self, until_s: float) -> None:
         fresh = asyncio.ensure_future(self._fresh.wait())
@@ -261,13 +259,9 @@ class Speaker:
         self._ended.set()
 
     def _frame_made(self, frame: LiveFrame) -> None:
-        if frame.generation != self.generation:
-            return
-        self._fresh.set()
-        self._frames.append((round(frame.place / STEP_SAMPLES), frame.rgb))
-        if len(self._frames) > _MAX_FRAMES:
-            self._frames.popleft()
-            self.frames_overtaken += 1
+        if frame.generation == self.generation:
+            self._fresh.set()
+            self._frames.put(frame)
 
 
 async def load_speaker(

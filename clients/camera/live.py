@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +30,7 @@ from server.live.block import BLOCK_MS, Block
 from server.live.clock import Clock
 from server.live.engine_session import EngineSession
 from server.live.frame import LiveFrame
+from server.live.frame_queue import FrameQueue
 from server.live.worker import EngineWorker
 
 _log = logging.getLogger(__name__)
@@ -91,9 +91,8 @@ class LiveCamera:
         self._speaks = speaks
         self._streams: dict[str, AudioStream] = {}
         self._heard = 0
-        self._lock = threading.Lock()
         self._error: BaseException | None = None
-        self._frames: deque[LiveFrame] = deque()
+        self._frames = FrameQueue(_MAX_FRAMES)
         self._composed: tuple[LiveFrame, npt.NDArray[np.uint8]] | None = None
         self._compose_s = 0.0
         self._shown = canvas.empty()
@@ -103,7 +102,7 @@ class LiveCamera:
         self._alive_s = {"microphone": now_s, "audio output": now_s}
         self._audio_s: float | None = now_s
         self._turned_s = now_s
-        self._sent = self._repeated = self._overtaken = 0
+        self._sent = self._repeated = 0
 
     @property
     def counters(self) -> Counters:
@@ -111,7 +110,7 @@ class LiveCamera:
         return Counters(
             sent=self._sent,
             repeated=self._repeated,
-            overtaken=self._overtaken,
+            overtaken=self._frames.overtaken,
             delay_ms=playout.delay_ms,
             cut_ms=playout.cut_ms,
             starved_ms=playout.starved_ms,
@@ -172,7 +171,7 @@ class LiveCamera:
             now_s = self._clock.now_s()
             due_s = self.playout.heard_at(frame.place)
             if due_s is not None and due_s <= now_s:
-                self._composed = None
+                self._frames.remove(frame)
                 self._shown = rgb
                 self._send(now_s)
                 self._sent += 1
@@ -188,32 +187,20 @@ class LiveCamera:
         self._error = error
 
     def _offer(self, frame: LiveFrame) -> None:
-        with self._lock:
-            self._frames.append(frame)
-            if len(self._frames) > _MAX_FRAMES:
-                self._frames.popleft()
-                self._overtaken += 1
+        self._frames.put(frame)
         due_s = self.playout.heard_at(frame.place)
         if due_s is not None:
             self.playout.note_frame(due_s - self._clock.now_s() - self._compose_s)
 
     def _compose_next(self) -> tuple[LiveFrame, npt.NDArray[np.uint8]] | None:
         """The next frame to send, put on the canvas ahead of its moment."""
-        place = self.playout.place_at(self._clock.now_s())
-        with self._lock:
-            if place is not None:
-                if self._composed is not None and self._frames and self._frames[0].place <= place:
-                    self._composed = None
-                    self._overtaken += 1
-                while len(self._frames) > 1 and self._frames[1].place <= place:
-                    self._frames.popleft()
-                    self._overtaken += 1
-            if self._composed is not None or not self._frames:
-                return self._composed
-            frame = self._frames.popleft()
-        began_s = self._clock.now_s()
-        self._composed = (frame, self._canvas.compose(frame.rgb))
-        self._compose_s += (self._clock.now_s() - began_s - self._compose_s) * _COMPOSE_SMOOTHING
+        frame = self._frames.first(self.playout.place_at(self._clock.now_s()))
+        if frame is None:
+            return None
+        if self._composed is None or self._composed[0] is not frame:
+            began_s = self._clock.now_s()
+            self._composed = (frame, self._canvas.compose(frame.rgb))
+            self._compose_s += (self._clock.now_s() - began_s - self._compose_s) * _COMPOSE_SMOOTHING
         return self._composed
 
     def _send(self, now_s: float) -> None:

@@ -84,6 +84,10 @@ class MediaTimeline:
         """When the voice's sample ``place`` leaves the server."""
         return self.start_s + place / MEDIA_RATE_HZ + self.delay_blocks * BLOCK_S
 
+    def due_place(self, now_s: float) -> int:
+        """The voice's sample that leaves at ``now_s``."""
+        return round((now_s - self.departure_s(0)) * MEDIA_RATE_HZ)
+
     def outgoing_sample(self, place: int) -> int:
         """The sample of the outgoing stream, counted since the start, that carries the voice's sample ``place``."""
         return place + self.delay_blocks * BLOCK_SAMPLES

@@ -9,7 +9,6 @@ frame, it has sent the one before: then copies of that one are sent, on a link t
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +20,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from server.live.block import BLOCK_SAMPLES, MEDIA_RATE_HZ
 from server.live.clock import Clock
 from server.live.frame import LiveFrame
+from server.live.frame_queue import FrameQueue
 from server.live.timeline import MediaTimeline
 from server.metrics import Metrics
 from server.webrtc.rtcp_feedback import RtcpFeedback
@@ -34,8 +34,7 @@ _MAX_READY = 6
 class AvatarVideoTrack(MediaStreamTrack):
     """Frames, each at its moment, the latest first. ``offer`` and ``recv`` run on the event loop.
 
-    Counts frames: ``sent``; ``thinned``, which the link could not carry; ``overtaken``; ``stale``, from before an
-    interrupt.
+    Counts frames: ``sent``; ``thinned``, which the link could not carry; ``overtaken``.
     """
 
     kind = "video"
@@ -58,14 +57,17 @@ class AvatarVideoTrack(MediaStreamTrack):
         self._feedback = feedback
         self._metrics = metrics
         self._opened_s = clock.now_s()
-        self._ready: deque[LiveFrame] = deque()
+        self._ready = FrameQueue(_MAX_READY)
         self._changed = asyncio.Event()
         self._last_pts = -1
         self._generation = timeline.generation
         self.sent = 0
         self.thinned = 0
-        self.overtaken = 0
-        self.stale = 0
+        self._out_of_order = 0
+
+    @property
+    def overtaken(self) -> int:
+        return self._ready.overtaken + self._out_of_order
 
     def offer(self, frame: LiveFrame) -> None:
         """Hand over a frame.
@@ -73,20 +75,15 @@ class AvatarVideoTrack(MediaStreamTrack):
         Drop policy: stale generations at once; what the link cannot carry; else the oldest past six.
         """
         if frame.generation != self._timeline.generation:
-            self.stale += 1
             return
         if self._is_too_much(frame):
             self.thinned += 1
             return
-        self._ready.append(frame)
-        if len(self._ready) > _MAX_READY:
-            self._ready.popleft()
-            self.overtaken += 1
+        self._ready.put(frame)
         self._changed.set()
 
     def drop_stale(self) -> None:
         """After an interrupt: forget what waits; a send that is waiting for its moment looks again."""
-        self.stale += len(self._ready)
         self._ready.clear()
         self._changed.set()
 
@@ -102,7 +99,7 @@ class AvatarVideoTrack(MediaStreamTrack):
             if self.readyState != "live":
                 raise MediaStreamError
             self._changed.clear()
-            frame = self._due()
+            frame = self._ready.take(self._timeline.due_place(self._clock.now_s()))
             if frame is not None:
                 pts = self._timeline.outgoing_sample(frame.place) * VIDEO_CLOCK_HZ // MEDIA_RATE_HZ
                 if pts > self._last_pts:
@@ -111,7 +108,7 @@ class AvatarVideoTrack(MediaStreamTrack):
                     self._measure(frame.generation)
                     shrink = 1 if self._feedback is None else self._feedback.quality.shrink
                     return _video_frame(frame.rgb, pts, shrink)
-                self.overtaken += 1
+                self._out_of_order += 1
                 continue
             await self._wait()
 
@@ -132,21 +129,12 @@ class AvatarVideoTrack(MediaStreamTrack):
             self._generation = generation
             self._metrics.interrupted(now_s - self._timeline.interrupted_s)
 
-    def _due(self) -> LiveFrame | None:
-        now_s = self._clock.now_s()
-        while len(self._ready) > 1 and self._timeline.departure_s(self._ready[1].place) <= now_s:
-            self._ready.popleft()
-            self.overtaken += 1
-        if self._ready and self._timeline.departure_s(self._ready[0].place) <= now_s:
-            return self._ready.popleft()
-        return None
-
     async def _wait(self) -> None:
         """Until the first waiting frame's moment, or until something changes."""
         changed = asyncio.ensure_future(self._changed.wait())
         waits: list[asyncio.Future[Any]] = [changed]
-        if self._ready:
-            when_s = self._timeline.departure_s(self._ready[0].place)
+        if (first := self._ready.first()) is not None:
+            when_s = self._timeline.departure_s(first.place)
             waits.append(asyncio.ensure_future(self._clock.sleep_until(when_s)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -59,10 +59,6 @@ class Viewer:
         self._leaving: asyncio.Task[None] | None = None
         self._closed = False
 
-    @property
-    def session(self) -> LiveSession:
-        return self._session
-
     async def accept(self, offer: RTCSessionDescription) -> str:
         """The answer's SDP for a checked offer.
 

@@ -9,11 +9,9 @@ import socket
 import time
 from pathlib import Path
 
-import aioice
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
-from server.webrtc.aiortc_internals import limit_gathering
 from server.webrtc.ice import turn_credential
 from tests.serving_helper import Caller, ServeFactory, until
 from tests.turn_helper import TURN_SECRET, running_coturn
@@ -59,11 +57,6 @@ async def test_servers_that_do_not_answer_cost_little(serve_fake: ServeFactory) 
         caller = await served.caller().connect()
         assert 0.4 < time.monotonic() - began < 3.0
         await until(lambda: caller.frames)
-
-
-def test_the_time_limit_is_where_it_is_looked_for() -> None:
-    assert limit_gathering(3.0)
-    assert aioice.Connection.get_component_candidates.__defaults__ == (3.0,)
 
 
 class RelayedCaller(Caller):

@@ -1,11 +1,12 @@
-"""What takes the place of aiortc's buffer of received audio."""
+"""What is done to aiortc and aioice from outside finds what it looks for."""
 
 from __future__ import annotations
 
+import aioice
 from aiortc import RTCPeerConnection
 from aiortc.rtp import RtpPacket
 
-from server.webrtc.aiortc_internals import VoicePackets, shorten_jitter_buffer
+from server.webrtc.aiortc_internals import VoicePackets, limit_gathering, shorten_jitter_buffer
 
 
 def _heard(packets: VoicePackets, *sequence: int) -> list[int]:
@@ -48,3 +49,8 @@ async def test_it_is_where_aiortc_looks_for_it() -> None:
     assert shorten_jitter_buffer(receiver)
     assert any(isinstance(value, VoicePackets) for value in vars(receiver).values())
     await connection.close()
+
+
+def test_the_time_limit_is_where_it_is_looked_for() -> None:
+    assert limit_gathering(3.0)
+    assert aioice.Connection.get_component_candidates.__defaults__ == (3.0,)
