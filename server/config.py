@@ -1,4 +1,4 @@
-"""What the server is told once, at its start."""
+"""The settings of a server, checked once at its start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServerConfig:
     """Settings of one server.
 
     ``portrait`` is the demo face; None is the bundled one. ``token`` opens the server to whoever knows it,
-    ``jwt_secret`` to whoever brings a JSON Web Token signed with it for ``jwt_audience``. ``allowed_hosts`` are
+    ``jwt_secret`` to whoever has a JSON Web Token signed with it for ``jwt_audience``. ``allowed_hosts`` are
     further names, each ``name`` or ``name:port``, under which a browser may reach the server (a proxy's, for
     instance); ``allowed_origins`` are other sites, each as ``https://name``, whose pages may use it. Requests from
     ``trusted_proxies`` (addresses) count for the client that the proxy names in ``X-Forwarded-For``.

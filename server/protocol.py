@@ -1,4 +1,4 @@
-"""Every message on the wire, and nothing that moves one (sans I/O).
+"""Reading and writing every message on the wire; sending them is the business of others (no I/O in here).
 
     HTTP     POST /offer      {sdp, type: "offer", portrait? | session?}  ->  {sdp, type: "answer", session_id}
              POST /portraits  an image and consent                       ->  {portrait_id}

@@ -1,4 +1,4 @@
-"""How often something may happen."""
+"""How often something may happen: a token bucket."""
 
 from __future__ import annotations
 

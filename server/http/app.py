@@ -45,7 +45,7 @@ class AvatarServer:
         self._portrait_rate = AddressLimits(per_second=0.5, burst=10)
         self._decoder = ImageDecoder()
         self._consents = ConsentRecord(config.consent_log)
-        self._guard = SecurityMiddleware(config, self.manager.clock, self.metrics)
+        self._security = SecurityMiddleware(config, self.manager.clock, self.metrics)
 
     @property
     def sessions(self) -> SessionRegistry:
@@ -53,7 +53,7 @@ class AvatarServer:
 
     def application(self) -> web.Application:
         app = web.Application(
-            middlewares=[self._guard.middleware], client_max_size=self.config.max_portrait_bytes + 2**16
+            middlewares=[self._security.middleware], client_max_size=self.config.max_portrait_bytes + 2**16
         )
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._stop)
@@ -74,7 +74,7 @@ class AvatarServer:
     def listening_on(self, port: int) -> None:
         """Tell the port that was really bound; hosts and origins are checked against it."""
         self.port = port
-        self._guard.listening_on(port)
+        self._security.listening_on(port)
 
     async def wait_loaded(self) -> None:
         """Return when the engine runs; raises what kept it from running."""
@@ -108,7 +108,7 @@ class AvatarServer:
         return web.json_response(encode_answer(answer))
 
     async def _portrait(self, request: web.Request) -> web.Response:
-        self._portrait_rate.check(self._guard.address(request), self.manager.clock.now_s())
+        self._portrait_rate.check(self._security.address(request), self.manager.clock.now_s())
         upload = await read_upload(request, self.config.max_portrait_bytes)
         if not upload.consent:
             raise Refusal("consent_missing", "Confirm that you have the right to use this image (consent=true).")

@@ -1,4 +1,4 @@
-"""Who may act here: whoever brings a bearer token that this server accepts, or everyone when it asks for none.
+"""Bearer tokens: who has one that this server accepts may act here; everyone may when it asks for none.
 
 One mechanism, ``Authorization: Bearer TOKEN`` (RFC 6750), and two kinds of token: the shared one that the server was
 started with, and JSON Web Tokens (RFC 7519) that somebody signed with its secret: HS256 only, ``exp`` and ``aud``
@@ -21,7 +21,7 @@ _SUBPROTOCOL = "bearer."
 
 
 class TokenVerifier:
-    """Checks tokens. Says why one was refused only as far as its owner needs to know."""
+    """Checks tokens; a refusal tells no more than the token's owner needs to know."""
 
     def __init__(self, config: ServerConfig) -> None:
         self._shared = None if config.token is None else config.token.encode()
@@ -51,11 +51,7 @@ class TokenVerifier:
             )
         except jwt.ExpiredSignatureError:
             raise _refused("That token has expired: ask for a new one.") from None
-        except (
-            jwt.InvalidTokenError,
-            ValueError,
-            TypeError,
-        ):  # the library lets some errors of its parts through
+        except (jwt.InvalidTokenError, ValueError, TypeError):  # the library lets some errors of its parts through
             raise _refused("That token is not accepted here.") from None
 
 

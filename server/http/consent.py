@@ -1,4 +1,4 @@
-"""The record of who said yes: for each accepted portrait, when and for which image, never the image itself.
+"""The record of consents: for each accepted portrait, when and for which image, never the image itself.
 
     {"time": "2026-11-22T19:00:00Z", "sha256": "9f86...", "statement": "..."}
 

@@ -1,4 +1,4 @@
-"""The demo voice, for viewers who bring none: said again and again with a pause in between."""
+"""The demo voice, for viewers without a voice of their own: repeated with a pause in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images from strangers are decoded in a process of their own, which may crash, hang or swell without harm.
+"""Uploaded images are decoded in a process of their own, which may crash, hang or grow without harm.
 
     server --length, bytes--> image_sandbox_child.py: at most 1 GiB more than it began with, no file may be written
            <--pixels or the name of an error--          killed after ten seconds

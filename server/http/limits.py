@@ -1,4 +1,4 @@
-"""What a request must look like before anyone reads its body: host, origin, content type, pace.
+"""Checks of a request before its body is read: host, origin, content type, rate.
 
 A page elsewhere can make a browser send requests to this server (cross-site requests), or make its own name
 resolve to this machine (DNS rebinding). Exact ``Origin`` and ``Host`` checks stop both.
@@ -71,9 +71,9 @@ def check_content_type(header: str | None, allowed: Iterable[str]) -> str:
 
 
 def client_address(remote: str | None, forwarded_for: str | None, proxies: tuple[str, ...]) -> str:
-    """Who sent a request: the peer, or the one that a trusted proxy says it acts for.
+    """The address of a request's sender: the peer, or the client that a trusted proxy names.
 
-    The last entry of the header is the one that the proxy itself has written; those before it are hearsay.
+    Only the last entry of the header is the proxy's own; those before it can be forged.
     """
     if remote in proxies and forwarded_for:
         return forwarded_for.rpartition(",")[2].strip()

@@ -1,4 +1,4 @@
-"""What every request passes before its handler: who asks, from where, how often; and the one shape of all errors."""
+"""What every request passes before its handler (host, origin, token, rate), and the one shape of all errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SecurityMiddleware:
         self._config = config
         self._clock = clock
         self._metrics = metrics
-        self._door = TokenVerifier(config)
+        self._tokens = TokenVerifier(config)
         self._hosts: frozenset[str] = frozenset()
         self._acts = AddressLimits(config.requests_per_second, config.request_burst)
         self._guesses = AddressLimits(per_second=0.2, burst=20)
@@ -97,7 +97,7 @@ class SecurityMiddleware:
         return response
 
     def address(self, request: web.Request) -> str:
-        """Whom limits count this request for."""
+        """The client address that limits count this request for."""
         forwarded_for = request.headers.get("X-Forwarded-For")
         return client_address(request.remote, forwarded_for, self._config.trusted_proxies)
 
@@ -108,7 +108,7 @@ class SecurityMiddleware:
         if request.path != "/metrics":
             self._acts.check(address, now_s)
         try:
-            self._door.check(
+            self._tokens.check(
                 bearer_token(request.headers.get("Authorization"), request.headers.get("Sec-WebSocket-Protocol"))
             )
         except Refusal:

@@ -1,10 +1,10 @@
-"""How many sessions this machine can serve: from what a frame costs, measured, not from hope.
+"""How many sessions this machine can serve, from the measured cost of a frame.
 
     one session   25 frames a second, each  render + encode  on one core
     capacity      cores * share / that
 
-Where sessions share a device, a core only listens, finishes and encodes, and the device makes batches: as many sessions
-fit as `server.live.batching.sessions_that_fit` says of the measured times of batches, if the cores have room for them.
+Where sessions share a device, a core only listens, finishes and encodes, and the device renders batches: then the
+measured times of batches bound the sessions, too (`server.live.batching.sessions_that_fit`).
 
 Measured once at start; and again from the sessions that run, whose frames cost what they cost under the real load: that
 counts as soon as there is one. So does all that the process spends beside them, on codecs, network and the event loop
@@ -79,7 +79,7 @@ class CpuPerFrame:
             self._before = cpu_s, frames
 
     def forget(self) -> None:
-        """Nobody runs: what is spent from here on is spent for nobody."""
+        """No session runs any more: what the process spends from here on is not counted."""
         self._before = None
 
 
@@ -107,7 +107,7 @@ def measure_batches(
 ) -> tuple[BatchTimes, float, list[npt.NDArray[np.uint8]]]:
     """Let ``sessions`` hear silence and ``renderer`` render their frames in batches of every size.
 
-    Makes every size ready as well. Batches of fewer than all sessions take turns, so that all go on evenly.
+    After it every size is ready for use. Batches of fewer than all sessions take turns, so that all go on evenly.
 
     Returns:
         the times of batches (the mean over whole hops of poses), milliseconds of a core for listening and finishing of

@@ -1,4 +1,4 @@
-"""What is said on the wire, as values; how it is written there is in ``protocol.py``.
+"""The messages between server and clients, as values; ``server/protocol.py`` reads and writes them.
 
 A ``TYPE`` is the message's name on the wire. Angles are in radians, durations in milliseconds where the name says so.
 """
@@ -51,7 +51,7 @@ class Refusal(GohdError):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A browser's wish to connect.
+    """A browser asks to connect.
 
     ``portrait`` is an id from ``POST /portraits``; None is the demo face. With ``session`` it watches that session
     instead of opening one.
@@ -103,7 +103,7 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class TellState:
-    """What the avatar does while it does not speak: ``listening``, ``thinking`` or ``idle``."""
+    """Set what the avatar does while it does not speak: ``listening``, ``thinking`` or ``idle``."""
 
     TYPE: ClassVar[str] = "state"
     state: str

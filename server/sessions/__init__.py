@@ -1,1 +1,1 @@
-"""Who is here, and whether one more fits."""
+"""Sessions are opened and found here; whether one more fits; the engine and the portraits that they share."""

@@ -1,4 +1,4 @@
-"""Where sessions are opened and found, whichever way a client comes: page, WHEP, WebSocket, or the same process."""
+"""Opens and finds sessions for every kind of client: page, WHEP, WebSocket, or the same process."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ class SessionManager:
         self.metrics = metrics or Metrics()
         self.sessions = SessionRegistry(config.max_sessions)
         self._portraits = PortraitStore(config.max_portraits)
-        self._host: EngineThread | None = None
+        self._engine: EngineThread | None = None
 
     def start(self, load: Callable[[], EngineLike], demo_portrait: Path) -> None:
         """Begin to load the engine and the demo face."""
-        self._host = EngineThread(load, demo_portrait, self.clock)
+        self._engine = EngineThread(load, demo_portrait, self.clock)
 
     @property
     def ready(self) -> bool:
         """Whether a session could be opened now, were there a place."""
-        return self._host is not None and self._host.ready and not self.sessions.draining
+        return self._engine is not None and self._engine.ready and not self.sessions.draining
 
     async def wait_loaded(self) -> None:
         """Return when the engine runs; raises what kept it from running."""
-        assert self._host is not None
-        await self._host.wait_loaded()
-        self.sessions.cost = self._host.cost
+        assert self._engine is not None
+        await self._engine.wait_loaded()
+        self.sessions.cost = self._engine.cost
 
     async def enroll(self, rgb: npt.NDArray[np.uint8]) -> str:
         """Keep a portrait, uint8 (H, W, 3) RGB; returns its id. Raises ``engine.errors.PortraitError``."""
-        host = await self._loaded_host()
-        return self._portraits.add(await host.enroll(rgb))
+        engine = await self._loaded_engine()
+        return self._portraits.add(await engine.enroll(rgb))
 
     async def open(self, portrait: str | None = None) -> LiveSession:
         """A running session of a portrait, or of the demo face for None. Close it when it is over.
@@ -67,7 +67,7 @@ class SessionManager:
             Refusal: ``busy``, ``draining``, ``not_ready`` or ``not_found``.
         """
         avatar = None if portrait is None else self._portraits.get(portrait)
-        await self._loaded_host()
+        await self._loaded_engine()
         session_id = self.sessions.reserve()
         try:
             session = await self._open(session_id, avatar)
@@ -113,19 +113,19 @@ class SessionManager:
     async def close(self) -> None:
         self.sessions.draining = True
         await self.sessions.close_all("the server stops")
-        if self._host is not None:
-            await self._host.close()
+        if self._engine is not None:
+            await self._engine.close()
 
     async def _open(self, session_id: str, avatar: Any) -> LiveSession:
-        assert self._host is not None
-        engine_session = await self._host.open_session(avatar, self.config.seed)
+        assert self._engine is not None
+        engine_session = await self._engine.open_session(avatar, self.config.seed)
         session = LiveSession(
             session_id,
             engine_session,
             self.clock,
             on_closed=self._closed,
             metrics=self.metrics,
-            device=self._host.device,
+            device=self._engine.device,
         )
         self.sessions.fill(session_id, session)
         session.start()
@@ -138,10 +138,10 @@ class SessionManager:
     def _report(self) -> None:
         self.metrics.sessions(len(self.sessions), self.sessions.capacity)
 
-    async def _loaded_host(self) -> EngineThread:
-        assert self._host is not None
+    async def _loaded_engine(self) -> EngineThread:
+        assert self._engine is not None
         try:
             await asyncio.wait_for(self.wait_loaded(), self.config.load_timeout_s)
         except TimeoutError:
             raise Refusal("not_ready", "The engine is still loading.", retry_after_s=5) from None
-        return self._host
+        return self._engine

@@ -1,4 +1,4 @@
-"""Who runs now, and whether one more fits. A place is taken before any work is done for it."""
+"""The sessions that run, and whether one more fits. A place is taken before any work is done for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SURE_FRAMES = 50
 class SessionRegistry:
     """``cost`` is what a frame takes by the start-up measurement; until then one session fits.
 
-    ``core_count`` cores are shared by all sessions; ``spent`` is what the process takes for a frame.
+    ``core_count`` cores are shared by all sessions; ``spent`` measures the CPU that the process takes for a frame.
     """
 
     def __init__(self, limit: int | None, spent: CpuPerFrame | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How much image a link can carry, from what its receiver reports (sans I/O).
+"""How much video a link can carry, from what its receiver reports (no I/O).
 
 aiortc does what a receiver's own estimate says, and nothing where there is none. Here a controller also reads the
 receiver reports (RFC 3550, section 6.4): losses, and the round trip, whose growth over its least is time spent in a

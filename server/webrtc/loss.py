@@ -1,4 +1,4 @@
-"""What lost packets say: too many bits, or only a bad line (sans I/O).
+"""Telling a link that gets too many bits from a line that loses packets whatever is sent (no I/O).
 
 Receivers report often and about few packets: Chromium sends a report with every retransmission it asks for, so that two
 lost packets of four look like half of everything. Losses are therefore counted over a second and many packets.

@@ -1,4 +1,4 @@
-"""Looking at an offer before aiortc acts on it.
+"""Offers are checked here before aiortc acts on them.
 
 aiortc's parser raises at least seven kinds of exception on malformed text, and what it lets through may leave
 a connection half made. So an offer is parsed and checked here first; only one that can work reaches a peer

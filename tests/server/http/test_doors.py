@@ -191,7 +191,7 @@ async def _knock(served: Served, knock: Knock) -> tuple[int, str | None, Any]:
 async def test_doors_open_for_those_who_may(serve_fake: ServeFactory, locks: str) -> None:
     served = await serve_fake(request_burst=10**6, allowed_origins=(SITE,), **LOCKS[locks])
     unlimited = AddressLimits(per_second=1e6, burst=10**6)
-    served.server._guard._guesses = served.server._portrait_rate = unlimited
+    served.server._security._guesses = served.server._portrait_rate = unlimited
     await served.server.wait_loaded()
     wrong = []
     for knock in _knocks(locks):
