@@ -12,10 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# One lost packet of twenty is 5 %: not yet much.
 _WINDOW_S, _WINDOW_PACKETS = 0.8, 20
 _MUCH, _LITTLE = 0.06, 0.02
+# A trial sends at least three tenths less, for a smaller cut would not show among chance losses; and never less than
+# two fifths, so that the image stays one.
 _LEAST_CUT, _MOST_CUT = 0.7, 0.4
 _JUDGED_WINDOWS = 2
+# A line that becomes better is believed within ten windows or so.
 _FORGET = 0.1
 
 
