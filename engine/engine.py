@@ -19,7 +19,7 @@ from engine.motion.space.coefficients import Coefficients
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.spaces import load_space
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face, load_image
-from engine.postprocess import Finish, PasteBack, WatermarkConfig
+from engine.postprocess import PasteBack, Postprocess, WatermarkConfig
 from engine.runtime.animator_loader import load_animator
 from engine.runtime.backends import BACKENDS
 from engine.runtime.cuda_graph import cuda_graphs_enabled
@@ -73,7 +73,7 @@ class Engine:
         self.networks = MotionNetworks.load(folder, device)
         self.animator = load_animator(folder, self.model, device, backend, watermark, live_cores)
         self._watermark = watermark
-        self._finish = Finish(CROP_SIZE, CROP_SIZE, watermark)
+        self._postprocess = Postprocess(CROP_SIZE, CROP_SIZE, watermark)
         self.landmarker = FaceLandmarker()
 
     @property
@@ -81,16 +81,16 @@ class Engine:
         """The landmark model; in the bfm space it measures eye features only."""
         return self.space.model
 
-    def finish(self, avatar: Avatar, frame: str) -> Finish:
+    def postprocess(self, avatar: Avatar, frame: str) -> Postprocess:
         """The last stage for frames of ``avatar``: "crop" is the head alone, "full" the whole portrait.
 
         Raises:
             CommandInvalid: ``frame`` is neither.
         """
         if frame == "crop":
-            return self._finish
+            return self._postprocess
         if frame == "full":
-            return Finish(CROP_SIZE, CROP_SIZE, self._watermark, avatar.paste_back)
+            return Postprocess(CROP_SIZE, CROP_SIZE, self._watermark, avatar.paste_back)
         raise CommandInvalid(f"frame must be 'crop' or 'full', not {frame!r}")
 
     def enroll(
@@ -149,7 +149,7 @@ class Engine:
         return Session(
             avatar,
             renderer or BatchRenderer(self.networks, self.animator, probe=probe),
-            self.finish(avatar, frame),
+            self.postprocess(avatar, frame),
             animator_finishes=frame == "crop" and self.animator.finishes,
             seed=seed,
             drive=drive,

@@ -16,9 +16,9 @@ How the audio is cut into chunks never changes a frame: streamed equals offline.
 
 A frame is made in three steps, of which the middle one serves many sessions at once (`engine.batch`):
 
-    listen(chunk) -> jobs         BatchRenderer.render(a job each of many sessions)         finish(job) -> Frame
+    listen(chunk) -> jobs         BatchRenderer.render(a job each of many sessions)         postprocess(job) -> Frame
 
-`push_pcm` and `flush` do all of it for one session. `listen` and `finish` may run on another thread than `render`.
+`push_pcm` and `flush` do all of it for one session. `listen` and `postprocess` may run on another thread than `render`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from engine.errors import CommandInvalid, SessionClosed
 from engine.motion.descriptor_window import DescriptorWindow
 from engine.motion.driver import MotionDriver, MotionInput
 from engine.motion.driving_motion import DrivingMotion
-from engine.postprocess import Finish
+from engine.postprocess import Postprocess
 from engine.timebase import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, samples_to_ms
 
 _SAMPLES_PER_FLAG = SAMPLE_RATE_HZ // 100
@@ -71,7 +71,7 @@ class Session:
         self,
         avatar: Avatar,
         renderer: BatchRenderer,
-        finish: Finish,
+        postprocess: Postprocess,
         *,
         animator_finishes: bool,
         seed: int,
@@ -83,9 +83,9 @@ class Session:
         """As ``Engine.open_session``, which decides how frames are finished.
 
         Args:
-            animator_finishes: ``finish`` is not applied, since the animator labels and watermarks as it draws.
+            animator_finishes: ``postprocess`` is not applied, since the animator labels and watermarks as it draws.
         """
-        self._finish = finish
+        self._postprocess = postprocess
         self._probe = probe or (lambda stage: None)
         self.set_intensity(intensity)
         self._networks, animator = renderer.networks, renderer.animator
@@ -123,7 +123,7 @@ class Session:
     @property
     def frame_size(self) -> tuple[int, int]:
         """Height and width of the frames in pixels."""
-        return self._finish.frame_size
+        return self._postprocess.frame_size
 
     @property
     def generation(self) -> int:
@@ -174,12 +174,12 @@ class Session:
         """Render one job by itself."""
         self._renderer.render([job])
 
-    def finish(self, job: FrameJob) -> Frame:
+    def postprocess(self, job: FrameJob) -> Frame:
         """The finished frame of a rendered job that was ``shown``. Raises the job's ``error``, if it has one."""
         if job.error is not None:
             raise job.error
         assert job.rgb is not None, "the job has no image: it was not rendered, or not shown"
-        rgb = job.rgb if job.row.animator_finishes else self._finish.apply(job.rgb)
+        rgb = job.rgb if job.row.animator_finishes else self._postprocess.apply(job.rgb)
         self._probe("finish")
         return Frame(rgb, job.index, job.pts_samples, job.descriptor, job.speaking, job.generation)
 
@@ -271,7 +271,7 @@ class Session:
     def _render(self) -> Frame:
         job = self._job()
         self.render(job)
-        return self.finish(job)
+        return self.postprocess(job)
 
     def _job(self) -> FrameJob:
         """The next frame's job, with the inputs of the descriptors that no earlier job has asked for."""

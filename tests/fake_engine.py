@@ -71,7 +71,7 @@ class FakeSession:
         jobs = self.listen(chunk, sample_rate_hz)
         for job in jobs:
             self.render(job)
-        return [self.finish(job) for job in jobs]
+        return [self.postprocess(job) for job in jobs]
 
     def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeJob]:
         self.threads.add(threading.get_ident())
@@ -116,7 +116,7 @@ class FakeSession:
     def row(self) -> Any:
         return id(self)
 
-    def finish(self, job: FakeJob) -> FakeFrame:
+    def postprocess(self, job: FakeJob) -> FakeFrame:
         if job.error is not None:
             raise job.error
         return job.frame

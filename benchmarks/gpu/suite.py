@@ -62,8 +62,8 @@ from engine.errors import BackendUnavailable, MissingDependency
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
-from engine.postprocess import Finish, WatermarkConfig
-from engine.postprocess.graph import FinishGraph, watermark_pattern
+from engine.postprocess import Postprocess, WatermarkConfig
+from engine.postprocess.graph import PostprocessGraph, watermark_pattern
 from engine.runtime import EngineCache, FrameCompiler, neural_animator
 from engine.runtime.tensorrt_package import present_target
 
@@ -188,7 +188,7 @@ class Suite:
                 latent = network.navigate(portrait.identity_code, window)
                 image = network.decoder(latent, features)
                 rgb = to_bytes(image)
-                finish = FinishGraph(config.image_size).to(self.device)
+                finish = PostprocessGraph(config.image_size).to(self.device)
                 pattern = watermark_pattern(WatermarkConfig()).to(self.device)
                 one = torch.ones(1, device=self.device)
                 parts: dict[str, Callable[[], object]] = {
@@ -296,7 +296,7 @@ class Suite:
         images = animator.render_batch(*self._inputs(animator.network, rows))
         if not finished:
             return images
-        finish = Finish(config.image_size, config.image_size, WatermarkConfig())
+        finish = Postprocess(config.image_size, config.image_size, WatermarkConfig())
         return np.stack([finish.apply(rgb) for rgb in images])
 
     def _used_mib(self) -> float:

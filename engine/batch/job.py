@@ -1,6 +1,6 @@
 """One frame on its way: the type that every stage takes and passes on.
 
-Session.listen --job--> [scheduler, if sessions share a device] --job--> BatchRenderer.render --job--> Session.finish
+Session.listen --> [scheduler, if sessions share a device] --> BatchRenderer.render --> Session.postprocess
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     job of a --.  lips, eyes (all)  hops (those due)  mixer (each)     images (all that are shown)
     job of b ---> ---------------> ----------------> -----------> q_t ----------------------------> jobs with images
-    job of c --'       rows of `MotionBatch`                             label, watermark: `Session.finish`
+    job of c --'       rows of `MotionBatch`                             label, watermark: `Session.postprocess`
 
 A session alone is a batch of one, so there is one way to a frame. A batch differs from it only by how a matrix product
 of another size rounds.

@@ -2,7 +2,7 @@
 
 from engine.postprocess.label import VisibleLabel
 from engine.postprocess.paste_back import PasteBack
-from engine.postprocess.postprocess import Finish, WatermarkConfig
+from engine.postprocess.postprocess import Postprocess, WatermarkConfig
 from engine.postprocess.spread_spectrum import PUBLIC_KEY, SMALLEST_SIDE_PX
 from engine.postprocess.watermark import FOUND_SCORE, Watermark, WatermarkDetector, WatermarkReading
 
@@ -10,8 +10,8 @@ __all__ = [
     "FOUND_SCORE",
     "PUBLIC_KEY",
     "SMALLEST_SIDE_PX",
-    "Finish",
     "PasteBack",
+    "Postprocess",
     "VisibleLabel",
     "Watermark",
     "WatermarkConfig",

@@ -1,4 +1,4 @@
-"""`Finish` in tensors: label and mark where the image is made, as a part of the graph that makes it.
+"""`Postprocess` in tensors: label and mark where the image is made, as a part of the graph that makes it.
 
 It is the arithmetic of `label.py`, `watermark.py` and `spread_spectrum.py` for heads of a fixed size and any number of
 rows, written with operations that every backend knows. Two of them differ: the median comes from counting instead of
@@ -35,14 +35,14 @@ _THRESHOLDS, _ROUNDS = 32, 3
 
 
 def watermark_pattern(watermark: WatermarkConfig) -> Tensor:
-    """What the mark says and where, as `FinishGraph` takes it: float32 (S, P) of -1, 0 and 1."""
+    """What the mark says and where, as `PostprocessGraph` takes it: float32 (S, P) of -1, 0 and 1."""
     spread = SpreadSpectrum(watermark.key)
     pattern_SP = np.zeros((len(spread.slot_sizes_S), HIGHEST * HIGHEST), np.float32)
     pattern_SP[:, BAND] = spread.pattern_SN(wanted_bits(spread, watermark.tag))
     return torch.from_numpy(pattern_SP)
 
 
-class FinishGraph(nn.Module):
+class PostprocessGraph(nn.Module):
     """Labels and marks images of ``size`` x ``size`` pixels; float32 throughout.
 
     Raises:

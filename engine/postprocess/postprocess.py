@@ -27,7 +27,7 @@ class WatermarkConfig:
     key: bytes = PUBLIC_KEY
 
 
-class Finish:
+class Postprocess:
     """Label and mark for frames of one size, pasted back into the whole portrait first if that is asked for.
 
     Raises:

@@ -67,7 +67,7 @@ class CapturedFrameStep:
     def _new(self, rows: int, inputs: tuple[Tensor, ...]) -> tuple[CapturedStep, Tensor]:
         if rows not in self._steps:
             self.prepare(rows)
-        held = {0, *range(3 if self._pattern_SP is None else 4, len(inputs))}
-        captured = CapturedStep(self._steps[rows], inputs, held=held, capture=self._capture)
+        cached = {0, *range(3 if self._pattern_SP is None else 4, len(inputs))}
+        captured = CapturedStep(self._steps[rows], inputs, cached=cached, capture=self._capture)
         (rgb_BHW3,) = captured(*inputs)
         return captured, torch.empty(rgb_BHW3.shape, dtype=rgb_BHW3.dtype, pin_memory=rgb_BHW3.is_cuda)

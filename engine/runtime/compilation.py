@@ -1,7 +1,7 @@
 """From a network to a built one: export, build, cache.
 
 on a graphics card   finished frames, fixed rows      `exported` -> `tensorrt`
-on a CPU             bare frames, any number of rows  `onnx`; `engine.postprocess.Finish` does the rest
+on a CPU             bare frames, any number of rows  `onnx`; `engine.postprocess.Postprocess` does the rest
 """
 
 from __future__ import annotations

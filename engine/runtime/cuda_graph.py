@@ -1,7 +1,7 @@
 """A step with buffers of its own, captured once and replayed: one launch in place of hundreds.
 
     inputs --copy--> static inputs --[ captured step, state in place ]--> static outputs
-             '- held inputs are copied only when another tensor comes
+             '- cached inputs are copied only when another tensor comes
 
 ``GOHD_CUDA_GRAPHS=0`` runs the step itself at every call, with the same buffers and the same checks; so does a CPU.
 """
@@ -73,7 +73,7 @@ class CapturedStep:
         step: Step,
         example: Sequence[Tensor],
         *,
-        held: Collection[int] = (),
+        cached: Collection[int] = (),
         state: Sequence[Tensor] = (),
         capture: Capture | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class CapturedStep:
         Args:
             step: tensors to a tuple of tensors; may change ``state`` in place, nothing else.
             example: inputs to capture with, of the shapes, types and device of all that will come.
-            held: indices of inputs that seldom change, as a portrait's features. They are copied when another tensor
+            cached: indices of inputs that seldom change, as a portrait's features. They are copied when another tensor
                 object comes, and must not be changed in place.
             state: tensors that the step changes in place; capturing leaves them as they were.
             capture: None is a CUDA graph for CUDA tensors, unless switched off, and `rerun` otherwise.
@@ -91,7 +91,7 @@ class CapturedStep:
             on_cuda = bool(example) and all(tensor.is_cuda for tensor in example)
             capture = cuda_capture if on_cuda and cuda_graphs_enabled() else rerun
         self._inputs = tuple(tensor.detach().clone() for tensor in example)
-        self._held: dict[int, Tensor | None] = dict.fromkeys(held)
+        self._cached: dict[int, Tensor | None] = dict.fromkeys(cached)
         self._state = tuple(state)
         before = [tensor.clone() for tensor in self._state]
         self._outputs, self._replay = capture(lambda: step(*self._inputs))
@@ -107,11 +107,11 @@ class CapturedStep:
         """
         self._check(inputs)
         for index, (static, given) in enumerate(zip(self._inputs, inputs, strict=True)):
-            if index not in self._held:
+            if index not in self._cached:
                 static.copy_(given, non_blocking=True)
-            elif self._held[index] is not given:
+            elif self._cached[index] is not given:
                 static.copy_(given, non_blocking=True)
-                self._held[index] = given
+                self._cached[index] = given
         self._replay()
         return self._outputs
 

@@ -16,7 +16,7 @@ from engine.animator.network.face_animator import FaceAnimatorNetwork
 from engine.animator.network.step import to_bytes, to_levels
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.postprocess import WatermarkConfig
-from engine.postprocess.graph import FinishGraph, watermark_pattern
+from engine.postprocess.graph import PostprocessGraph, watermark_pattern
 from kernels.yuv420 import rgb_to_yuv420_reference
 
 _MOTION_INPUTS = ("identity_code", "window", "intensity")
@@ -71,7 +71,7 @@ def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:
         layout: one of `LAYOUTS`.
 
     Raises:
-        ValueError: its images are of a size that no graph can mark, see `FinishGraph`.
+        ValueError: its images are of a size that no graph can mark, see `PostprocessGraph`.
     """
     inputs = _animator_inputs(network)
     like = inputs["window"]
@@ -122,7 +122,7 @@ class FinishedFrame(nn.Module):
             raise ValueError(f"a frame leaves as one of {LAYOUTS}, not {layout!r}")
         self.network, self.layout = network, layout
         device = next(network.parameters()).device
-        self.finish = FinishGraph(network.config.image_size).to(device)
+        self.finish = PostprocessGraph(network.config.image_size).to(device)
 
     def forward(
         self,

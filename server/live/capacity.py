@@ -128,7 +128,7 @@ def measure_batches(
         jobs = [waiting[number].popleft() for number in chosen]
         renderer.render(jobs)
         rendered_s = now_s()
-        frames[:] = [sessions[number].finish(job).rgb for number, job in zip(chosen, jobs, strict=True)]
+        frames[:] = [sessions[number].postprocess(job).rgb for number, job in zip(chosen, jobs, strict=True)]
         core_s.append((listened_s - began_s + now_s() - rendered_s) / len(chosen))
         return rendered_s - listened_s
 

@@ -238,7 +238,7 @@ class EngineWorker:
             self.hidden_frames += 1
             return
         began_s = self._clock.now_s()
-        frame = self._session.finish(job)
+        frame = self._session.postprocess(job)
         self._note_busy(began_s)
         self._note_cost(1e3 * job.device_s)
         self._on_frame(LiveFrame(frame.rgb, job.place, job.generation))

@@ -155,7 +155,7 @@ def _warm_up(engine: EngineLike, avatar: Any) -> FrameCost:
             began_s, counted_from = time.perf_counter(), len(frames)
         for job in session.listen(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ):
             session.render(job)
-            frames.append(session.finish(job).rgb)
+            frames.append(session.postprocess(job).rgb)
     elapsed_ms = 1e3 * (time.perf_counter() - began_s)
     session.close()
     return FrameCost(render_ms=elapsed_ms / max(1, len(frames) - counted_from), encode_ms=measure_encoder_ms(frames))

@@ -82,7 +82,7 @@ class _Voices:
             if job.error is not None:
                 self.errors[number] = job.error
             elif shown:
-                self.frames[number].append(self.sessions[number].finish(job))
+                self.frames[number].append(self.sessions[number].postprocess(job))
             else:
                 assert job.rgb is None
 
@@ -280,7 +280,7 @@ def test_an_interrupt_withdraws_requests_and_eases_the_mouth(
     assert (job.generation, job.index) == (1, stale.index + 1)
     assert voices.renderer is not None
     voices.renderer.render([job])
-    assert session.finish(job).generation == 1
+    assert session.postprocess(job).generation == 1
     assert session.interrupt(7) == session.generation == 7
     with pytest.raises(ValueError, match="not after"):
         session.interrupt(7)

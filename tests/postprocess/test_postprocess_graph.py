@@ -1,4 +1,4 @@
-"""Label and mark in tensors against those of `Finish`, and what a step hands out as I420 against the colour kernel."""
+"""Label and mark in tensors against those of `Postprocess`, and I420 of a step against the colour kernel."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.postprocess import Finish, WatermarkConfig, WatermarkDetector
-from engine.postprocess.graph import FinishGraph, watermark_pattern
+from engine.postprocess import Postprocess, WatermarkConfig, WatermarkDetector
+from engine.postprocess.graph import PostprocessGraph, watermark_pattern
 from engine.runtime import FinishedFrame
 from kernels.yuv420 import yuv420
 from tests.postprocess.test_watermark import moving_portrait
@@ -28,7 +28,7 @@ def _images(size: int) -> np.ndarray:
 
 
 def _finished(images: np.ndarray, flags: list[int], watermark: WatermarkConfig) -> np.ndarray:
-    graph = FinishGraph(images.shape[1])
+    graph = PostprocessGraph(images.shape[1])
     with torch.inference_mode():
         return graph(torch.from_numpy(images), torch.tensor(flags), watermark_pattern(watermark)).numpy()
 
@@ -38,7 +38,7 @@ def _finished(images: np.ndarray, flags: list[int], watermark: WatermarkConfig) 
     "watermark", [WatermarkConfig(), WatermarkConfig(tag=0xBEEF, key=KEY)], ids=["public", "own key"]
 )
 def test_images_are_those_of_finish(size: int, watermark: WatermarkConfig) -> None:
-    images, finish = _images(size), Finish(size, size, watermark)
+    images, finish = _images(size), Postprocess(size, size, watermark)
     expected = np.stack([finish.apply(rgb) for rgb in images])
     found = _finished(images, [1] * len(images), watermark)
     error = np.abs(found - expected)
@@ -67,7 +67,7 @@ def test_the_mark_is_found_again_by_its_key() -> None:
 @pytest.mark.parametrize("size", [64, 512])
 def test_sizes_that_cannot_be_marked_are_refused(size: int) -> None:
     with pytest.raises(ValueError, match="112 to 256 pixels"):
-        FinishGraph(size)
+        PostprocessGraph(size)
 
 
 def test_i420_is_the_rgb_of_the_same_step_in_the_colours_of_encoders() -> None:

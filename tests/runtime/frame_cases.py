@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.step import FrameInputs, FrameStep, eager_step
-from engine.postprocess import Finish, WatermarkConfig
+from engine.postprocess import Postprocess, WatermarkConfig
 from engine.postprocess.graph import watermark_pattern
 from engine.runtime import EngineCache, FrameCompiler
 from tests.animator.neural_cases import GUIDED, SMALL, guides, inputs
@@ -81,7 +81,7 @@ def frames(layout: str, rows: int = 1) -> Frames:
         bare = eager_step(network)(given).numpy()
     assert bare.std() > 5
     size = config.image_size
-    finish = Finish(size, size, MARKING) if size >= 112 else None
+    finish = Postprocess(size, size, MARKING) if size >= 112 else None
     return Frames(given, bare, None if finish is None else np.stack([finish.apply(rgb) for rgb in bare]))
 
 

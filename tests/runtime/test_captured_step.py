@@ -30,7 +30,7 @@ def _drawn(device: str, *rows: int) -> list[Tensor]:
 def _check_against_eager(device: str) -> None:
     eager, step = Summing(device), Summing(device)
     a, b = torch.tensor([2.0, 3.0], device=device), torch.tensor([-1.0, 0.5], device=device)
-    captured = CapturedStep(step, (torch.zeros(2, device=device), a), held={1}, state=[step.total])
+    captured = CapturedStep(step, (torch.zeros(2, device=device), a), cached={1}, state=[step.total])
     torch.testing.assert_close(step.total, torch.full((2,), 5.0, device=device))
     for index, x in enumerate(_drawn(device, *range(6))):
         factor = a if index < 3 else b
@@ -57,13 +57,13 @@ def test_outputs_are_the_steps_own_buffers() -> None:
     assert first.tolist() == [3.0, 3.0, 3.0]
 
 
-def test_held_inputs_are_copied_when_another_tensor_comes() -> None:
-    captured = CapturedStep(lambda x: (x + 1,), (torch.zeros(1),), held={0})
-    held = torch.ones(1)
-    assert captured(held)[0].item() == 2
-    held.fill_(7)  # against the rules, and seen by nobody: so it was not copied again
-    assert captured(held)[0].item() == 2
-    assert captured(held.clone())[0].item() == 8
+def test_cached_inputs_are_copied_when_another_tensor_comes() -> None:
+    captured = CapturedStep(lambda x: (x + 1,), (torch.zeros(1),), cached={0})
+    kept = torch.ones(1)
+    assert captured(kept)[0].item() == 2
+    kept.fill_(7)  # against the rules, and seen by nobody: so it was not copied again
+    assert captured(kept)[0].item() == 2
+    assert captured(kept.clone())[0].item() == 8
 
 
 def test_another_shape_type_or_number_of_inputs_is_refused() -> None:

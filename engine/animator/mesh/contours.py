@@ -1,6 +1,6 @@
-"""Openings between two rims (lips, lids): how far they gape, and which pixels lie between them.
+"""Pixels between two contours (lips, lids), and how far the contours gape.
 
-upper  o--o--o--o--o        both rims run left to right and share their corners
+upper  o--o--o--o--o        both run left to right and share their corners
       <   opening   >
 lower  o--o--o--o--o
 """
@@ -36,14 +36,13 @@ class Box:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Opening:
-    """Pixels of a box seen against two rims.
+class ContourMask:
+    """Where the pixels of a box lie between two contours.
 
     Attributes:
-        coverage: (h, w) share of each pixel between the rims, 0..1; exact along columns, so it is anti-
-            aliased and
-            vanishes as the rims meet.
-        below_upper, above_lower: (h, w) signed distance in px along the column to either rim.
+        coverage: (h, w) share of each pixel between the contours, 0..1; exact along columns, so it is anti-aliased and
+            vanishes as the contours meet.
+        below_upper, above_lower: (h, w) signed distance in px along the column to either contour.
         across: (w,) -1 at the left corner, 1 at the right one.
     """
 
@@ -65,8 +64,8 @@ def box_around(points_px: Float64Array, margin_px: float, height: int, width: in
     )
 
 
-def opening(upper_px: Float64Array, lower_px: Float64Array, box: Box, softness_px: float = 0.0) -> Opening:
-    """See a box against rims (N, 2) and (M, 2), given left to right; ``softness_px`` blurs the coverage."""
+def contour_mask(upper_px: Float64Array, lower_px: Float64Array, box: Box, softness_px: float = 0.0) -> ContourMask:
+    """Mask of a box for contours (N, 2) and (M, 2), given left to right; ``softness_px`` blurs the coverage."""
     columns = np.arange(box.left, box.right, dtype=np.float64)
     rows = np.arange(box.top, box.bottom, dtype=np.float64)[:, None]
     y_upper = _height_at(columns, upper_px)
@@ -77,7 +76,7 @@ def opening(upper_px: Float64Array, lower_px: Float64Array, box: Box, softness_p
     covered = (np.clip(coverage, 0.0, 1.0) * inside).astype(np.float32)
     if softness_px > 0.0:
         covered = cv2.GaussianBlur(covered, (3, 3), softness_px)
-    return Opening(
+    return ContourMask(
         coverage=covered,
         below_upper=(rows - y_upper).astype(np.float32),
         above_lower=(y_lower - rows).astype(np.float32),
@@ -85,10 +84,10 @@ def opening(upper_px: Float64Array, lower_px: Float64Array, box: Box, softness_p
     )
 
 
-def spread(
+def set_gap(
     upper_px: Float64Array, lower_px: Float64Array, down: Float64Array, gap_px: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Move both rims (N, 2) symmetrically so that they gape by ``gap_px`` (N,) along unit vector ``down`` (2,)."""
+    """Move both contours (N, 2) symmetrically until they gape by ``gap_px`` (N,) along unit vector ``down`` (2,)."""
     excess = 0.5 * ((lower_px - upper_px) @ down - gap_px)[:, None] * down
     return upper_px + excess, lower_px - excess
 
@@ -99,7 +98,7 @@ def smooth_step(x: npt.NDArray[np.floating] | float) -> npt.NDArray[np.floating]
     return np.asarray(x * x * (3.0 - 2.0 * x))
 
 
-def _height_at(columns: Float64Array, rim_px: Float64Array) -> Float64Array:
-    # A rim that doubles back (extreme roll) is read as a vertical step.
-    x = np.maximum.accumulate(rim_px[:, 0]) + 1e-6 * np.arange(len(rim_px))
-    return np.asarray(np.interp(columns, x, rim_px[:, 1]))
+def _height_at(columns: Float64Array, contour_px: Float64Array) -> Float64Array:
+    # A contour that doubles back (extreme roll) is read as a vertical step.
+    x = np.maximum.accumulate(contour_px[:, 0]) + 1e-6 * np.arange(len(contour_px))
+    return np.asarray(np.interp(columns, x, contour_px[:, 1]))

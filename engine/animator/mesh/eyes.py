@@ -1,4 +1,8 @@
-"""Eyeballs under the lids: a white with the iris taken out, and the iris on a disc that the gaze slides over it."""
+"""Eyeballs under the lids: a white with the iris taken out, and the iris on a disc that the gaze slides over it.
+
+The shares of eye height and the pixel widths below were chosen by eye on portraits of 256 px, for lids that neither
+leave a slit when they shut nor swallow the iris when they follow it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.animator.mesh.contours import Box, Opening, box_around, opening, smooth_step
+from engine.animator.mesh.contours import Box, ContourMask, box_around, contour_mask, smooth_step
 from engine.animator.mesh.head_motion import HeadMotion
 from engine.animator.mesh.topology import Eye
 
@@ -16,17 +20,29 @@ Float64Array = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
-# Landmarks of shut eyes still gape by a fifth to a third of the open eye.
+# Landmarks of shut eyes still gape by a fifth to a third of the open eye. A little above that, so that every
+# blink shuts; the price is that eyes narrowed to a third are shown shut too.
 _SHUT_SHARE = 0.36
+# Of the iris's way, how much the upper lid goes along. Down nearly all of it, as real lids do: less leaves white above
+# the iris. Up half: more lifts the lid off the eyeball into a stare.
 _LID_FOLLOWS_DOWN = 0.85
 _LID_FOLLOWS_UP = 0.5
-# The eyes of a face never turn further than this; commands approach it smoothly.
+# The lower lid hardly moves with the gaze.
+_LOWER_LID_FOLLOWS = 0.25
+# Shares of the gap that the lids take when they shut: real ones come down from above.
+_UPPER_LID_SHARE, _LOWER_LID_SHARE = 0.85, 0.15
+# Eyes turn no further in their sockets (36 and 26 degrees); commands approach that smoothly.
 _YAW_LIMIT_RAD = 0.62
 _PITCH_LIMIT_RAD = 0.45
+# Around the lids, so that the white can be continued under them when they open wider than in the portrait.
 _MARGIN_PX = 10
+# Half a pixel of blur hides the steps of the lid's edge; more greys the lashes.
 _EDGE_SOFTNESS_PX = 0.45
 _LASH_STRENGTH = 0.6
+# Fewer visible pixels than this are no iris to copy: the eye counts as shut, and one is invented.
 _SEEN_IRIS_PIXELS = 12
+# Red, green and blue of an invented iris, brown, relative to the portrait's light.
+_BROWN = (1.0, 0.78, 0.62)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,9 +56,9 @@ class EyeLayer:
         down: (2,) the head's downward axis in the image.
         radius_px: of the eyeball, at the portrait's size.
         rest_gaze: eye-in-head pitch and yaw of the portrait, limited.
-        white: (h, w, 3) eye without iris. iris: (h, w, 4) premultiplied RGBA. residue: (h, w, 3) what the
-            two miss of
-            the portrait at rest.
+        white: (h, w, 3) eye without iris.
+        iris: (h, w, 4) premultiplied RGBA.
+        residue: (h, w, 3) what the two miss of the portrait at rest.
         box: place of these textures in the crop.
         lash: (3,) colour of the lash line.
         sealed: whether the portrait's eye is shut; then iris and white are invented.
@@ -77,14 +93,15 @@ class EyeLayer:
         shown = np.maximum(gap - rest if self.sealed else np.where(gap < rest, narrow, gap), 0.0)
         openness = np.clip(shown / np.maximum(rest, 1e-6), 0.0, 1.0)
         closing = gap - shown
-        # The lids go with the iris, by as much as the expression has not moved them already.
+        # The lids go with the iris, by as much as the expression has not moved them already; never so far that looking
+        # down shuts the eye (0.6 of what is open) or looking up tears it open (0.3 of the rest).
         iris_drop = float(self.iris_shift(gaze)[1])
         lowered = rest - shown
         down_drop = np.clip(_LID_FOLLOWS_DOWN * iris_drop - np.maximum(lowered, 0.0), 0.0, 0.6 * shown)
         up_drop = np.clip(_LID_FOLLOWS_UP * iris_drop - np.minimum(lowered, 0.0), -0.3 * rest, 0.0)
-        lower_follow = openness * np.clip(0.25 * iris_drop, -0.12 * rest, 0.15 * rest)
-        upper_drop = 0.85 * closing + (down_drop if iris_drop > 0 else openness * up_drop)
-        lower_rise = 0.15 * closing - lower_follow
+        lower_follow = openness * np.clip(_LOWER_LID_FOLLOWS * iris_drop, -0.12 * rest, 0.15 * rest)
+        upper_drop = _UPPER_LID_SHARE * closing + (down_drop if iris_drop > 0 else openness * up_drop)
+        lower_rise = _LOWER_LID_SHARE * closing - lower_follow
         upper_drop[[0, -1]] = lower_rise[[0, -1]] = 0.0
         points_px[self.eye.upper] += (head.scale * upper_drop)[:, None] * down
         points_px[self.eye.lower] -= (head.scale * lower_rise)[:, None] * down
@@ -95,7 +112,7 @@ class EyeLayer:
         box = box_around(np.concatenate([upper, lower]), 3.0, *frame.shape[:2])
         if box.empty:
             return
-        seen = opening(upper, lower, box, _EDGE_SOFTNESS_PX)
+        seen = contour_mask(upper, lower, box, _EDGE_SOFTNESS_PX)
         if float(seen.coverage.max()) >= 1.0 / 255.0:
             self._draw_ball(frame, seen, upper, box, head, gaze)
         gap = float(np.linalg.norm(lower - upper, axis=1).max()) / head.scale
@@ -126,14 +143,14 @@ class EyeLayer:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         iris = np.ascontiguousarray(self.iris[..., 3])
         share = np.clip(cv2.warpAffine(iris, matrix, size, flags=flags) / 255.0, 0.0, 1.0)
-        share = (share * opening(upper, lower, box, _EDGE_SOFTNESS_PX).coverage)[..., None]
+        share = (share * contour_mask(upper, lower, box, _EDGE_SOFTNESS_PX).coverage)[..., None]
         part = source_map[box.slices]
         part[...] += ((places - part) * share).astype(np.float32)
 
     def _draw_ball(
         self,
         frame: ImageArray,
-        seen: Opening,
+        seen: ContourMask,
         upper: Float64Array,
         box: Box,
         head: HeadMotion,
@@ -158,8 +175,10 @@ class EyeLayer:
         iris = sample(self.iris, centre + shift)
         ball *= 1.0 - np.clip(iris[..., 3:] / 255.0, 0.0, 1.0)
         ball += iris[..., :3]
-        stillness = float(np.exp(-float(shift @ shift) / 1.0))
-        # The portrait holds the shadow of its own lid; a moved eyeball gets one of its own.
+        # Within about a pixel of the rest the portrait's own eye is shown, lid shadow, reflections and all.
+        stillness = float(np.exp(-float(shift @ shift)))
+        # The portrait holds the shadow of its own lid; a moved eyeball gets one of its own, a quarter of the light deep
+        # and fading within a fifth of the eyeball: without it, turned eyes look stuck on.
         shadow = 0.28 * (1.0 - stillness) * np.exp(-np.maximum(seen.below_upper, 0.0) / (0.22 * self.radius_px))
         ball *= 1.0 - shadow[..., None]
         if stillness > 0.01:
@@ -167,8 +186,9 @@ class EyeLayer:
         part = frame[box.slices]
         part[...] = np.clip(part + (ball - part) * seen.coverage[..., None] + 0.5, 0.0, 255.0).astype(np.uint8)
 
-    def _draw_lash_line(self, frame: ImageArray, seen: Opening, box: Box, shut: float) -> None:
+    def _draw_lash_line(self, frame: ImageArray, seen: ContourMask, box: Box, shut: float) -> None:
         """Dark line where the lids meet, so that shut eyes do not look sealed."""
+        # Just below the upper lid, about two pixels wide, thinning out towards the corners.
         line = np.exp(-(((seen.below_upper - 0.3) / 0.85) ** 2)) * np.clip(4.0 - 4.0 * np.abs(seen.across), 0.0, 1.0)
         alpha = (_LASH_STRENGTH * shut * line).astype(np.float32)[..., None]
         part = frame[box.slices]
@@ -211,16 +231,17 @@ def build_eye(
     centre = landmarks_px[eye.iris[0], :2] - corner
     ring = landmarks_px[eye.iris[1:], :2] - corner
     iris_radius = max(float(np.linalg.norm(ring - centre, axis=1).mean()), 1.5)
-    seen = opening(upper, lower, box)
+    seen = contour_mask(upper, lower, box)
     image = rgb[box.slices].astype(np.float32)
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(np.float32)
     distance = np.hypot(x - centre[0], y - centre[1]).astype(np.float32)
     visible = (seen.below_upper > 1.0) & (seen.above_lower > 0.6) & (np.abs(seen.across) < 0.97)
+    # The iris ends in a darker ring that blurs into the white: a fifth further out the white is clean.
     white = _white_of_eye(image, visible & (distance > 1.22 * iris_radius), seen.coverage)
     sealed = int((visible & (distance < iris_radius)).sum()) < _SEEN_IRIS_PIXELS
     iris = _whole_iris(image, visible, distance, iris_radius, white, sealed)
     composite = white * (1.0 - iris[..., 3:] / 255.0) + iris[..., :3]
-    # Beyond the rims the portrait shows lids, which must not come along when the eye opens wider.
+    # Beyond the contours the portrait shows lids, which must not come along when the eye opens wider.
     within = np.clip(np.minimum(seen.below_upper, seen.above_lower) + 1.5, 0.0, 1.0)
     if sealed:
         within *= 0.0
@@ -279,7 +300,7 @@ def _whole_iris(
     white: Float32Array,
     sealed: bool,
 ) -> Float32Array:
-    """Iris disc with a soft rim, RGBA premultiplied; what the lids hide continues the visible rings."""
+    """Iris disc with a soft edge, RGBA premultiplied; what the lids hide continues the visible rings."""
     rings = np.arange(0.0, 1.35 * radius, 0.75)
     profile = np.zeros((len(rings), 3), np.float32)
     for k, r in enumerate(rings):
@@ -292,10 +313,10 @@ def _whole_iris(
             near = distance < 0.6 * radius
             profile[k] = np.quantile(image[near], 0.3, axis=0) if near.any() else white.mean(axis=(0, 1)) * 0.3
     if sealed:
-        # A brown iris in the portrait's light.
+        # Pupil to a third of the radius, iris, and the dark ring at its edge.
         shade = np.interp(rings / radius, [0.0, 0.35, 0.5, 0.85, 1.0], [0.10, 0.12, 0.36, 0.36, 0.22])
         level = float(np.quantile(image, 0.8))
-        profile = (level * shade[:, None] * np.array([1.0, 0.78, 0.62])).astype(np.float32)
+        profile = (level * shade[:, None] * np.array(_BROWN)).astype(np.float32)
     hidden = np.stack([np.interp(distance, rings, profile[:, c]) for c in range(3)], axis=-1)
     trust = cv2.GaussianBlur(visible.astype(np.float32), (0, 0), 0.7)
     trust = np.clip(2.0 * trust - 1.0, 0.0, 1.0)[..., None]

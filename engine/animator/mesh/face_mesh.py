@@ -23,10 +23,15 @@ Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _RAYS_FROM = FACE_POINTS + LASH_VERTICES
+# How far from the lid's contour to the fold above it the lashes' row lies: about as long as lashes are.
 _LASH_SHARE = 0.3
+# Of the stretch that a closing lid puts on the band below its fold, this much is passed on to the fold: with nothing
+# the band smears, with all of it the brow comes down too.
 _FOLD_FOLLOWS = 0.4
+# Places along a ray, as shares of its length: denser near the face, where hair and neck must bend.
 _RAY_STEPS = (0.12, 0.28, 0.48, 0.72, 1.0)
 _EARS = np.array([127, 234, 93, 356, 454, 323])
+# The outermost pixels never move, so that a head pasted back into its portrait meets it without a seam.
 _STILL_BORDER_PX = 8
 
 
@@ -65,17 +70,17 @@ class PortraitMesh:
         return vertices, depth
 
     def settle_lids(self, vertices_px: Float64Array, head: HeadMotion) -> None:
-        """Place what depends on the lid rims after those have moved; ``vertices_px`` changes in place.
+        """Place what depends on the lids after those have moved; ``vertices_px`` changes in place.
 
-        Lashes ride with the rim. The fold comes down some of the way, so that the skin of the whole brow gives and
+        Lashes ride with the lid. The fold comes down some of the way, so that the skin of the whole brow gives and
         not only the narrow band below the fold.
         """
         for eye in EYES:
-            rim = eye.upper[1:-1]
-            above = self.source_px[eye.lashes] - self.source_px[rim]
-            vertices_px[eye.lashes] = vertices_px[rim] + above @ head.linear[:2, :2].T
-            band = self.source_px[rim] - self.source_px[eye.crease]
-            stretch = vertices_px[rim] - vertices_px[eye.crease] - band @ head.linear[:2, :2].T
+            lid = eye.upper[1:-1]
+            above = self.source_px[eye.lashes] - self.source_px[lid]
+            vertices_px[eye.lashes] = vertices_px[lid] + above @ head.linear[:2, :2].T
+            band = self.source_px[lid] - self.source_px[eye.crease]
+            stretch = vertices_px[lid] - vertices_px[eye.crease] - band @ head.linear[:2, :2].T
             vertices_px[eye.crease] += _FOLD_FOLLOWS * stretch
 
     def source_map(self, vertices_px: Float64Array, depth: Float64Array) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What the geometric animator's mesh makes of a portrait in a motion, as the tensor that a guided network takes."""
+"""The mesh's image and flow as one tensor, which a guided network takes for every frame."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 _FURTHEST = 0.95
+"""Bound of the flow in halves of the image, so that its arctanh stays finite; no head moves by so much."""
 
 
 def frame_guide(rgb: npt.NDArray[np.uint8], source_map: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.animator.mesh.contours import box_around, opening
+from engine.animator.mesh.contours import box_around, contour_mask
 from engine.animator.mesh.eyes import EyeLayer, build_eye
 from engine.animator.mesh.face_mesh import PortraitMesh, build_mesh
 from engine.animator.mesh.head_motion import HeadMotion
@@ -20,6 +20,8 @@ from kernels.backward_warp import backward_warp
 Float64Array = npt.NDArray[np.float64]
 ImageArray = npt.NDArray[np.uint8]
 
+# Neighbouring pixels that come from places further apart than this lie on two sides of a fold; a face that stretches by
+# less is skin, which must stay sharp.
 _FOLD_PX = 3.5
 
 
@@ -123,7 +125,7 @@ def _moved_skin(
 ) -> tuple[Float64Array, npt.NDArray[np.float32]]:
     """Moved vertices (V, 2) px, and the map of the mesh (H, W, 2) px."""
     points, depth = portrait.mesh.deform(landmarks_px, head)
-    portrait.mouth.close_rims(points, head)
+    portrait.mouth.close_lips(points, head)
     for eye in portrait.eyes:
         eye.close_lids(points, head, eye_in_head)
     portrait.mesh.settle_lids(points, head)
@@ -148,13 +150,13 @@ def _soften_folds(frame: ImageArray, source_map: npt.NDArray[np.float32]) -> Non
     frame[at] = cv2.GaussianBlur(frame, (3, 3), 0.8)[at]
 
 
-def _grow_over(picture: ImageArray, upper: Float64Array, lower: Float64Array) -> None:
-    """Fill an opening, but for its outermost pixel, with what lies on its rims; in place."""
-    box = box_around(np.concatenate([upper, lower]), 2.0, *picture.shape[:2])
+def _grow_over(image: ImageArray, upper: Float64Array, lower: Float64Array) -> None:
+    """Fill an opening, but for its outermost pixel, with what lies on its contours; in place."""
+    box = box_around(np.concatenate([upper, lower]), 2.0, *image.shape[:2])
     if box.empty:
         return
-    seen = opening(upper, lower, box)
-    part = picture[box.slices]
+    seen = contour_mask(upper, lower, box)
+    part = image[box.slices]
     rows = np.arange(part.shape[0], dtype=np.float32)[:, None]
     columns = np.ascontiguousarray(np.broadcast_to(np.arange(part.shape[1], dtype=np.float32), seen.coverage.shape))
     from_upper = cv2.remap(part, columns, rows - seen.below_upper, cv2.INTER_LINEAR)
@@ -173,12 +175,14 @@ def _white_level(rgb: ImageArray, landmarks_px: Float64Array) -> npt.NDArray[np.
     for eye in EYES:
         upper, lower = landmarks_px[eye.upper, :2], landmarks_px[eye.lower, :2]
         box = box_around(np.concatenate([upper, lower]), 0.0, *rgb.shape[:2])
-        inside = rgb[box.slices][opening(upper, lower, box).coverage > 0.9].astype(np.float32)
+        inside = rgb[box.slices][contour_mask(upper, lower, box).coverage > 0.9].astype(np.float32)
         if len(inside) > 8:
             whites.append(np.quantile(inside, 0.88, axis=0))
     face = box_around(landmarks_px[[50, 280, 4, 152], :2], 0.0, *rgb.shape[:2])
     skin = np.quantile(rgb[face.slices].reshape(-1, 3), 0.85, axis=0) if not face.empty else np.full(3, 200.0)
     white = np.mean(whites, axis=0) if whites else skin
+    # Teeth are no darker than the skin and at most half as bright again: eyes in shadow, or with a flash in them,
+    # mislead. Of the light's tint little more than half is taken, or teeth in warm light would look stained.
     level = float(np.clip(max(white.mean(), 0.95 * skin.mean()), 0.0, 1.5 * skin.mean()))
     tint = white / max(float(white.mean()), 1.0)
     return np.asarray(np.clip(1.05 * level * (0.4 + 0.6 * tint), 30.0, 245.0), np.float32)

@@ -1,6 +1,8 @@
 """What shows between the lips: throat, tongue, and two rows of teeth, one fixed to the head and one to the jaw.
 
-A portrait with open lips lends its own teeth; for one with closed lips they are painted in its light.
+A portrait with open lips lends its own teeth; for one with closed lips they are painted in its light. Lengths are
+shares of the mouth's width, colours shares of the portrait's light. All of them were chosen by eye on portraits of
+256 px, so that speech shows mostly the upper row, and the lower one only where the mouth is wide open.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.animator.mesh.contours import Box, Opening, box_around, opening, smooth_step, spread
+from engine.animator.mesh.contours import Box, ContourMask, box_around, contour_mask, set_gap, smooth_step
 from engine.animator.mesh.head_motion import HeadMotion
 from engine.animator.mesh.teeth import TEXELS_PER_PX, paint_lower_teeth, paint_upper_teeth
 from engine.animator.mesh.topology import MOUTH_LOWER, MOUTH_UPPER
@@ -21,12 +23,30 @@ Float32Array = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
 
 _CHIN = np.array([152, 148, 377, 175, 199, 200])
+# A gap above this is a portrait with open lips; below it landmarks of closed lips scatter.
 _OPEN_AT_REST = 0.045
+# Landmarks of lips that touch still gape by this much: it is taken off, or p, b and m would never close. Portraits with
+# open lips take twice of it, whose landmarks lie further apart when they shut.
 _TOUCHING = 0.022
+# Beyond the lips, so that the portrait's own teeth go on under them when the mouth opens wider.
 _OWN_MARGIN_PX = 14
 _EDGE_SOFTNESS_PX = 0.6
+# The lower teeth rise above the lower lip by this at most; more looks like a bite.
 _LOWER_TEETH_SHOW = 0.055
 _SEAM_STRENGTH = 0.5
+# Colours as shares of the brightness of a white thing in the portrait: the throat nearly black, flesh of the tongue,
+# the shadow where lips meet, and teeth a little yellow.
+_THROAT = (0.17, 0.075, 0.07)
+_FLESH = (0.50, 0.25, 0.24)
+_SEAM = (0.36, 0.17, 0.16)
+_ENAMEL = (0.97, 0.93, 0.86)
+# Lower teeth lie deeper and catch less light.
+_LOWER_SHADE = 0.82
+# Half the visible width of a row, and how long its teeth are.
+_UPPER_HALF, _LOWER_HALF = 0.43, 0.34
+_UPPER_LENGTH, _LOWER_LENGTH = 0.21, 0.17
+# The teeth lie this far behind the lips, which gives them their parallax as the head turns.
+_TEETH_DEPTH = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,14 +54,13 @@ class MouthLayer:
     """Everything about the mouth that depends on the portrait alone; lengths in crop pixels.
 
     Attributes:
-        rest_gap_px, shut_gap_px: (11,) gap between the rims in the portrait, and below which the lips touch.
-        rest_gap_shown_px: (11,) gap of the rims as drawn: 0 where the portrait's lips are closed.
+        rest_gap_px, shut_gap_px: (11,) gap between the lips in the portrait, and below which the lips touch.
+        rest_gap_shown_px: (11,) gap of the lips as drawn: 0 where the portrait's lips are closed.
         anchor_px: (3,) middle of the teeth.
         chin_px: (6, 3) points that follow the jaw.
         width_px: distance between the mouth corners.
         upper_teeth, lower_teeth: RGBA premultiplied textures.
-        upper_origin_px, lower_origin_px: (2,) place of their first texel from the anchor, in the frontal
-            plane.
+        upper_origin_px, lower_origin_px: (2,) place of their first texel from the anchor, in the frontal plane.
         own, own_box: RGBA premultiplied image of the portrait's own mouth, or None.
         own_stays: whether it shows teeth, and so stays as the lips move.
         light: (3,) brightness of a white thing in this portrait, RGB 0..255.
@@ -62,15 +81,15 @@ class MouthLayer:
     own_stays: bool
     light: Float32Array
 
-    def close_rims(self, points_px: Float64Array, head: HeadMotion) -> None:
-        """Bring the rims together where the lips should touch; ``points_px`` (V, 2) changes in place."""
+    def close_lips(self, points_px: Float64Array, head: HeadMotion) -> None:
+        """Bring the lips together where they should touch; ``points_px`` (V, 2) changes in place."""
         down = _down(head.target_rotation)
         upper, lower = points_px[MOUTH_UPPER], points_px[MOUTH_LOWER]
         gap = (lower - upper) @ down / head.scale
         rest, shut = self.rest_gap_px, self.shut_gap_px
         narrow = self.rest_gap_shown_px * (gap - shut) / np.maximum(rest - shut, 1e-6)
         shown = np.where(gap < rest, narrow, gap - rest + self.rest_gap_shown_px)
-        upper, lower = spread(upper, lower, down, np.maximum(shown, 0.0) * head.scale)
+        upper, lower = set_gap(upper, lower, down, np.maximum(shown, 0.0) * head.scale)
         points_px[MOUTH_UPPER], points_px[MOUTH_LOWER] = upper, lower
 
     def draw(
@@ -80,12 +99,12 @@ class MouthLayer:
         landmarks_px: npt.NDArray[np.floating],
         head: HeadMotion,
     ) -> None:
-        """Draw the inside of the mouth into ``frame`` in place, between the rims of ``points_px`` (V, 2)."""
+        """Draw the inside of the mouth into ``frame`` in place, between the lips of ``points_px`` (V, 2)."""
         upper, lower = points_px[MOUTH_UPPER], points_px[MOUTH_LOWER]
         box = box_around(np.concatenate([upper, lower]), 2.0, *frame.shape[:2])
         if box.empty:
             return
-        seen = opening(upper, lower, box, _EDGE_SOFTNESS_PX)
+        seen = contour_mask(upper, lower, box, _EDGE_SOFTNESS_PX)
         if self.own is not None:
             self._draw_seam(frame, seen, box, float(np.linalg.norm(lower - upper, axis=1).max()) / head.scale)
         if float(seen.coverage.max()) < 1.0 / 255.0:
@@ -112,7 +131,7 @@ class MouthLayer:
         alpha = seen.coverage[..., None]
         part[...] = np.clip(part + (inside - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
 
-    def _draw_seam(self, frame: ImageArray, seen: Opening, box: Box, gap_px: float) -> None:
+    def _draw_seam(self, frame: ImageArray, seen: ContourMask, box: Box, gap_px: float) -> None:
         """Shadow where the lips of a portrait that came with them apart now meet."""
         shut = 1.0 - float(smooth_step(gap_px / min(0.08 * self.width_px, 0.5 * float(self.rest_gap_px.max()))))
         if shut < 0.01:
@@ -120,7 +139,7 @@ class MouthLayer:
         line = np.exp(-(seen.below_upper**2)) * np.clip(3.0 - 3.0 * np.abs(seen.across), 0.0, 1.0)
         alpha = (_SEAM_STRENGTH * shut * line).astype(np.float32)[..., None]
         part = frame[box.slices]
-        shade = self.light * np.array([0.36, 0.17, 0.16], np.float32)
+        shade = self.light * np.array(_SEAM, np.float32)
         part[...] = np.clip(part + (shade - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
 
     def _jaw_shift(
@@ -131,22 +150,25 @@ class MouthLayer:
         chin = (landmarks_px[_CHIN] - head.apply(self.chin_px)).mean(axis=0)[:2]
         lip = points_px[MOUTH_LOWER[4:7]].mean(axis=0) - head.apply(self.anchor_px)[:2]
         highest = float(lip @ down) - _LOWER_TEETH_SHOW * self.width_px * head.scale
+        # The jaw swings about its joint: its teeth go half as far sideways as the chin.
         sideways = chin - (chin @ down) * down
         return np.asarray(max(float(chin @ down), highest) * down + 0.5 * sideways)
 
     def _near_rest(self, points_px: Float64Array, head: HeadMotion) -> float:
         gap = (points_px[MOUTH_LOWER] - points_px[MOUTH_UPPER]) @ _down(head.target_rotation) / head.scale
         change = float(np.abs(gap - self.rest_gap_shown_px).max())
+        # Without teeth to keep in place, the portrait's own mouth fades as the lips move away from how they were taken.
         return 1.0 - float(smooth_step(change / (0.12 * self.width_px)))
 
-    def _throat(self, seen: Opening, width_px: float) -> Float32Array:
+    def _throat(self, seen: ContourMask, width_px: float) -> Float32Array:
         """Dark red, with the tongue rising from the lower lip as the mouth opens."""
+        # The tongue fills the lower half, from a gap of a tenth of the mouth's width on.
         gap = np.maximum(seen.below_upper + seen.above_lower, 1e-3)
         low = 1.0 - seen.above_lower / gap
         tongue = smooth_step((low - 0.45) / 0.4) * smooth_step((gap / width_px - 0.10) / 0.25)
         tongue = (tongue * np.clip(1.0 - (seen.across / 0.75) ** 2, 0.0, 1.0)).astype(np.float32)[..., None]
-        throat = self.light * np.array([0.17, 0.075, 0.07], np.float32)
-        flesh = self.light * np.array([0.50, 0.25, 0.24], np.float32)
+        throat = self.light * np.array(_THROAT, np.float32)
+        flesh = self.light * np.array(_FLESH, np.float32)
         return np.asarray(throat + (flesh - throat) * tongue, np.float32)
 
 
@@ -165,7 +187,7 @@ def build_mouth(
     is_open = float(rest_gap[3:8].mean()) > _OPEN_AT_REST * width_px
     shown = rest_gap if is_open else np.zeros_like(rest_gap)
     shut = np.minimum((2.0 if is_open else 1.0) * _TOUCHING * width_px, 0.6 * rest_gap)
-    points_px[MOUTH_UPPER], points_px[MOUTH_LOWER] = spread(upper, lower, down, shown)
+    points_px[MOUTH_UPPER], points_px[MOUTH_LOWER] = set_gap(upper, lower, down, shown)
     own, own_box, own_stays = None, Box(0, 0, 0, 0), False
     if is_open:
         own_box = box_around(np.concatenate([upper, lower]), _OWN_MARGIN_PX, *rgb.shape[:2])
@@ -176,18 +198,18 @@ def build_mouth(
     if is_open:
         # The upper lip of a smile has risen: the biting edges stay where closed lips would meet.
         seam = landmarks_px[13] + 0.35 * (landmarks_px[14] - landmarks_px[13])
-    colour = light * np.array([0.97, 0.93, 0.86], np.float32)
-    half_upper, half_lower = 0.43 * width_px, 0.34 * width_px
-    length_upper, length_lower = 0.21 * width_px, 0.17 * width_px
+    colour = light * np.array(_ENAMEL, np.float32)
+    half_upper, half_lower = _UPPER_HALF * width_px, _LOWER_HALF * width_px
+    length_upper, length_lower = _UPPER_LENGTH * width_px, _LOWER_LENGTH * width_px
     return MouthLayer(
         rest_gap_px=rest_gap,
         shut_gap_px=shut,
         rest_gap_shown_px=shown,
-        anchor_px=seam + 0.05 * width_px * forward,
+        anchor_px=seam + _TEETH_DEPTH * width_px * forward,
         chin_px=landmarks_px[_CHIN].copy(),
         width_px=width_px,
         upper_teeth=paint_upper_teeth(half_upper, length_upper, colour),
-        lower_teeth=paint_lower_teeth(half_lower, length_lower, colour * 0.82),
+        lower_teeth=paint_lower_teeth(half_lower, length_lower, colour * _LOWER_SHADE),
         upper_origin_px=np.array([-half_upper - 1.0, 0.03 * width_px - length_upper]),
         lower_origin_px=np.array([-half_lower - 1.0, -2.0]),
         own=own,
@@ -206,7 +228,7 @@ def _own_mouth(
     rgb: ImageArray, upper: Float64Array, lower: Float64Array, box: Box, light: Float32Array
 ) -> tuple[Float32Array, bool, Float32Array]:
     """The portrait's open mouth, continued under both lips, whether it shows teeth, and how bright they are."""
-    seen = opening(upper, lower, box)
+    seen = contour_mask(upper, lower, box)
     image = rgb[box.slices].astype(np.float32)
     rows = np.arange(image.shape[0], dtype=np.float32)[:, None]
     first = rows - seen.below_upper + 0.8
@@ -250,7 +272,7 @@ def _over(below: Float32Array, above: Float32Array) -> None:
     below += above[..., :3]
 
 
-def _lip_shadow(seen: Opening, width_px: float) -> Float32Array:
+def _lip_shadow(seen: ContourMask, width_px: float) -> Float32Array:
     """Light that reaches the inside: less under the upper lip, in the corners and through a narrow gap."""
     under_lip = 0.72 + 0.28 * smooth_step(seen.below_upper / (0.07 * width_px))
     over_lip = 0.80 + 0.20 * smooth_step(seen.above_lower / (0.06 * width_px))

@@ -4,11 +4,9 @@ Every triangle is cut into pixel rows, every row into pixels, all by array opera
 
     triangle --(rows it touches)--> spans [left, right] --(repeat)--> pixels --(last write wins)--> map
 
-Triangles that face away are left out and the rest is written from far to near, so where the mesh folds over
-itself
-the near side shows. As the rim of the mesh stays put, what faces the camera still covers everything inside
-it. The x at which a row
-crosses an edge is always computed from the edge's upper end, so neighbours agree on it and leave no gap.
+Triangles that face away are left out and the rest is written from far to near, so where the mesh folds over itself the
+near side shows. As the border of the mesh stays put, what faces the camera still covers everything inside it. The x at
+which a row crosses an edge is always computed from the edge's upper end, so neighbours agree on it and leave no gap.
 """
 
 from __future__ import annotations
@@ -36,8 +34,7 @@ def draw_source_map(
         source_px: (V, 2) the same vertices in the source image.
         depth: (V,) distance from the camera; larger is farther.
         triangles: (F, 3) vertex indices, clockwise as seen where the surface faces the camera.
-        source_map: (H, W, 2) float32, C-contiguous, written in place; keeps its value where no triangle
-            falls.
+        source_map: (H, W, 2) float32, C-contiguous, written in place; keeps its value where no triangle falls.
     """
     height, width = source_map.shape[:2]
     x, y = target_px[triangles].transpose(2, 1, 0)

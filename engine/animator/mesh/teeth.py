@@ -1,4 +1,8 @@
-"""Painted rows of teeth, for portraits that show none."""
+"""Painted rows of teeth, for portraits that show none.
+
+Proportions, gum, seams and shading were chosen by eye, so that a row that is a tenth of the image wide reads as teeth,
+not as a bar.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 
+# Texels a pixel of the crop: enough that an enlarged head still has edges. Painted finer still, for anti-aliasing.
 TEXELS_PER_PX = 3
 _PAINT_SCALE = 4
 

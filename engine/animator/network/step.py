@@ -1,7 +1,7 @@
 """The per-frame step of the neural animator: a portrait's constants and a motion window to bytes of an image.
 
 Backends (engine/runtime) replace this one callable and nothing else; its eager form is their reference. On a graphics
-card the step also finishes the images, see `engine.postprocess.graph`; on a CPU `engine.postprocess.Finish` does it
+card the step also finishes the images, see `engine.postprocess.graph`; on a CPU `engine.postprocess.Postprocess` is
 faster.
 
 Shape suffixes: B rows, S style, T frames of the window, D descriptor, C channels, H and W pixels, P places and S slots
