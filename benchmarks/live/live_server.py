@@ -1,13 +1,12 @@
-"""How the server does with real peers and a real engine: first frame, interrupt, sessions at once, leaks.
+"""How the server does with real peers and a real engine: first frame, interrupt, leaks.
 
-    python -m benchmarks.live.live_server [--cycles 100] [--interrupts 60] [--sessions 1,2,3] [--json OUT]
+    python -m benchmarks.live.live_server [--cycles 100] [--interrupts 60] [--json OUT]
 
 - first frame: a WebRTC peer in another process connects over loopback; from its offer to its first decoded frame.
 - leaks: memory (after a garbage collection and ``malloc_trim``), tasks, peer connections, descriptors and threads of
   the server's process after a fifth of those cycles and after all, and the slope of memory in between.
 - interrupt: from the call to the first frame of the new generation, and to the frame whose mouth is at rest, as they
-  leave a session that speaks.
-- sessions: n sessions speak for ten seconds in one process, each frame encoded as it is sent: late frames, frame rate.
+  leave a session that speaks. How many sessions a machine serves at once says ``benchmarks/sessions.py``.
 """
 
 from __future__ import annotations
@@ -17,13 +16,10 @@ import asyncio
 import os
 import time
 from dataclasses import asdict
-from fractions import Fraction
 from typing import Any
 
 import aiohttp
-import av
 import numpy as np
-from aiortc.codecs.h264 import H264Encoder
 
 from benchmarks.live.load_clients import visit
 from benchmarks.live.process_stats import MeasuredServer, ProcessStats
@@ -73,19 +69,13 @@ async def measure_cycles(cycles: int) -> Report:
 
 
 async def _manager() -> tuple[SessionManager, Any]:
-    engines: list[Any] = []
-    config = ServerConfig()
-
-    def load() -> Any:
-        engines.append(engine_loader(config)())
-        return engines[0]
-
     configure_codecs()
-    manager = SessionManager(config)
-    manager.start(load, PORTRAIT)
+    manager = SessionManager(ServerConfig())
+    engine = engine_loader(manager.config)()
+    manager.start(lambda: engine, PORTRAIT)
     await manager.wait_loaded()
     manager.sessions.core_count = 1000
-    return manager, engines[0]
+    return manager, engine
 
 
 def _speak(session: LiveSession, seconds: float) -> None:
@@ -99,10 +89,11 @@ async def measure_interrupts(count: int) -> Report:
     # The frame on show when the interrupt comes is the first of those in which the mouth closes.
     frames_to_rest = engine.networks.mixer.mouth_close_frames - 1
     session = await manager.open()
-    tracks = _add_tracks(manager, session)
+    tracks = ViewerTracks(session.timeline, manager.clock)
+    session.add_sink(tracks)
     rng = np.random.default_rng(0)
     first_ms, rest_ms = [], []
-    drain = asyncio.ensure_future(_watch(tracks, None))
+    drain = asyncio.ensure_future(_watch(tracks))
     for _ in range(count):
         _speak(session, 4.0)
         await asyncio.sleep(float(rng.uniform(0.9, 1.6)))
@@ -125,51 +116,9 @@ async def measure_interrupts(count: int) -> Report:
     }
 
 
-async def measure_sessions(count: int, seconds: float = 10.0) -> Report:
-    """``count`` sessions that speak at once."""
-    manager, _ = await _manager()
-    sessions = [await manager.open() for _ in range(count)]
-    watched = [_add_tracks(manager, session) for session in sessions]
-    tasks = [asyncio.ensure_future(_watch(tracks, H264Encoder())) for tracks in watched]
-    for session in sessions:
-        _speak(session, seconds + 5)
-    await asyncio.sleep(2.0)
-    before = [(s.frames_made, s.frames_late, t.sent) for s, t in zip(sessions, watched, strict=True)]
-    began_s = time.perf_counter()
-    await asyncio.sleep(seconds)
-    elapsed_s = time.perf_counter() - began_s
-    after = [(s.frames_made, s.frames_late, t.sent) for s, t in zip(sessions, watched, strict=True)]
-    made, late, sent = (np.array(after) - np.array(before)).T
-    cost = manager.sessions.cost
-    manager.sessions.core_count = len(os.sched_getaffinity(0))
-    report = {
-        "sessions": count,
-        "fps_least": round(float(sent.min()) / elapsed_s, 2),
-        "late_share": round(float(late.sum() / max(1, made.sum())), 4),
-        "delay_ms": [20 * session.timeline.delay_blocks for session in sessions],
-        "render_ms": [round(session.worker.render_ms, 1) for session in sessions],
-        "frame_cost_ms": None if cost is None else round(cost.total_ms, 1),
-        "admitted": manager.sessions.capacity,
-    }
-    for task in tasks:
-        task.cancel()
-    await manager.close()
-    return report
-
-
-def _add_tracks(manager: SessionManager, session: LiveSession) -> ViewerTracks:
-    tracks = ViewerTracks(session.timeline, manager.clock)
-    session.add_sink(tracks)
-    return tracks
-
-
-async def _watch(tracks: ViewerTracks, encoder: H264Encoder | None) -> None:
+async def _watch(tracks: ViewerTracks) -> None:
     while True:
-        frame = await tracks.video.recv()
-        assert isinstance(frame, av.VideoFrame)
-        if encoder is not None:
-            frame.time_base = Fraction(1, 90_000)
-            await asyncio.get_running_loop().run_in_executor(None, encoder.encode, frame, False)
+        await tracks.video.recv()
 
 
 def _measure(args: argparse.Namespace) -> Report:
@@ -178,14 +127,12 @@ def _measure(args: argparse.Namespace) -> Report:
         report["connections"] = asyncio.run(measure_cycles(args.cycles))
     if args.interrupts:
         report["interrupts"] = asyncio.run(measure_interrupts(args.interrupts))
-    report["sessions"] = [asyncio.run(measure_sessions(int(count))) for count in args.sessions.split(",") if count]
     return report
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cycles", type=int, default=100, help="connections that come and go; 0 leaves them out")
     parser.add_argument("--interrupts", type=int, default=60, help="0 leaves them out")
-    parser.add_argument("--sessions", default="1,2,3", help="numbers of sessions to try")
 
 
 if __name__ == "__main__":

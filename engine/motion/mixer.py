@@ -14,14 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.config import MixerConfig
+from engine.motion.space.landmark_table import EYES_AND_BROWS_68, INNER_LIP_PAIRS_68, LIPS_AND_JAW_68
 
 _F32 = npt.NDArray[np.float32]
-
-# iBUG-68: jaw 3..13 and lips 48..67 (the points of Eq. 20), brows and eyes 17..26 and 36..47 (App. B.2),
-# and the vertical pairs across the inner lips that Eq. 22 compares.
-_MOUTH = np.r_[3:14, 48:68]
-_EYES = np.r_[17:27, 36:48]
-_INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
 
 _GAZE_RATE = 0.45
 _MOUTH_STIFFNESS = 1e4
@@ -52,11 +47,11 @@ def mouth_rest(basis_68: _F32, shape_68: _F32, expression: _F32) -> MouthRest:
         expression: (64,), the portrait's expression e_0.
     """
     basis = basis_68.astype(np.float64)
-    gap = np.array([shape_68[low, 1] - shape_68[up, 1] for up, low in _INNER_LIP_PAIRS], dtype=np.float64)
-    jacobian = np.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in _INNER_LIP_PAIRS])
+    gap = np.array([shape_68[low, 1] - shape_68[up, 1] for up, low in INNER_LIP_PAIRS_68], dtype=np.float64)
+    jacobian = np.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in INNER_LIP_PAIRS_68])
     closing = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-9 * np.eye(3), np.maximum(gap, 0.0))
-    mouth = basis[:, _MOUTH].reshape(len(basis), -1)
-    eyes = basis[:, _EYES].reshape(len(basis), -1)
+    mouth = basis[:, list(LIPS_AND_JAW_68)].reshape(len(basis), -1)
+    eyes = basis[:, list(EYES_AND_BROWS_68)].reshape(len(basis), -1)
     attract = _MOUTH_STIFFNESS * mouth @ mouth.T
     hold = _MOUTH_STIFFNESS * eyes @ eyes.T + np.eye(len(basis))
     pull = np.linalg.solve(attract + hold, attract)

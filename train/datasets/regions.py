@@ -9,11 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from engine.motion.space.landmark_table import EYES_AND_BROWS_68, INNER_LIP_PAIRS_68, LIPS_AND_JAW_68
 from train.motion_space.expression_model import ExpressionModel
 
-_MOUTH = [*range(3, 14), *range(48, 68)]
-_EYES = [*range(17, 27), *range(36, 48)]
-_INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
+_MOUTH, _EYES = list(LIPS_AND_JAW_68), list(EYES_AND_BROWS_68)
 _STIFFNESS = 1e4
 
 
@@ -46,4 +45,4 @@ def mouth_opening_direction(model: ExpressionModel) -> Tensor:
 def _gap_rows(model: ExpressionModel) -> Tensor:
     """(3,64) change of the vertical distance of each inner lip pair per unit of expression."""
     basis = model.expression_basis_68.double()
-    return torch.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in _INNER_LIP_PAIRS])
+    return torch.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in INNER_LIP_PAIRS_68])

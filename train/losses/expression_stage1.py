@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.motion.space.landmark_table import LIPS_AND_JAW_68
 from train.datasets.scales import normalise
 from train.motion_space.expression_model import ExpressionModel
 
@@ -23,7 +24,6 @@ LipReader = Callable[[Tensor], Tensor]
 """Expressions (R,K,64) to lip reading features (R,K,D) of their mouths (`train.rendering.MouthReader`)."""
 
 PIXELS_PER_FACE_UNIT = 0.35 * 256
-_LIP_AND_JAW = [*range(3, 14), *range(48, 68)]
 _UPPER_INNER, _LOWER_INNER = slice(60, 64), slice(64, 68)
 _EPSILON = 1e-8
 
@@ -110,7 +110,7 @@ def _stage1_losses(
 
 def landmark_fidelity_loss(predicted_L3: Tensor, target_L3: Tensor) -> Tensor:
     """Eq. 20: squared distance, mean over the 31 lip and jaw points [3, 14) u [48, 68) and the frames; (..., 68, 3)."""
-    error_L3 = (predicted_L3 - target_L3)[..., _LIP_AND_JAW, :]
+    error_L3 = (predicted_L3 - target_L3)[..., list(LIPS_AND_JAW_68), :]
     return error_L3.square().sum(-1).mean()
 
 

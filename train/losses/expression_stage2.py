@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 _C1, _C2 = 1e-4, 9e-4
+_WINDOW_FRAMES, _SLICES = 12, 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +61,19 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
 
 
-def sliced_wasserstein(
-    generated_BTF: Tensor, real_BTF: Tensor, generator: torch.Generator, window: int = 12, slices: int = 48
-) -> Tensor:
+def sliced_wasserstein(generated_BTF: Tensor, real_BTF: Tensor, generator: torch.Generator) -> Tensor:
     """Distance of the distributions of short windows (Rabin et al. 2011): mean over random directions.
 
-    Windows of ``window`` frames, flattened, are projected on random unit directions; sorted projections are compared.
-    Rare, large events such as blinks are the tails, which the sorted match sees and a mean does not. Half of the
-    directions see the blink ratio alone.
+    Windows of 12 frames (half a second, about a blink), flattened, are projected on random unit directions; sorted
+    projections are compared. Rare, large events such as blinks are the tails, which the sorted match sees and a mean
+    does not. Half of the directions see the blink ratio alone.
     """
     features = generated_BTF.shape[-1]
-    direction = torch.randn(slices, window, features, generator=generator)
-    direction[: slices // 2, :, 1:] = 0
+    direction = torch.randn(_SLICES, _WINDOW_FRAMES, features, generator=generator)
+    direction[: _SLICES // 2, :, 1:] = 0
     direction = (direction / direction.flatten(1).norm(dim=1)[:, None, None]).to(generated_BTF)
     distances = []
     for sequence in (generated_BTF, real_BTF):
-        windows = sequence.unfold(1, window, 2).transpose(-1, -2)
+        windows = sequence.unfold(1, _WINDOW_FRAMES, 2).transpose(-1, -2)
         distances.append(torch.einsum("bnwf,swf->sbn", windows, direction).flatten(1).sort(dim=1).values)
     return (distances[0] - distances[1]).abs().mean()

@@ -27,8 +27,8 @@ class BlinkStatistics:
     open_ratio: float
 
 
-def blink_statistics(curves: list[NDArray[np.float32]], threshold: float = 0.6) -> BlinkStatistics:
-    """Count blinks: runs below 80 % of a curve's median that reach below ``threshold`` of it."""
+def blink_statistics(curves: list[NDArray[np.float32]]) -> BlinkStatistics:
+    """Count blinks: runs below 80 % of a curve's median that reach below 60 % of it."""
     depths: list[float] = []
     lengths: list[int] = []
     total = sum(len(curve) for curve in curves)
@@ -37,7 +37,7 @@ def blink_statistics(curves: list[NDArray[np.float32]], threshold: float = 0.6) 
         low = np.concatenate([[False], relative < 0.8, [False]])
         edges = np.flatnonzero(np.diff(low.astype(np.int8)))
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            if relative[start:stop].min() < threshold:
+            if relative[start:stop].min() < 0.6:
                 depths.append(float(relative[start:stop].min()))
                 lengths.append(int(stop - start))
     return BlinkStatistics(

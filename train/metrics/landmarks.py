@@ -11,11 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.landmark_table import IBUG_68, OUTER_CORNERS
+from engine.motion.space.landmark_table import EYES_AND_BROWS_68, IBUG_68, LIPS_68, OUTER_CORNERS
 from engine.motion.space.pose import REFERENCE_SCALE
 
-_MOUTH_68 = slice(48, 68)
-_EYES_AND_BROWS_68 = (*range(17, 27), *range(36, 48))
 _CROP_PX = 256
 
 FloatArray = NDArray[np.floating]
@@ -40,12 +38,12 @@ def mouth_landmark_distance(generated: FloatArray, real: FloatArray) -> float:
     """
     if generated.shape != real.shape:
         raise ValueError(f"landmarks must have one shape, not {generated.shape} and {real.shape}")
-    return float(np.linalg.norm(generated[:, _MOUTH_68] - real[:, _MOUTH_68], axis=-1).mean())
+    return float(np.linalg.norm(generated[:, LIPS_68] - real[:, LIPS_68], axis=-1).mean())
 
 
 def eye_brow_sequence(landmarks: FloatArray) -> NDArray[np.float64]:
     """What SSIM_e and Var_e compare: x, y of eyes and brows (iBUG 17..26, 36..47) of (T, 68, 2 or 3), as (T, 44)."""
-    points = landmarks[:, list(_EYES_AND_BROWS_68), :2].astype(np.float64)
+    points = landmarks[:, list(EYES_AND_BROWS_68), :2].astype(np.float64)
     return points.reshape(len(points), -1)
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from engine.timebase import SAMPLE_RATE_HZ
 
 MFCC_SIZE = 13
-MFCC_COLUMNS_PER_SECOND = 100
 
 _WINDOW_SAMPLES, _HOP_SAMPLES, _FFT_SIZE = 400, 160, 512
 _FILTERS, _LIFTER, _PRE_EMPHASIS = 26, 22, 0.97

@@ -11,6 +11,7 @@ from engine.motion.space.landmark_table import MIRROR, OUTER_CORNERS, RIGID, mir
 from engine.motion.space.pose import align_similarity
 
 _Array = NDArray[np.float64]
+_ROUNDS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +41,15 @@ def symmetrise(shape: _Array) -> _Array:
     return np.asarray((shape + mirror_landmarks(shape, 0)) / 2)
 
 
-def generalised_procrustes(shapes: NDArray[np.floating], weights: NDArray[np.floating], rounds: int = 12) -> _Array:
+def generalised_procrustes(shapes: NDArray[np.floating], weights: NDArray[np.floating]) -> _Array:
     """Mean face (478, 3) of shapes (n, 478, 3) weighted by (n,).
 
-    Mirror-symmetric, in face units, with the centroid of the rigid points as origin. Facing the camera means
-    the
+    Mirror-symmetric, in face units, with the centroid of the rigid points as origin. Facing the camera means the
     weighted mean head pitch of ``shapes`` is zero; yaw and roll follow from the symmetry.
     """
     share = np.asarray(weights, np.float64) / np.sum(weights)
     mean = symmetrise(shapes[0] - shapes[0, RIGID].mean(0))
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         mean = symmetrise(np.tensordot(share, align_to(shapes, mean), 1))
         mean = _normalised(mean)
         _, rotation, _ = align_similarity(mean[RIGID], shapes[:, RIGID])
@@ -67,11 +67,9 @@ def symmetric_pca(
 ) -> Basis:
     """Components of displacements (n, 478, 3), weighted by sample (n,) and by vertex (478,).
 
-    The mirror image of each sample counts as a sample of its own. The second moment then splits into a
-    symmetric and
-    an antisymmetric part, and each component belongs to one of them. Moments are about zero, the neutral
-    face.
-    Vertices of zero weight get the vectors that least squares gives them.
+    The mirror image of each sample counts as a sample of its own. The second moment then splits into a symmetric and an
+    antisymmetric part, and each component belongs to one of them. Moments are about zero, the neutral face. Vertices of
+    zero weight get the vectors that least squares gives them.
     """
     samples = np.asarray(displacements, np.float64)
     share = np.asarray(weights, np.float64) / np.sum(weights)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from engine.errors import CheckpointRefused, MissingDependency, WeightsNotFound
 from engine.motion.space.coefficients import EXPRESSION_SIZE
 from engine.motion.space.landmark_model import eye_motion_feature
-from train.rendering.mesh import MOUTH_EXTENT, MouthMesh, surface_mouth_mesh
+from train.rendering.mesh import MouthMesh, surface_mouth_mesh
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -106,11 +106,11 @@ class BfmModel(nn.Module):
         """
         raise ValueError("expressions of the bfm space cannot be mirrored: set task.mirror_share=0")
 
-    def mouth_mesh(self, extent: float = MOUTH_EXTENT) -> MouthMesh:
+    def mouth_mesh(self) -> MouthMesh:
         """The mouth region, for `train.rendering.MouthRenderer`; a surface closed between the lips stays closed."""
         corners = self.keypoints[_MOUTH_CORNERS_68]
         rims = self._lip_rims()
-        return surface_mouth_mesh(self.mean, self.basis, self.triangles, self.albedo, corners, rims, extent)
+        return surface_mouth_mesh(self.mean, self.basis, self.triangles, self.albedo, corners, rims)
 
     def _lip_rims(self) -> tuple[IntArray, IntArray] | None:
         """Upper and lower rim of the mouth's opening, image left to right, sharing both ends; None without one."""

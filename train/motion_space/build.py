@@ -1,6 +1,4 @@
-"""From a data folder to ``motion_space.safetensors``: find landmarks, fit, measure on held-out people,
-write.
-"""
+"""From a data folder to ``motion_space.safetensors``: find landmarks, fit, measure on held-out people, write."""
 
 from __future__ import annotations
 
@@ -23,8 +21,7 @@ def build_motion_space(
 ) -> tuple[FitReport, HeldOutReport | None]:
     """Fit the motion space and write it to ``output``.
 
-    cache: folder of landmarks, filled from ``data`` where a file is missing; without ``data`` it is used as
-    it is.
+    cache: folder of landmarks, filled from ``data`` where a file is missing; without ``data`` it is used as it is.
     Returns what the fit and the held-out people say; None where nobody is held out.
     """
     if data is not None:

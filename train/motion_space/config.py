@@ -9,17 +9,14 @@ from dataclasses import dataclass
 class MotionSpaceConfig:
     """What the fit may choose.
 
-    lid_weight, lip_weight: how much more than a cheek point a lid or lip point counts; lids are few and
-    small, and
+    lid_weight, lip_weight: how much more than a cheek point a lid or lip point counts; lids are few and small, and
         blinks would otherwise fall below the components kept.
-    person_share, expression_share: how much each data set weighs in a basis, whatever its size; within a set
-    each
+    person_share, expression_share: how much each data set weighs in a basis, whatever its size; within a set each
         person weighs the same.
     eyeball_radius: face units; 12 mm against 90 mm between the outer corners.
     eyeball_depth: face units from the eye corners back to the centre of the eyeball.
     picture_noise, sequence_noise: face units; the larger, the smoother and the smaller the coefficients.
-    max_rest_opening: face units; an image whose lips stay further apart than this after its expression is
-    taken out
+    max_rest_opening: face units; an image whose lips stay further apart than this after its expression is taken out
         does not count as a person.
     """
 

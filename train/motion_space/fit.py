@@ -36,9 +36,7 @@ _Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What the training data say: variance held by 20 and by all components, and how many people and
-    frames.
-    """
+    """What the training data say: variance held by 20 and by all components, and how many people and frames."""
 
     identity_held: float
     expression_held: float

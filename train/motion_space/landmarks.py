@@ -24,13 +24,11 @@ _MISSING = np.full((LANDMARK_COUNT, 3), np.nan, np.float32)
 
 
 def find_landmarks(data: Path, cache: Path) -> None:
-    """Find the landmarks of ``data``/portraits, portraits-small and clips, and store them in the folder
-    ``cache``.
+    """Find the landmarks of ``data``/portraits, portraits-small and clips, and store them in the folder ``cache``.
 
     What is stored already is kept, so an interrupted run goes on where it was. Files: ``portraits.npz`` and
-    ``portraits-small.npz`` {names, landmarks (N, 478, 3) px}, ``clip-FILE.npz`` {landmarks (T, 478, 3) px at
-    25
-    frames a second}; images and frames without a face hold NaN.
+    ``portraits-small.npz`` {names, landmarks (N, 478, 3) px}, ``clip-FILE.npz`` {landmarks (T, 478, 3) px at 25 frames
+    a second}; images and frames without a face hold NaN.
     """
     cache.mkdir(parents=True, exist_ok=True)
     landmarker = FaceLandmarker()

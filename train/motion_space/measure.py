@@ -20,10 +20,8 @@ _PUPILS = (468, 473)
 class HeldOutReport:
     """Over people the fit has not seen.
 
-    expression_held, expression_held_20: share of the variance of clip deviations that 64 and 20 components
-    hold.
-    clip_error, clip_error_20: mean distance in the image between measured landmarks and those rebuilt from
-    identity,
+    expression_held, expression_held_20: share of the variance of clip deviations that 64 and 20 components hold.
+    clip_error, clip_error_20: mean distance in the image between measured landmarks and those rebuilt from identity,
         residual, expression and pose, over the distance between the pupils.
     still_error: the same for stills from identity and expression alone, without residual.
     blink_frames: frames of the clips with a blink ratio below 0.6 of their clip's median.

@@ -1,6 +1,4 @@
-"""From landmarks to the samples of the two bases: persons, deviations, their weights, and the eyes'
-calibration.
-"""
+"""From landmarks to the samples of the two bases: persons, deviations, their weights, and the eyes' calibration."""
 
 from __future__ import annotations
 
@@ -10,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.motion.space.landmark_fit import EYE_CORNERS, LandmarkFitter, straighten_irises
+from engine.motion.space.landmark_fit import LandmarkFitter, straighten_irises
 from engine.motion.space.landmark_table import (
+    EYE_CORNERS,
     INNER_LIPS,
     IRIS_CENTRES,
     IRIS_LEFT,
@@ -64,8 +63,7 @@ def vertex_weight(config: MotionSpaceConfig) -> _Array:
 def calibrate_eyes(landmarks: _Array, mean: _Array, config: MotionSpaceConfig) -> tuple[_Array, _Array]:
     """Eyeball centres from images (n, 478, 3) of people who look into the camera.
 
-    Returns the mean face with its irises straight ahead, and the offset (2, 3) from the middle of the
-    corners of each
+    Returns the mean face with its irises straight ahead, and the offset (2, 3) from the middle of the corners of each
     eye to the centre of its eyeball, such that the mean gaze of these images is (0, 0).
     """
     scale, rotation, translation = align_similarity(mean[RIGID], landmarks[:, RIGID])
@@ -93,9 +91,7 @@ def calibrate_eyes(landmarks: _Array, mean: _Array, config: MotionSpaceConfig) -
 
 
 def collect_deviations(data: FaceData, mean: _Array, fitter: LandmarkFitter) -> tuple[Samples, dict[str, list[_Array]]]:
-    """Displacements from the own neutral face, of every clip frame and every smile; and the clips'
-    neutrals.
-    """
+    """Displacements from the own neutral face, of every clip frame and every smile; and the clips' neutrals."""
     shapes, groups, people = [], [], []
     neutrals: dict[str, list[_Array]] = {}
     for clip in data.clips:
@@ -130,9 +126,7 @@ def collect_persons(data: FaceData, mean: _Array, clip_neutrals: dict[str, list[
 
 
 def sample_weights(groups: NDArray[np.str_], people: NDArray[np.str_], share: dict[str, float]) -> _Array:
-    """Weights (n,) that sum to 1: each group its share, within a group each person alike, within a
-    person each sample.
-    """
+    """Weights (n,) that sum to 1: each group its share, in a group each person alike, of a person each sample alike."""
     present = sorted(set(groups.tolist()))
     default = min(share.values()) if share else 1.0
     shares = {group: share.get(group, default) for group in present}

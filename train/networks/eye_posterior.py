@@ -12,8 +12,9 @@ from torch import Tensor, nn
 class EyePosterior(nn.Module):
     """q(z_t | f): two convolutions over 17 frames around t."""
 
-    def __init__(self, features: int, noise: int, width: int = 96) -> None:
+    def __init__(self, features: int, noise: int) -> None:
         super().__init__()
+        width = 96
         last = nn.Conv1d(width, 2 * noise, 1)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.layers = nn.Sequential(

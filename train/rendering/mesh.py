@@ -58,8 +58,8 @@ class MouthMesh:
     centre: FloatArray
 
 
-def landmark_mouth_mesh(model: LandmarkModel, extent: float = MOUTH_EXTENT) -> MouthMesh:
-    """The mouth region of the 478-landmark mesh; ``extent`` face units a side will be in the image."""
+def landmark_mouth_mesh(model: LandmarkModel) -> MouthMesh:
+    """The mouth region of the 478-landmark mesh."""
     rim = set(MOUTH_UPPER.tolist()) | set(MOUTH_LOWER.tolist())
     whole = np.array([t for t in FACE_TRIANGLES.tolist() if max(t) < FACE_POINTS and not set(t) <= rim])
     albedo = np.full(len(model.mean), _SKIN)
@@ -71,7 +71,6 @@ def landmark_mouth_mesh(model: LandmarkModel, extent: float = MOUTH_EXTENT) -> M
         albedo,
         np.array(_MOUTH_CORNERS),
         (MOUTH_UPPER, MOUTH_LOWER),
-        extent,
     )
 
 
@@ -82,7 +81,6 @@ def surface_mouth_mesh(
     albedo: FloatArray,
     corners: IntArray,
     rims: tuple[IntArray, IntArray] | None,
-    extent: float = MOUTH_EXTENT,
 ) -> MouthMesh:
     """The mouth region of any face surface.
 
@@ -93,7 +91,7 @@ def surface_mouth_mesh(
             surface that is closed there.
     """
     centre = mean[corners, :2].mean(0)
-    reach = extent / 2 + _MARGIN
+    reach = MOUTH_EXTENT / 2 + _MARGIN
     near = (np.abs(mean[:, :2] - centre) <= reach).all(1)
     kept = triangles[near[triangles].all(1)]
     used = np.unique(np.concatenate([kept.ravel(), *(rims or ())]))

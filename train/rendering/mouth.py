@@ -26,7 +26,6 @@ class MouthRenderer(nn.Module):
     Args:
         mesh: from `landmark_mouth_mesh` or `surface_mouth_mesh`.
         size: pixels a side; lip reading networks take 88.
-        extent: face units a side.
     """
 
     mean: Tensor
@@ -40,9 +39,9 @@ class MouthRenderer(nn.Module):
     lamp: Tensor
     outward: Tensor
 
-    def __init__(self, mesh: MouthMesh, size: int = 88, extent: float = MOUTH_EXTENT) -> None:
+    def __init__(self, mesh: MouthMesh, size: int = 88) -> None:
         super().__init__()
-        self.size, self.extent = size, extent
+        self.size = size
         for name in ("mean", "basis", "albedo", "gap_mean", "gap_basis", "centre"):
             self.register_buffer(name, torch.from_numpy(getattr(mesh, name)).float())
         skin, sheet = torch.from_numpy(mesh.skin_triangles), torch.from_numpy(mesh.sheet_triangles)
@@ -58,7 +57,7 @@ class MouthRenderer(nn.Module):
         flat_BE = expression_BE.reshape(-1, expression_BE.shape[-1])
         vertex_BV3 = self.mean + (flat_BE @ self.basis.flatten(1)).reshape(-1, *self.mean.shape)
         grey_BV = self._shade(vertex_BV3, self.gap_mean + flat_BE @ self.gap_basis)
-        scale = self.size / self.extent
+        scale = self.size / MOUTH_EXTENT
         pixel_BV2 = (vertex_BV3[..., :2] - self.centre) * scale + self.size / 2
         position_BV3 = torch.cat([pixel_BV2, vertex_BV3[..., 2:] * scale], -1)
         visible_BHW = visible_triangles(position_BV3.detach(), self.triangles, self.size)

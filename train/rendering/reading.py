@@ -29,14 +29,14 @@ class MouthReader(nn.Module):
 class RandomLipReader(nn.Module):
     """A tiny network with random weights: shows that gradients pass; it has never read a lip. For toy recipes."""
 
-    def __init__(self, seed: int = 0, features: int = 16) -> None:
+    def __init__(self) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(0)
             self.layers = nn.Sequential(
                 nn.Conv3d(1, 8, (3, 5, 5), (1, 3, 3), (1, 2, 2)),
                 nn.LeakyReLU(0.1),
-                nn.Conv3d(8, features, (1, 3, 3), (1, 2, 2), (0, 1, 1)),
+                nn.Conv3d(8, 16, (1, 3, 3), (1, 2, 2), (0, 1, 1)),
             )
 
     def forward(self, grey_RKHW: Tensor) -> Tensor:

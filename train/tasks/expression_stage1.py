@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from engine.audio import MEL_SILENCE
 from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.motion.networks.prosody import lip_window, mel_windows
+from engine.motion.space.landmark_table import LIPS_68
 from train.data.pipeline.shards import ClipFeatures
 from train.datasets.batch_rng import BatchRng
 from train.datasets.scales import normalise
@@ -164,7 +165,7 @@ class ExpressionStage1Task:
         unit = all_real.std().clamp(min=1e-3)
         speed_p = model.landmarks_68(predicted_RKE).diff(dim=1)
         speed_t = model.landmarks_68(target_RKE).diff(dim=1)
-        velocity = (speed_p - speed_t)[..., 48:68, :].square().sum(-1).mean() / unit.square()
+        velocity = (speed_p - speed_t)[..., LIPS_68, :].square().sum(-1).mean() / unit.square()
         shut_RK = 1 + cfg.closure_focus * torch.exp(-real.clamp(min=0) / _CLOSED)
         closure = (shut_RK * (opening - real).square()).mean() / unit.square()
         return {

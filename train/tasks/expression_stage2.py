@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from engine.audio import MEL_SILENCE
 from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.networks.lip import LipNetwork
+from engine.motion.space.landmark_table import EYES_AND_BROWS_68
 from train.data.pipeline.shards import ClipFeatures
 from train.datasets.batch_rng import BatchRng
 from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig, EyeTrack
@@ -50,7 +51,7 @@ from train.tasks.expression_figures import expression_figures
 from train.tasks.eye_figures import generated_eye_figures, real_eye_figures
 from train.tasks.protocol import Update
 
-_EYES_AND_BROWS = [*range(17, 27), *range(36, 48)]
+_EYES_AND_BROWS = list(EYES_AND_BROWS_68)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from engine.motion.space.coefficients import IDENTITY_SIZE, Coefficients, SequenceCoefficients
 from engine.motion.space.gaze import direction_to_gaze
-from engine.motion.space.landmark_table import IRIS_CENTRES, IRIS_LEFT, IRIS_RIGHT
+from engine.motion.space.landmark_table import EYE_CORNERS, IRIS_CENTRES, IRIS_LEFT, IRIS_RIGHT
 from engine.motion.space.motion_space import MotionSpace
 from engine.motion.space.pose import align_similarity, pose_from_similarity
 
 _Array = NDArray[np.float64]
 
-EYE_CORNERS: Final = ((33, 133), (263, 362))
 _LID_PAIRS = ((160, 144), (158, 153), (159, 145), (385, 380), (387, 373), (386, 374))
 _LIP_PAIRS = ((82, 87), (13, 14), (312, 317))
 _MAX_SINE = 0.9

@@ -1,8 +1,7 @@
 """Which of the 478 MediaPipe face landmarks is which.
 
 The mesh numbers the points on the mirror line and the points of the image-left half first (0..247), then the
-image-right half in the same order (248..467), then five points per iris (468..477). "Left" and "right" in
-this file are
+image-right half in the same order (248..467), then five points per iris (468..477). "Left" and "right" in this file are
 those of the image, so the subject's right eye is the left one.
 """
 
@@ -47,6 +46,13 @@ IBUG_68: Final = np.array((
 
 BROWS_68: Final = slice(17, 27)
 """The ten brow points within the 68 (paper Fig. 4)."""
+EYES_AND_BROWS_68: Final = (*range(17, 27), *range(36, 48))
+"""The points of the eye motion within the 68 (App. B.2)."""
+LIPS_68: Final = slice(48, 68)
+LIPS_AND_JAW_68: Final = (*range(3, 14), *range(48, 68))
+"""The points of L_lms within the 68 (Eq. 20)."""
+INNER_LIP_PAIRS_68: Final = ((61, 67), (62, 66), (63, 65))
+"""Upper and lower point across the inner lips within the 68: the opening of the mouth."""
 UPPER_LIDS_68: Final = (37, 38, 43, 44)
 LOWER_LIDS_68: Final = (41, 40, 47, 46)
 """Upper lid points within the 68, and the lower lid point under each."""
@@ -56,6 +62,8 @@ IRIS_RIGHT: Final = (473, 474, 475, 476, 477)
 IRIS_CENTRES: Final = (468, 473)
 OUTER_CORNERS: Final = (33, 263)
 """Outer eye corners; their distance in the mean face is the face unit."""
+EYE_CORNERS: Final = ((33, 133), (263, 362))
+"""Outer and inner corner of the left and the right eye."""
 
 LID_LEFT: Final = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 LID_RIGHT: Final = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
@@ -69,9 +77,7 @@ OUTER_LIPS: Final = (
     61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291,
     375, 321, 405, 314, 17, 84, 181, 91, 146,
 )  # fmt: skip
-"""Lip contours as closed rings: image-left corner, along the upper lip, right corner, back along the
-lower lip.
-"""
+"""Lip contours as closed rings: image-left corner, along the upper lip, right corner, back along the lower lip."""
 
 FACE_OVAL: Final = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
@@ -87,16 +93,13 @@ _RIGID_LEFT_AND_MIDLINE: Final = np.array((
 ))  # fmt: skip
 
 RIGID: Final = np.unique(np.concatenate((_RIGID_LEFT_AND_MIDLINE, MIRROR[_RIGID_LEFT_AND_MIDLINE])))
-"""(66,) int64: points that hardly move with expression (forehead, temples, nose bridge, eye corners),
-mirror-symmetric.
-"""
+"""(66,) int64: points that hardly move with expression (forehead, temples, nose bridge, eye corners); symmetric."""
 
 
 def mirror_landmarks(landmarks: NDArray[np.floating], width: float) -> NDArray[np.floating]:
     """Landmarks of the mirrored image.
 
-    landmarks: (..., 478, 3) px in an image ``width`` px wide; with ``width`` 0, a shape about its mirror
-    plane.
+    landmarks: (..., 478, 3) px in an image ``width`` px wide; with ``width`` 0, a shape about its mirror plane.
     """
     mirrored = np.asarray(landmarks)[..., MIRROR, :].copy()
     mirrored[..., 0] = width - mirrored[..., 0]

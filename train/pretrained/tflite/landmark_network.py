@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import engine.portrait
 from engine.errors import CheckpointRefused, WeightsNotFound
-from engine.motion.space.landmark_table import IRIS_CENTRES, LANDMARK_COUNT
+from engine.motion.space.landmark_table import EYE_CORNERS, IRIS_CENTRES, LANDMARK_COUNT
 from train.pretrained.pixels import resized
 from train.pretrained.places import cut_places, face_places, from_places
 from train.pretrained.tflite.graph import read_graph
@@ -35,8 +35,6 @@ _PASSES: Final = 2
 """How often a face is looked for: where crops have it, then where it was found."""
 _CROP_FACE: Final = (0.5, 0.5 + 0.1 / 1.9, 1.5 / 1.9)
 """Where `engine.portrait.crop_face` puts the face: middle x, y and the side of a 1.5 place, as shares of the crop."""
-_EYES: Final = ((33, 133), (263, 362))
-"""Outer and inner corner of both eyes."""
 
 _BLENDSHAPE_POINTS: Final = (
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80,
@@ -148,7 +146,7 @@ def iris_offsets(landmarks_px_BN3: Tensor) -> Tensor:
     """
     points = landmarks_px_BN3[..., :2]
     offsets = []
-    for iris, (outer, inner) in zip(IRIS_CENTRES, _EYES, strict=True):
+    for iris, (outer, inner) in zip(IRIS_CENTRES, EYE_CORNERS, strict=True):
         along = points[:, inner] - points[:, outer]
         along = along if iris == IRIS_CENTRES[0] else -along
         from_middle = points[:, iris] - (points[:, inner] + points[:, outer]) / 2
