@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.motion.mixer import MouthRest
 from engine.motion.space.coefficients import Coefficients
+from engine.motion.space.mouth_rest import MouthRest
 from engine.portrait import FaceCrop
 from engine.postprocess import PasteBack
 

@@ -20,11 +20,12 @@ from engine.errors import WeightsCorrupt, WeightsIncomplete
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from engine.motion.driving_motion import DrivingMotion
-from engine.motion.mixer import MixerState, MouthRest, mix
+from engine.motion.mixer import MixerState, mix
 from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.motion.networks.prosody import lip_window, prosody_columns
 from engine.motion.space.coefficients import Coefficients
+from engine.motion.space.mouth_rest import MouthRest
 
 _F32 = npt.NDArray[np.float32]
 

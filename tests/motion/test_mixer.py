@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from engine.checkpoint import WeightsFolder
 from engine.config import MixerConfig, from_mapping
-from engine.motion.mixer import MixerState, MouthRest, mix, mouth_rest
+from engine.motion.mixer import MixerState, mix
+from engine.motion.space.mouth_rest import MouthRest, mouth_rest
 
 _LOWER = [65, 66, 67]
 _UPPER = [61, 62, 63]

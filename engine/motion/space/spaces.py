@@ -18,11 +18,11 @@ from engine.checkpoint import WeightsFolder, load_into
 from engine.config import from_mapping
 from engine.errors import WeightsCorrupt, WeightsIncomplete
 from engine.motion.driving_motion import DrivingMotion
-from engine.motion.mixer import MouthRest, mouth_rest
 from engine.motion.space.bfm_estimators import FaceReconstruction, GazeEstimator, measure_bfm
 from engine.motion.space.coefficients import EXPRESSION_SIZE, Coefficients
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.landmark_table import IBUG_68
+from engine.motion.space.mouth_rest import MouthRest, mouth_rest
 from engine.motion.space.resnet import ResNetConfig
 from engine.portrait import FaceCrop
 
