@@ -1,7 +1,6 @@
 """Operations with more than one implementation.
 
-Each sits in a folder of its own: a public function with ``impl=``, its reference in plain PyTorch, and the
-faster ones.
+Each sits in a folder of its own: a public function with ``impl=``, its reference in plain PyTorch, and the faster ones.
 """
 
 from __future__ import annotations

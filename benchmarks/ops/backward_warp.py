@@ -7,7 +7,8 @@ from functools import partial
 import torch
 
 from benchmarks.ops.measuring import OpCase
-from kernels.backward_warp import Mode, available_implementations, backward_warp
+from kernels.backward_warp import Mode, backward_warp
+from kernels.choice import installed, triton_runs_on
 
 _CASES: list[tuple[str, tuple[int, int, int], torch.dtype, Mode]] = [
     ("portrait 256 uint8", (1, 3, 256), torch.uint8, "bicubic"),
@@ -28,9 +29,8 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         grid = torch.stack([columns + 3 * torch.sin(rows / 9), rows + 2 * torch.cos(columns / 7)], -1)
         grid = grid.expand(batch, -1, -1, -1).contiguous()
-        here = [impl for impl in available_implementations(device) if impl != "reference"]
-        if dtype not in (torch.uint8, torch.float32):
-            here = [impl for impl in here if impl != "opencv"]
+        here = ["opencv"] if device.type == "cpu" and dtype in (torch.uint8, torch.float32) else []
+        here += ["triton"] if installed("triton") and triton_runs_on(device) else []
         found.append(
             OpCase(
                 operation="backward_warp",

@@ -20,23 +20,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 CROP_SIZE: Final = 256
+# Shares of the face's larger side. Room for hair and for a head that turns; in a tight image the crop gives up some of
+# it and shifts by the slack, before the image's edge has to be continued.
 _SIDE_PER_FACE = 1.9
 _TIGHT_SIDE_PER_FACE = 1.65
 _LIFT_PER_FACE = 0.1
 _SLACK_PER_FACE = 0.12
+# Beyond the image's edge: pixels until it is all blurred, and from there until it is blurred widely.
 _FEATHER_PX = 12.0
 _FADE_PX = 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class FaceCrop:
-    """A square crop.
+    """A square crop. Coordinates count from the corner of an image, so the middle of the first pixel is at 0.5.
 
-    rgb: uint8 (size, size, 3).
-    landmarks_px: float32 (478, 3), in crop px.
-    matrix: float32 (2, 3), from image px to crop px. Coordinates count from the corner of the image, so
-    the middle
-        of the first pixel is at 0.5.
+    Attributes:
+        rgb: uint8 (size, size, 3).
+        landmarks_px: float32 (478, 3), in crop px.
+        matrix: float32 (2, 3), from image px to crop px.
     """
 
     rgb: NDArray[np.uint8]
@@ -62,9 +64,7 @@ def crop_face(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating], size: 
 
 
 def _place(middle: NDArray[np.float64], face: float, image: tuple[int, int]) -> tuple[NDArray[np.float64], float]:
-    """Corner and side of the crop; in a tight image it shrinks and shifts a little before it leaves
-    the image.
-    """
+    """Corner and side of the crop; in a tight image it shrinks and shifts a little before it leaves the image."""
     ideal = middle - np.array([0.0, _LIFT_PER_FACE * face])
     low, high = ideal - _SLACK_PER_FACE * face, ideal + _SLACK_PER_FACE * face
     extent = np.array(image, np.float64)
@@ -100,9 +100,7 @@ def _cut(rgb: NDArray[np.uint8], corner: NDArray[np.float64], side: float, size:
 
 
 def _blur_outside(pixels: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Blur what lies outside the image, which covers ``low`` to ``high`` (x, y) of the crop, more
-    with distance.
-    """
+    """Blur what lies outside the image, which covers ``low`` to ``high`` (x, y) of the crop, more with distance."""
     middles = np.arange(len(pixels)) + 0.5
     beyond_x = np.maximum(np.maximum(low[0] - middles, middles - high[0]), 0)
     beyond_y = np.maximum(np.maximum(low[1] - middles, middles - high[1]), 0)

@@ -20,9 +20,7 @@ _log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 40_000_000
 MAX_PIXELS: Final = 60_000_000
-"""Pixels of an image that must be decoded whole. JPEG can be decoded at an eighth of its size and may
-have more.
-"""
+"""Pixels of an image that must be decoded whole. JPEG can be decoded at an eighth of its size and may have more."""
 MAX_PIXELS_JPEG: Final = 170_000_000
 MAX_SIDE: Final = 2560
 """Larger images are reduced to this side, which still leaves many times the pixels of a crop."""
@@ -43,10 +41,13 @@ _DECODER_ERRORS = (
 def load_image(source: Path | str | bytes | NDArray[Any]) -> NDArray[np.uint8]:
     """An image as uint8 (H, W, 3) RGB, upright, at most 2560 px a side.
 
-    source: a path, the bytes of a file, or an array (H, W), (H, W, 3) or (H, W, 4) uint8. Animations give
-    their first
-    frame, transparency is laid on grey, colours come to sRGB. Raises ImageUnreadable, ImageTooLarge, and
-    MissingDependency for HEIC without its extra.
+    Animations give their first frame, transparency is laid on grey, colours come to sRGB.
+
+    Args:
+        source: a path, the bytes of a file, or an array (H, W), (H, W, 3) or (H, W, 4) uint8.
+
+    Raises:
+        ImageUnreadable, ImageTooLarge: see the message. MissingDependency: HEIC without its extra.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -141,7 +142,7 @@ def _orientation(image: Image.Image) -> Image.Transpose | None:
     try:
         tag = image.getexif().get(_ORIENTATION_TAG)
     except _DECODER_ERRORS:
-        _log.info("the picture's EXIF block is damaged and was not used")
+        _log.info("the image's EXIF block is damaged and was not used")
         return None
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -180,6 +181,6 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, *_DECODER_ERRORS):
-        _log.info("the picture's colour profile cannot be used; its colours are taken as they are")
+        _log.info("the image's colour profile cannot be used; its colours are taken as they are")
         return image
     return image if converted is None else converted

@@ -25,9 +25,12 @@ MIN_FACE_PX: Final = 48
 
 _MODEL = Path(__file__).parent / "assets" / "face_landmarker.task"
 _MAX_FACES = 8
+# Below MediaPipe's default of 0.5, for a doubtful face is better than none; in parts of an image, where textures look
+# like faces, each is looked at twice.
 _CONFIDENCE = 0.3
+# Images smaller than this are enlarged, and parts of larger ones are at least as large.
 _SMALL_SIDE = 320
-
+# Parts a side that an image without a found face is cut into, coarse first.
 _PARTS = (2, 3, 5)
 
 _Rgb = NDArray[np.uint8]
@@ -36,9 +39,7 @@ _Landmarks = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """Pixels to search, their scale against the image, where their corner is in it, and whether all
-    of it is there.
-    """
+    """Pixels to search, their scale against the image, where their corner is in it, and whether all of it is there."""
 
     pixels: _Rgb
     scale: float
@@ -58,7 +59,11 @@ class FaceLandmarker:
     def detect(self, rgb: _Rgb) -> _Landmarks:
         """Landmarks (478, 3) px of the largest face: x right, y down, z in the same unit, smaller is nearer.
 
-        rgb: uint8 (H, W, 3). Raises NoFaceFound, and FaceTooSmall below 48 px.
+        Args:
+            rgb: uint8 (H, W, 3).
+
+        Raises:
+            NoFaceFound: there is none. FaceTooSmall: it is smaller than 48 px.
         """
         faces = self.detect_all(rgb)
         if not faces:
@@ -69,7 +74,7 @@ class FaceLandmarker:
         if largest < MIN_FACE_PX:
             raise FaceTooSmall(
                 f"the face is {largest:.0f} px large; at least {MIN_FACE_PX} px are needed, "
-                "use a closer or larger picture"
+                "use a closer or larger image"
             )
         return faces[0]
 
@@ -84,8 +89,7 @@ class FaceLandmarker:
     def _look(self, rgb: _Rgb) -> list[_Landmarks]:
         """Faces of the image, else of it in a wide frame, enlarged, or part by part.
 
-        The detector works at 128 x 128 px: it misses faces that fill the image, and those below a seventh
-        of it.
+        The detector works at 128 x 128 px: it misses faces that fill the image, and those below a seventh of it.
         """
         for views in _levels(rgb):
             found = [face for view in views for face in self._in_view(view)]

@@ -93,7 +93,7 @@ class EngineCache:
         return payload
 
     def holds(self, key: EngineKey) -> bool:
-        """Whether an audio file is there for ``key``."""
+        """Whether a built network is there for ``key``."""
         return _read(self.folder / key.file_name, key) is not None
 
     def entries(self) -> list[CachedEngine]:

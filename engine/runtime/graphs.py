@@ -61,7 +61,7 @@ def animator_graph(network: FaceAnimatorNetwork, *, as_bytes: bool = False) -> G
     inputs = _animator_inputs(network)
     if as_bytes:
         return Graph("frame", _Frame(network), inputs, ("rgb",))
-    return Graph("animator", _Animator(network), inputs, ("picture",))
+    return Graph("animator", _Animator(network), inputs, ("image",))
 
 
 def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:

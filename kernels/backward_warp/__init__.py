@@ -2,11 +2,9 @@
 
     output[b, c, y, x] = image[b, c] at (grid[b, y, x, 0], grid[b, y, x, 1])
 
-The grid holds pixel coordinates, x then y, with pixel centres at integers; places outside the image take
-the nearest
-border pixel. This is ``torch.nn.functional.grid_sample`` with ``align_corners=True`` and
-``padding_mode="border"``,
-the grid scaled from [-1, 1] to pixels. The bicubic kernel has a = -0.75, as in PyTorch and OpenCV.
+The grid holds pixel coordinates, x then y, with pixel centres at integers; places outside the image take the nearest
+border pixel. This is ``torch.nn.functional.grid_sample`` with ``align_corners=True`` and ``padding_mode="border"``, the
+grid scaled from [-1, 1] to pixels. The bicubic kernel has a = -0.75, as in PyTorch and OpenCV.
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ from typing import Literal, get_args
 import torch
 
 from kernels.backward_warp.reference import backward_warp_reference
-from kernels.choice import choose, installed, require, triton_runs_on
+from kernels.choice import choose, require
 from kernels.errors import ImplementationUnavailable
 
-__all__ = ["Implementation", "Mode", "available_implementations", "backward_warp"]
+__all__ = ["Implementation", "Mode", "backward_warp"]
 
 Implementation = Literal["auto", "reference", "opencv", "triton"]
 Mode = Literal["bilinear", "bicubic"]
@@ -34,10 +32,8 @@ def backward_warp(
         image: (B, C, H, W) uint8, float16, bfloat16 or float32; "reference" takes float64 too.
             Channels-last memory is taken as it is by "opencv".
         grid: (B, H', W', 2) floating point, pixel coordinates (x, y) into the image.
-        impl: "reference" (plain PyTorch, differentiable), "opencv" (CPU, uint8 and float32, coordinates
-            rounded to
-            1/32 px), "triton" (CUDA, all types), or "auto": what `kernels.choice` says; it never leaves the
-            device.
+        impl: "reference" (plain PyTorch, differentiable), "opencv" (CPU, uint8 and float32, coordinates rounded to
+            1/32 px), "triton" (CUDA, all types), or "auto": what `kernels.choice` says; it never leaves the device.
         mode: "bilinear" or "bicubic".
 
     Returns:
@@ -63,16 +59,6 @@ def backward_warp(
     from kernels.backward_warp.triton import backward_warp_triton
 
     return backward_warp_triton(image, grid, mode)
-
-
-def available_implementations(device: torch.device) -> tuple[Implementation, ...]:
-    """Implementations that can run on ``device`` here, slowest first."""
-    found: list[Implementation] = ["reference"]
-    if device.type == "cpu" and installed("cv2"):
-        found.append("opencv")
-    if installed("triton") and triton_runs_on(device):
-        found.append("triton")
-    return tuple(found)
 
 
 def _choose(image: torch.Tensor, grid: torch.Tensor) -> str:

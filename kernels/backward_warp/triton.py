@@ -1,7 +1,6 @@
 """Backward warp as one Triton kernel: each program fetches a run of output pixels for all channels of one image.
 
-Reading the grid once for all channels is what it saves over ``grid_sample``, together with the passes that
-scale the
+Reading the grid once for all channels is what it saves over ``grid_sample``, together with the passes that scale the
 grid and convert the type. Imported only where Triton is installed; compiled at the first call.
 """
 

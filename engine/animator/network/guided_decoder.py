@@ -1,4 +1,4 @@
-"""Decoder that is guided by the mesh: it moves and colours anew what the geometric animator shows.
+"""Decoder that is guided by the mesh: it corrects the geometric animator's image in place and in colour.
 
     constant 4x4 -> styled conv -> level 8 -> ... -> level 128 -> finish 256 -> RGB
 
@@ -39,9 +39,10 @@ GUIDE_CHANNELS = 5
 """Of a guide: the mesh's image RGB in [-1, 1], and its flow x, y before the activation tanh."""
 
 _SEES_FROM = 32
+"""Smallest level in pixels that also takes the mesh's image; below, its fold would be of hundreds of channels."""
 _FLOW_GAIN, _COLOUR_GAIN = 1 / 32, 2.0
-"""What heads give is this much of the flow and of the colours: corrections are pixels, where a flow of 1 is half of the
-image, and a step of Adam moves every weight by the same."""
+"""Factors of what the heads give. A flow of 1 is half of the image, where corrections are a few pixels; and a step of
+Adam moves every weight by about the same, so that the scale has to be in the layer."""
 
 
 class _GuidedLevel(nn.Module):
@@ -102,7 +103,7 @@ class GuidedDecoder(nn.Module):
     """The image of a latent code, a portrait and a guide."""
 
     def __init__(self, widths: tuple[int, ...], style_size: int) -> None:
-        """``widths``: channels at 4, 8, 16, ... pixels, up to half of the picture's size."""
+        """``widths``: channels at 4, 8, 16, ... pixels, up to half of the image's size."""
         super().__init__()
         size = FIRST_SIZE << len(widths)
         self.constant_CHW = nn.Parameter(torch.randn(widths[0], FIRST_SIZE, FIRST_SIZE))

@@ -167,7 +167,7 @@ class NeuralAnimator:
             raise CommandInvalid(f"intensity must be within 0..1 for each of {rows} rows, not {intensity}")
         flags = [False] * rows if finished is None else finished
         if len(flags) != rows or (any(flags) and not self.finishes):
-            raise ValueError(f"backend '{self.backend}' cannot finish these {rows} pictures")
+            raise ValueError(f"backend '{self.backend}' cannot finish these {rows} images")
         intensity_B = torch.tensor(lambdas, dtype=self._dtype, device=self._device)
         finished_B = torch.tensor(flags, device=self._device).to(self._dtype) if self.finishes else None
         window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)

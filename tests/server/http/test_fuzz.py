@@ -1,7 +1,7 @@
 """Hostile input at every door: a refusal in words and quickly, or an answer; never a dead server, nothing left over.
 
 What once broke something, here or in a library, is kept in ``tests/golden`` and tried first: ``hostile.json`` has
-descriptions, fragments, messages and requests, ``hostile_pictures.json`` files (base64).
+descriptions, fragments, messages and requests, ``hostile_images.json`` files (base64).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GOLDEN = Path(__file__).parents[2] / "golden"
 HOSTILE: dict[str, Any] = json.loads((_GOLDEN / "hostile.json").read_text("utf-8"))
 IMAGES = {
     name: base64.b64decode(text)
-    for name, text in json.loads((_GOLDEN / "hostile_pictures.json").read_text("utf-8")).items()
+    for name, text in json.loads((_GOLDEN / "hostile_images.json").read_text("utf-8")).items()
 }
 GOOD_SDP: str = HOSTILE["good_offer"]
 GOOD_FRAGMENT: str = HOSTILE["good_fragment"]
