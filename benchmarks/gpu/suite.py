@@ -238,9 +238,11 @@ class Suite:
         denoiser = denoiser.eval().requires_grad_(False).to(self.device)
         for hop in (3, 5):
             window = PoseWindow(denoiser, PoseWindowConfig(hop=hop))
-            state = window.init_state(torch.zeros(1, layout.channels, device=self.device), seeds=[0])
+            state = window.init_state(1, self.device)
+            initial_BC = torch.zeros(1, layout.channels, device=self.device)
+            noise_NBHC = window.draw_hop(torch.Generator().manual_seed(0))[:, None].to(self.device)
             prosody_BHM = torch.zeros(1, hop, layout.prosody_size, device=self.device)
-            hop_ms = self._percentiles(partial(window.step, prosody_BHM, state), share=0.5)
+            hop_ms = self._percentiles(partial(window.step, prosody_BHM, initial_BC, noise_NBHC, state), share=0.5)
             name = f"{window.config.steps} steps, guidance, window {window.config.window}"
             rows.append({"hop_frames": hop, "sampler": name, "hop_ms": hop_ms})
         return rows

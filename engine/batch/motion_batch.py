@@ -12,7 +12,7 @@ Shape suffixes: B rows of the batch, F mel bands, W mel columns, Z noise, H hop,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,9 @@ from torch import Tensor
 
 from engine.avatar import Avatar
 from engine.errors import CapacityExceeded, CommandInvalid
-from engine.motion.diffusion.window import PoseWindow, PoseWindowState
+from engine.motion.diffusion.window import PoseWindow
 from engine.motion.driver import MotionNetworks
-from engine.motion.networks.eye_lstm import EyeMotionState
 from engine.runtime.cuda_graph import Capture, CapturedStep
-from engine.streaming import StreamingLSTMState
 
 _F32 = npt.NDArray[np.float32]
 _GAZE_STREAM = 0x6A2E
@@ -64,7 +62,7 @@ class MotionBatch:
         self._eye = None if networks.eye is None else networks.eye.init_state(rows, device)
         self._eye_noise = [torch.Generator() for _ in range(rows)]
         self._hops = {
-            part: _HopRows(window, rows)
+            part: _HopRows(window, rows, device)
             for part, window in (("pose", networks.pose), ("gaze", networks.gaze))
             if window is not None
         }
@@ -121,7 +119,7 @@ class MotionBatch:
         hops = self._hops[part]
         draws_BNHC = self._draws(part, rows, hops.draw)
         prosody = torch.from_numpy(prosody_BHM[:, : hops.window.config.hop])
-        residual = self._run(part, rows, hops.advance, [prosody, draws_BNHC])
+        residual = self._run(part, rows, hops.step, [prosody, draws_BNHC])
         self._probe(part)
         return residual
 
@@ -133,16 +131,12 @@ class MotionBatch:
         if networks.eye is not None:
             assert self._eye is not None
             assert noise_BZ is not None
-            lstm = self._eye.lstm
-            state = EyeMotionState(
-                StreamingLSTMState(lstm.hidden_BLH.index_select(0, rows_B), lstm.cell_BLH.index_select(0, rows_B)),
-                self._eye.begun_B.index_select(0, rows_B),
-            )
+            state = self._eye.gather(rows_B)
             feature0_BF = self._feature0_BF.index_select(0, rows_B)
             feature_BF = networks.eye.step(audio_BA, expression0_BE, feature0_BF, noise_BZ, state)
             self._probe("eye")
             expression_BE = networks.lip(audio_BA, expression0_BE, feature_BF)
-            _scatter(state.tensors(), rows_B, self._eye.tensors())
+            self._eye.scatter(rows_B, state)
             return (expression_BE,)
         return (networks.lip(audio_BA, expression0_BE),)
 
@@ -183,38 +177,27 @@ class MotionBatch:
 
 
 class _HopRows:
-    """The windows of all rows of one sampler."""
+    """The windows of all rows of one sampler, with each row's initial pose and source of noise."""
 
-    def __init__(self, window: PoseWindow, rows: int) -> None:
+    def __init__(self, window: PoseWindow, rows: int, device: torch.device) -> None:
         self.window = window
-        channels = window.denoiser.config.channels
-        self.state = window.init_state(torch.zeros(rows, channels), seeds=range(rows))
+        self.state = window.init_state(rows, device)
+        self._initial_BC = torch.zeros(rows, window.denoiser.config.channels, device=device)
+        self._noise = [torch.Generator() for _ in range(rows)]
 
     def begin(self, row: int, initial_C: _F32, seed: int) -> None:
-        self.window.begin(row, torch.from_numpy(initial_C), seed, self.state)
+        self._initial_BC[row].copy_(torch.from_numpy(initial_C))
+        self.window.begin(row, self.window.draw_past(self._noise[row].manual_seed(seed)), self.state)
 
     def draw(self, row: int) -> Tensor:
         """Noise of the row's next hop, (1, N, H, C)."""
-        return self.window.draw_row(row, self.state)[None]
+        return self.window.draw_hop(self._noise[row])[None]
 
-    def advance(self, rows_B: Tensor, prosody_BHM: Tensor, draws_BNHC: Tensor) -> tuple[Tensor]:
-        mine = self.state
-        part = PoseWindowState(
-            residual_BWC=mine.residual_BWC.index_select(0, rows_B),
-            noise_BWC=mine.noise_BWC.index_select(0, rows_B),
-            prosody_BWM=mine.prosody_BWM.index_select(0, rows_B),
-            initial_BC=mine.initial_BC.index_select(0, rows_B),
-            generators=[],
-            seeds=[],
-        )
-        hop_BHC = self.window.advance(prosody_BHM, draws_BNHC.transpose(0, 1), part)
-        _scatter(part.tensors(), rows_B, mine.tensors())
+    def step(self, rows_B: Tensor, prosody_BHM: Tensor, noise_BNHC: Tensor) -> tuple[Tensor]:
+        part, initial_BC = self.state.gather(rows_B), self._initial_BC.index_select(0, rows_B)
+        hop_BHC = self.window.step(prosody_BHM, initial_BC, noise_BNHC.transpose(0, 1), part)
+        self.state.scatter(rows_B, part)
         return (hop_BHC,)
-
-
-def _scatter(batch: Iterable[Tensor], rows_B: Tensor, into_all: Iterable[Tensor]) -> None:
-    for source, target in zip(batch, into_all, strict=True):
-        target.index_copy_(0, rows_B, source)
 
 
 def _padded(tensor: Tensor, rows: int) -> Tensor:

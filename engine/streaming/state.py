@@ -13,7 +13,7 @@ that a tensor can never be replaced, only written into: addresses stay valid for
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -77,10 +77,15 @@ class State:
         for tensor, fill in pairs:
             tensor.masked_fill_(_along_batch(mask_B, tensor), fill)
 
-    def copy_from(self, other: Self) -> None:
-        """Take over the values of a state of the same shape, in place."""
-        for mine, theirs in zip(self.tensors(), other.tensors(), strict=True):
-            mine.copy_(theirs)
+    def gather(self, rows_B: Tensor) -> Self:
+        """A state of its own with these rows, int64 (B,), copied in that order; constants stay as they are."""
+        values = {field.name: _gathered(getattr(self, field.name), rows_B) for field in fields(self)}
+        return type(self)(**values)
+
+    def scatter(self, rows_B: Tensor, part: Self) -> None:
+        """Write the rows of ``part`` back to where `gather` took them from, in place."""
+        for mine, theirs in zip(self.tensors(), part.tensors(), strict=True):
+            mine.index_copy_(0, rows_B, theirs)
 
     def initial_value(self, field_name: str) -> float:
         """Value that `reset` gives to the tensor `field_name`; override it where silence is not zero."""
@@ -97,3 +102,36 @@ class State:
                 for item in value:
                     if isinstance(item, State):
                         yield from item._tensors_and_fills()
+
+
+StateT_co = TypeVar("StateT_co", bound=State, covariant=True)
+
+
+@runtime_checkable
+class StreamingModule(Protocol[StateT_co]):
+    """What every streaming module offers; its inputs are its own, the state is always the last of `step`'s."""
+
+    def init_state(self, batch: int, device: torch.device | str = "cpu") -> StateT_co:
+        """State of ``batch`` streams that have not begun."""
+
+    def step(self, *inputs: Any) -> Tensor:
+        """The output for the next input of every stream; the state moves on in place."""
+
+    def forward(self, *inputs: Any) -> Tensor:
+        """Whole sequences from a fresh state: the numbers of `step`, in a form that trains quickly."""
+
+
+_T = TypeVar("_T")
+
+
+def _gathered(value: _T, rows_B: Tensor) -> _T:
+    """A field of a state, with these rows of what it holds."""
+    found: Any = value
+    if isinstance(value, Tensor):
+        found = value.index_select(0, rows_B)
+    elif isinstance(value, State):
+        found = value.gather(rows_B)
+    elif isinstance(value, tuple):
+        found = tuple(_gathered(item, rows_B) for item in value)
+    result: _T = found
+    return result

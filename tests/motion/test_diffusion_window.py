@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -38,8 +39,8 @@ def _prosody(hops: int, rows: int = ROWS) -> Tensor:
     return torch.randn(rows, hops * HOP, 320, generator=torch.Generator().manual_seed(6))
 
 
-def _run(window: PoseWindow, prosody: Tensor, state: PoseWindowState) -> Tensor:
-    return torch.cat([window.step(hop, state) for hop in prosody.split(window.config.hop, dim=1)], dim=1)
+def _run(window: PoseWindow, prosody: Tensor, initial: Tensor | None = None, seeds: Sequence[int] = SEEDS) -> Tensor:
+    return window.forward(prosody, _initial() if initial is None else initial, seeds)
 
 
 @pytest.mark.parametrize("known_frames", ["clean", "noised"])
@@ -50,13 +51,16 @@ def test_streaming(known_frames: Literal["clean", "noised"], sizes: list[int]) -
     window = _window(dataclasses.replace(CONFIG, known_frames=known_frames))
 
     def step(x_BNX: Tensor, state: PoseWindowState) -> Tensor:
-        return _run(window, x_BNX.reshape(ROWS, -1, 320), state).reshape(ROWS, -1, HOP * 6)
+        """A hop's prosody and noise stand for one input."""
+        hops = []
+        for x_BX in x_BNX.unbind(1):
+            prosody, noise = x_BX[:, : HOP * 320].reshape(ROWS, HOP, 320), x_BX[:, HOP * 320 :].reshape(1, ROWS, HOP, 6)
+            hops.append(window.step(prosody, _initial(), noise, state).flatten(1))
+        return torch.stack(hops, dim=1)
 
-    def init_state(rows: int) -> PoseWindowState:
-        return window.init_state(_initial(), SEEDS)
-
-    stream = Streamed(init_state=init_state, step=step, forward=lambda x: step(x, init_state(ROWS)))
-    check_streaming(stream, _prosody(6).reshape(ROWS, 6, HOP * 320), sizes, row=1)
+    stream = Streamed(init_state=window.init_state, step=step, forward=lambda x: step(x, window.init_state(ROWS)))
+    x = torch.cat([_prosody(6).reshape(ROWS, 6, -1), torch.randn(ROWS, 6, HOP * 6)], dim=2)
+    check_streaming(stream, x, sizes, row=1)
 
 
 @settings(deadline=None, max_examples=10)
@@ -71,58 +75,64 @@ def test_poses_do_not_depend_on_how_the_audio_arrives(sizes: list[int]) -> None:
 
 def _listen(window: PoseWindow, mel: np.ndarray, sizes: list[int]) -> Tensor:
     """Feed mel columns in chunks; make every hop as soon as its columns are there."""
-    state = window.init_state(_initial(1), [0])
+    state, generator = window.init_state(1), torch.Generator().manual_seed(0)
+    window.begin(0, window.draw_past(generator), state)
     made: list[Tensor] = []
     for heard in itertools.accumulate(sizes):
         while prosody_columns(HOP * (len(made) + 1) - 1)[1] <= heard:
             first, _ = prosody_columns(torch.arange(HOP * len(made), HOP * (len(made) + 1)))
             hop = mel_windows(torch.from_numpy(mel[:, :heard]), first, PROSODY_COLUMNS).transpose(1, 2).flatten(1)
-            made.append(window.step(hop[None], state))
+            made.append(window.step(hop[None], _initial(1), window.draw_hop(generator)[:, None], state))
     return torch.cat(made, dim=1)
 
 
 def test_a_row_in_a_batch_is_the_session_alone() -> None:
     window, prosody = _window(), _prosody(5)
-    together = _run(window, prosody, window.init_state(_initial(), SEEDS))
+    together = _run(window, prosody)
     for row, seed in enumerate(SEEDS):
-        state = window.init_state(_initial()[row, None], [seed])
-        alone = _run(window, prosody[row, None], state)
+        alone = _run(window, prosody[row, None], _initial()[row, None], [seed])
         torch.testing.assert_close(together[row, None], alone, rtol=0, atol=1e-5)
 
 
 def test_seeds_choose_the_motion_and_repeat_it() -> None:
     window, prosody = _window(), _prosody(4, rows=1)
-    one, same, other = (_run(window, prosody, window.init_state(_initial(1), [seed])) for seed in (1, 1, 2))
+    one, same, other = (_run(window, prosody, _initial(1), [seed]) for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.allclose(one, other)
 
 
-def test_begin_hands_a_row_to_a_new_session() -> None:
-    window, prosody = _window(), _prosody(4)
-    state = window.init_state(_initial(), SEEDS)
-    _run(window, prosody, state)
+def test_begin_gives_a_row_to_a_new_session_and_a_part_of_the_rows_goes_on_alone() -> None:
+    window, prosody = _window(), _prosody(1)
+    generators = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    noise = torch.stack([window.draw_hop(generator) for generator in generators], dim=1)
+    state = window.init_state(ROWS)
+    window.step(prosody, _initial(), noise, state)
     addresses = [tensor.data_ptr() for tensor in state.tensors()]
-    newcomer = torch.full((6,), 0.3)
-    window.begin(1, newcomer, 42, state)
-    continued = _run(window, prosody, state)
-    fresh = window.init_state(torch.stack([_initial()[0], newcomer, _initial()[2]]), (7, 42, 9))
-    assert torch.equal(continued[1], _run(window, prosody, fresh)[1])
+    newcomer = torch.Generator().manual_seed(42)
+    window.begin(1, window.draw_past(newcomer), state)
+    noise = torch.stack([window.draw_hop(generator) for generator in (newcomer, generators[2])], dim=1)
+    rows = torch.tensor([1, 2])
+    part, before = state.gather(rows), [tensor.clone() for tensor in state.tensors()]
+    continued = window.step(prosody[rows], _initial()[rows], noise, part)
+    state.scatter(rows, part)
+    assert torch.equal(continued[:1], _run(window, prosody[1:2], _initial()[1:2], [42]))
     assert [tensor.data_ptr() for tensor in state.tensors()] == addresses
+    for tensor, earlier, now in zip(state.tensors(), before, part.tensors(), strict=True):
+        assert torch.equal(tensor[0], earlier[0])
+        assert torch.equal(tensor[rows], now)
 
 
 def test_portrait_and_audio_change_the_motion() -> None:
     window = _window()
-    base = _run(window, _prosody(4), window.init_state(_initial(), SEEDS))
-    assert not torch.allclose(base, _run(window, _prosody(4), window.init_state(_initial() + 1, SEEDS)))
-    assert not torch.allclose(base, _run(window, _prosody(4) + 1, window.init_state(_initial(), SEEDS)))
+    base = _run(window, _prosody(4))
+    assert not torch.allclose(base, _run(window, _prosody(4), _initial() + 1))
+    assert not torch.allclose(base, _run(window, _prosody(4) + 1))
 
 
 def test_output_is_in_pose_units() -> None:
     """A scale of the units scales the poses; the unseen past is the portrait's own pose, residual zero."""
     small, large = (dataclasses.replace(CONFIG, std=(std,) * 6, mean=(0.0,) * 6) for std in (0.1, 0.2))
-    poses = [
-        _run(window, _prosody(3), window.init_state(_initial(), SEEDS)) for window in (_window(small), _window(large))
-    ]
+    poses = [_run(window, _prosody(3)) for window in (_window(small), _window(large))]
     torch.testing.assert_close(poses[1], 2 * poses[0])
 
 
@@ -131,7 +141,7 @@ def test_released_layout_streams_without_guidance(channels: int) -> None:
     network = dataclasses.replace(TINY, initial_flag=False, channels=channels, prior_window=0)
     config = dataclasses.replace(PoseWindowConfig.paper(), window=12)
     window = _window(config, network)
-    poses = _run(window, _prosody(4), window.init_state(_initial(channels=channels), SEEDS))
+    poses = _run(window, _prosody(4), _initial(channels=channels))
     assert poses.shape == (ROWS, 12, channels)
     assert poses.abs().max() <= 1.0 + 1e-5
     with pytest.raises(ValueError, match="initial_flag"):
@@ -140,7 +150,7 @@ def test_released_layout_streams_without_guidance(channels: int) -> None:
 
 def test_stochastic_sampling_is_reproducible() -> None:
     window = _window(dataclasses.replace(CONFIG, eta=0.7, order=1))
-    one, two = (_run(window, _prosody(3), window.init_state(_initial(), SEEDS)) for _ in range(2))
+    one, two = (_run(window, _prosody(3)) for _ in range(2))
     assert torch.equal(one, two)
 
 
@@ -159,8 +169,7 @@ def _speeds(known_frames: Literal["clean", "noised"]) -> tuple[float, float]:
     assert denoiser.prior is not None
     denoiser.prior.lags_T.copy_(_matern_lags(config.window))
     window = PoseWindow(denoiser, config)
-    state = window.init_state(torch.zeros(32, 6), list(range(32)))
-    poses = _run(window, torch.zeros(32, 120, 320), state)[:, 30:]
+    poses = _run(window, torch.zeros(32, 120, 320), torch.zeros(32, 6), range(32))[:, 30:]
     change = poses.diff(dim=1).square().mean(dim=(0, 2))
     border = torch.arange(len(change)) % HOP == HOP - 1
     return float(change[border].mean().sqrt()), float(change[~border].mean().sqrt())
@@ -196,11 +205,9 @@ def test_config_refuses_nonsense(changes: dict[str, object]) -> None:
         PoseWindowConfig(**changes)  # type: ignore[arg-type]
 
 
-def test_config_must_fit_the_network_and_the_batch() -> None:
+def test_config_must_fit_the_network() -> None:
     with pytest.raises(ValueError, match="channel"):
         _window(dataclasses.replace(CONFIG, std=(1.0, 1.0)))
-    with pytest.raises(ValueError, match="seeds"):
-        _window().init_state(_initial(), [1])
 
 
 @pytest.mark.parametrize(("guidance", "alone"), [(1.0, "conditional"), (0.0, "unconditional")])
@@ -213,14 +220,14 @@ def test_two_networks_are_guided_between_what_each_says_alone(guidance: float, a
     both = PoseWindow(networks["conditional"], config, unconditional=networks["unconditional"])
     single = PoseWindow(networks[alone], dataclasses.replace(config, guidance=None))
     initial = _initial() if alone == "conditional" else torch.zeros(ROWS, 6)
-    guided = _run(both, _prosody(4), both.init_state(_initial(), SEEDS))
-    assert torch.allclose(guided, _run(single, _prosody(4), single.init_state(initial, SEEDS)), atol=1e-5)
+    guided = _run(both, _prosody(4))
+    assert torch.allclose(guided, _run(single, _prosody(4), initial), atol=1e-5)
     between = PoseWindow(
         networks["conditional"],
         dataclasses.replace(config, guidance=0.4),
         unconditional=networks["unconditional"],
     )
-    mixed = _run(between, _prosody(4), between.init_state(_initial(), SEEDS))
+    mixed = _run(between, _prosody(4))
     assert (mixed - guided).abs().max() > 1e-3
 
 
@@ -240,7 +247,7 @@ def test_voice_gain_makes_new_frames_livelier_in_loud_audio_and_calmer_in_silenc
         _window(dataclasses.replace(config, temperature=t, voice_gain=g), network) for t, g in ((1.5, 0.0), (1.0, 0.25))
     )
     loud = torch.full((ROWS, 2 * HOP, 320), 2.0)
-    expected = _run(steady, loud, steady.init_state(_initial(), SEEDS))
-    assert torch.allclose(_run(following, loud, following.init_state(_initial(), SEEDS)), expected, atol=1e-5)
-    quiet = _run(following, -loud, following.init_state(_initial(), SEEDS))
+    expected = _run(steady, loud)
+    assert torch.allclose(_run(following, loud), expected, atol=1e-5)
+    quiet = _run(following, -loud)
     assert quiet.diff(dim=1).abs().mean() < expected.diff(dim=1).abs().mean()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.motion.diffusion.prior import MotionPrior, fit_lags
-from engine.motion.diffusion.sampler import ddim
+from engine.motion.diffusion.sampler import dpmpp_2m
 from engine.motion.diffusion.schedule import DiffusionSchedule
 
 SCHEDULE = DiffusionSchedule.linear()
@@ -55,12 +55,11 @@ def test_sampling_gives_motion_of_that_covariance() -> None:
     generator = torch.Generator().manual_seed(1)
     clean, noise = torch.randn(2, 8000, WINDOW, 1, generator=generator)
     x = math.sqrt(kept) * torch.linalg.cholesky(_covariance(prior)) @ clean + math.sqrt(1 - kept) * noise
-    sampled = ddim(
+    sampled = dpmpp_2m(
         lambda noisy, step: prior(noisy, torch.tensor([step])),
         x,
         SCHEDULE,
         SCHEDULE.subsample(50, 2.0),
-        order=2,
     )[..., 0]
     torch.testing.assert_close(sampled.T.cov(), _covariance(prior), rtol=0, atol=0.25)
 

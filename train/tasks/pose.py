@@ -243,10 +243,7 @@ class PoseTask:
         assert isinstance(network, PoseDenoiser)
         assert plain is None or isinstance(plain, PoseDenoiser)
         stream = PoseWindow(network, self.sampling_config(**changes), unconditional=plain)
-        state = stream.init_state(initial_BC, seeds)
-        hop = self.config.sampling.hop
-        starts = range(0, prosody_BTM.shape[1] - hop + 1, hop)
-        return torch.cat([stream.step(prosody_BTM[:, start : start + hop], state) for start in starts], 1)
+        return stream.forward(prosody_BTM, initial_BC, seeds)
 
     @torch.no_grad()
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:

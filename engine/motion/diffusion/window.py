@@ -11,10 +11,11 @@ denoiser:
     "noised"  noised like the rest of the window, always with the draw that the frame was sampled from (the
     release).
 
-Noise of a frame is drawn once, by hop, from its session's own generator: results do not depend on how audio
-was cut. Before the first frame there is silence and the portrait's own pose.
+Noise of a frame is drawn once, by hop, from its session's own generator, by whoever calls: results do not depend on
+how audio was cut, and a step is tensors alone, which a CUDA graph can capture. Before the first frame there is silence
+and the portrait's own pose.
 
-Shape suffixes: B sessions, W window, H hop, C channels, M prosody (320).
+Shape suffixes: B sessions, T frames, W window, H hop, C channels, M prosody (320), N noise draws of a hop.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from engine.audio import MEL_SILENCE
 from engine.motion.diffusion.denoiser import Condition, PoseDenoiser
-from engine.motion.diffusion.sampler import Denoise, ddim, guide
+from engine.motion.diffusion.sampler import Denoise, ddim, dpmpp_2m, guide, with_known_frames
 from engine.motion.diffusion.schedule import DiffusionSchedule
-from engine.streaming import Rows, State, row_mask
+from engine.streaming import State
 
-_SILENCE = -4.0
+# Bounds of what the voice does to the noise: below, silence would freeze the head; above, a shout would throw it.
 _VOICE_FACTORS = (0.3, 2.0)
-_GENERATOR_DEVICE = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +46,8 @@ class PoseWindowConfig:
     two networks; None takes one conditional pass, as the release does. ``mean`` and ``std``
     normalise residual poses (p - p_0), ``initial_mean`` and ``initial_std`` the initial pose p_0, channel by
     channel; empty means 0 and 1. ``limit`` clips predicted clean residuals, in normalised units. ``spacing``
-    1 spaces steps evenly, 3 spends most of them on little noise, where a hop is decided; ``order`` and
-    ``eta`` are those of `ddim`.
+    1 spaces steps evenly, 3 spends most of them on little noise, where a hop is decided. ``order`` 1 samples by
+    `ddim`, with its ``eta``; 2 by `dpmpp_2m`.
     ``temperature`` scales the noise that new frames start from: above 1 motion is livelier. ``voice_gain`` lets
     it follow the voice: times 1 + voice_gain * (level - voice_level), within 0.3 .. 2, with level the mean of a
     frame's mel in [-4, 4], so that heads move with the words and rest in pauses.
@@ -90,30 +92,16 @@ class PoseWindowConfig:
 class PoseWindowState(State):
     """The last W frames of every session, oldest first, and what they were made from.
 
-    ``residual_BWC`` in output units, zero before the first frame. ``noise_BWC`` the draw of each frame.
-    ``initial_BC`` the portrait's pose, which a reset keeps, as it keeps the seeds: a reset row says the same
-    again.
+    ``residual_BWC`` in output units, zero before the first frame. ``noise_BWC`` the draw of each frame; before the
+    first one it is what `PoseWindow.begin` gets, and matters where known frames are "noised".
     """
 
     residual_BWC: Tensor
     noise_BWC: Tensor
     prosody_BWM: Tensor
-    initial_BC: Tensor
-    generators: list[torch.Generator]
-    seeds: list[int]
 
     def initial_value(self, field_name: str) -> float:
-        return _SILENCE if field_name == "prosody_BWM" else 0.0
-
-    def reset(self, rows: Rows = None) -> None:
-        """Put ``rows`` back before their first frame, with the same portrait and seed."""
-        initial_BC = self.initial_BC.clone()
-        State.reset(self, rows)
-        self.initial_BC.copy_(initial_BC)
-        for row in row_mask(rows, len(self.seeds), torch.device("cpu")).nonzero().flatten().tolist():
-            self.generators[row].manual_seed(self.seeds[row])
-            draw_WC = torch.randn(self.noise_BWC.shape[1:], generator=self.generators[row])
-            self.noise_BWC[row].copy_(draw_WC)
+        return MEL_SILENCE if field_name == "prosody_BWM" else 0.0
 
 
 class PoseWindow:
@@ -158,97 +146,102 @@ class PoseWindow:
             self._position = denoiser.position_scores(config.window)
             self._plain_position = None if unconditional is None else unconditional.position_scores(config.window)
 
-    def init_state(self, initial_BC: Tensor, seeds: Sequence[int]) -> PoseWindowState:
-        """Sessions before their first frame.
-
-        Args:
-            initial_BC: float32 (B, C), the pose p_0 of each session's portrait, in output units.
-            seeds: one for each session.
-        """
-        batch, channels = initial_BC.shape
-        if len(seeds) != batch:
-            raise ValueError(f"{batch} sessions need {batch} seeds, not {len(seeds)}")
-        device, window = self._mean_C.device, self.config.window
+    def init_state(self, batch: int, device: torch.device | str = "cpu") -> PoseWindowState:
+        """State of ``batch`` sessions before their first frame, on the denoiser's device."""
+        shape = (batch, self.config.window)
+        channels, prosody = self.denoiser.config.channels, self.denoiser.config.prosody_size
         state = PoseWindowState(
-            residual_BWC=torch.zeros(batch, window, channels, device=device),
-            noise_BWC=torch.zeros(batch, window, channels, device=device),
-            prosody_BWM=torch.zeros(batch, window, self.denoiser.config.prosody_size, device=device),
-            initial_BC=initial_BC.to(device, torch.float32, copy=True),
-            generators=[torch.Generator(_GENERATOR_DEVICE) for _ in seeds],
-            seeds=list(seeds),
+            residual_BWC=torch.zeros(*shape, channels, device=device),
+            noise_BWC=torch.zeros(*shape, channels, device=device),
+            prosody_BWM=torch.zeros(*shape, prosody, device=device),
         )
         state.reset()
         return state
 
-    def begin(self, row: int, initial_C: Tensor, seed: int, state: PoseWindowState) -> None:
-        """Give ``row`` to a new session: its portrait's pose (C,) and its seed."""
-        state.initial_BC[row].copy_(initial_C)
-        state.seeds[row] = seed
+    def begin(self, row: int, noise_WC: Tensor, state: PoseWindowState) -> None:
+        """Give ``row`` to a new session, whose first draw is ``noise_WC`` (`draw_past`)."""
         state.reset([row])
+        state.noise_BWC[row].copy_(noise_WC)
+
+    def draw_past(self, generator: torch.Generator) -> Tensor:
+        """Noise (W, C) of the window before a session's first frame; its generator's first draw."""
+        return torch.randn(self.config.window, self.denoiser.config.channels, generator=generator)
+
+    def draw_hop(self, generator: torch.Generator) -> Tensor:
+        """Noise (N, H, C) of a session's next hop: of its start, and with ``eta`` of every step but the last."""
+        draws = self.config.steps if self.config.eta > 0 else 1
+        return torch.randn(draws, self.config.hop, self.denoiser.config.channels, generator=generator)
 
     @torch.no_grad()
-    def step(self, prosody_BHM: Tensor, state: PoseWindowState) -> Tensor:
+    def step(self, prosody_BHM: Tensor, initial_BC: Tensor, noise_NBHC: Tensor, state: PoseWindowState) -> Tensor:
         """Make the next hop of every session.
 
         Args:
             prosody_BHM: float32 (B, H, 320), the conditions of the hop's frames.
+            initial_BC: float32 (B, C), the pose p_0 of each session's portrait, in output units.
+            noise_NBHC: float32 (N, B, H, C), what `draw_hop` gave for each session.
             state: moved on in place.
 
         Returns:
             float32 (B, H, C) residual poses in output units: add the initial pose (Eq. 4).
         """
-        return self.advance(prosody_BHM, self.draw(state), state)
-
-    @torch.no_grad()
-    def advance(self, prosody_BHM: Tensor, draws_NBHC: Tensor, state: PoseWindowState) -> Tensor:
-        """`step` with the noise given: tensors alone, on one device, which is what a CUDA graph can capture.
-
-        Args:
-            draws_NBHC: what `draw` gave.
-        """
-        hop = self.config.hop
+        config = self.config
         _slide(state.prosody_BWM, prosody_BHM)
-        _slide(state.noise_BWC, draws_NBHC[0] * self._temperature(prosody_BHM))
-        _slide(state.residual_BWC, torch.zeros_like(draws_NBHC[0]))
-        sampled_BWC = ddim(
-            self._denoise(state),
+        _slide(state.noise_BWC, noise_NBHC[0] * self._temperature(prosody_BHM))
+        _slide(state.residual_BWC, torch.zeros_like(noise_NBHC[0]))
+        denoise = with_known_frames(
+            self._denoise(state, initial_BC),
             state.noise_BWC,
             self.schedule,
-            self._steps,
-            noise_NBTC=_pad_past(draws_NBHC[1:], self.config.window - hop),
-            eta=self.config.eta,
-            order=self.config.order,
-            known_BTC=(state.residual_BWC - self._mean_C) / self._std_C,
-            known_mask_BT=self._known_W,
-            known_clean=self.config.known_frames == "clean",
-            limit=self.config.limit,
+            (state.residual_BWC - self._mean_C) / self._std_C,
+            self._known_W,
+            clean=config.known_frames == "clean",
         )
-        hop_BHC = sampled_BWC[:, -hop:] * self._std_C + self._mean_C
-        state.residual_BWC[:, -hop:].copy_(hop_BHC)
+        if config.order == 2:
+            sampled_BWC = dpmpp_2m(denoise, state.noise_BWC, self.schedule, self._steps, limit=config.limit)
+        else:
+            noise_NBWC = functional.pad(noise_NBHC[1:], (0, 0, config.window - config.hop, 0))
+            sampled_BWC = ddim(
+                denoise, state.noise_BWC, self.schedule, self._steps, noise_NBWC, eta=config.eta, limit=config.limit
+            )
+        hop_BHC = sampled_BWC[:, -config.hop :] * self._std_C + self._mean_C
+        state.residual_BWC[:, -config.hop :].copy_(hop_BHC)
         return hop_BHC
+
+    @torch.no_grad()
+    def forward(self, prosody_BTM: Tensor, initial_BC: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Whole sequences from their first frame, equal to `step` hop by hop.
+
+        Args:
+            prosody_BTM: float32 (B, T, 320); frames after the last whole hop are left out.
+            initial_BC: as in `step`.
+            seeds: of each session's noise.
+
+        Returns:
+            float32 (B, T', C) residual poses, T' whole hops.
+        """
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        state = self.init_state(len(prosody_BTM), prosody_BTM.device)
+        for row, generator in enumerate(generators):
+            self.begin(row, self.draw_past(generator), state)
+        hop_frames, hops = self.config.hop, []
+        for start in range(0, prosody_BTM.shape[1] - hop_frames + 1, hop_frames):
+            noise_NBHC = torch.stack([self.draw_hop(generator) for generator in generators], dim=1)
+            prosody_BHM = prosody_BTM[:, start : start + hop_frames]
+            hops.append(self.step(prosody_BHM, initial_BC, noise_NBHC.to(prosody_BTM.device), state))
+        return torch.cat(hops, dim=1)
 
     def _temperature(self, prosody_BHM: Tensor) -> Tensor:
         level_BH1 = prosody_BHM.mean(-1, keepdim=True)
         factor_BH1 = 1 + self.config.voice_gain * (level_BH1 - self.config.voice_level)
         return self.config.temperature * factor_BH1.clamp(*_VOICE_FACTORS)
 
-    def draw(self, state: PoseWindowState) -> Tensor:
-        """Noise of the next hop, (draws, B, H, C), from the sessions' own generators, which move on."""
-        draws = [self.draw_row(row, state) for row in range(state.batch)]
-        return torch.stack(draws, dim=1).to(state.noise_BWC.device)
-
-    def draw_row(self, row: int, state: PoseWindowState) -> Tensor:
-        """`draw` for one session alone, (draws, H, C) on the CPU."""
-        count = self.config.steps if self.config.eta > 0 else 1
-        shape = (count, self.config.hop, state.noise_BWC.shape[2])
-        return torch.randn(shape, generator=state.generators[row])
-
-    def _denoise(self, state: PoseWindowState) -> Denoise:
+    def _denoise(self, state: PoseWindowState, initial_BC: Tensor) -> Denoise:
         """Noise prediction for this window: one pass; with guidance a second one without the initial pose (Eq. 3),
         over twice the rows where one network is both models.
         """
         guidance, rows = self.config.guidance, state.batch
-        initial_BC = (state.initial_BC - self._initial_mean_C) / self._initial_std_C
+        initial_BC = (initial_BC - self._initial_mean_C) / self._initial_std_C
         clean_W = self._known_W & (self.config.known_frames == "clean")
 
         def steps(x_BWC: Tensor, step: float) -> Tensor:
@@ -278,7 +271,7 @@ class PoseWindow:
     ) -> Denoise:
         plain = self.unconditional
         assert plain is not None
-        no_initial_BC = torch.zeros_like(state.initial_BC)
+        no_initial_BC = torch.zeros_like(state.residual_BWC[:, 0])
         plain_condition = plain.condition(state.prosody_BWM, no_initial_BC, position=self._plain_position)
 
         def denoise(x_BWC: Tensor, step: float) -> Tensor:
@@ -292,10 +285,6 @@ class PoseWindow:
 def _slide(window_BWX: Tensor, newest_BHX: Tensor) -> None:
     hop = newest_BHX.shape[1]
     window_BWX.copy_(torch.cat([window_BWX[:, hop:], newest_BHX], dim=1))
-
-
-def _pad_past(draws_NBHC: Tensor, past: int) -> Tensor:
-    return torch.nn.functional.pad(draws_NBHC, (0, 0, past, 0))
 
 
 def _channels(values: Sequence[float], default: float, channels: int, device: torch.device) -> Tensor:
