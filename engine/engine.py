@@ -17,7 +17,7 @@ from engine.motion.driver import MotionNetworks
 from engine.motion.driving_motion import DrivingMotion
 from engine.motion.space.coefficients import Coefficients
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.spaces import load_space
+from engine.motion.space.motion_space import load_motion_space
 from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face, load_image
 from engine.postprocess import PasteBack, Postprocess, WatermarkConfig
 from engine.runtime.animator_loader import load_animator
@@ -69,7 +69,7 @@ class Engine:
         live_cores: int | None = None,
     ) -> None:
         self.weights_path = folder.path
-        self.space = load_space(folder)
+        self.space = load_motion_space(folder)
         self.networks = MotionNetworks.load(folder, device)
         self.animator = load_animator(folder, self.model, device, backend, watermark, live_cores)
         self._watermark = watermark

@@ -31,8 +31,8 @@ from engine.animator.interface import Animator
 from engine.animator.network.neural import load_network
 from engine.checkpoint import WeightsFolder
 from engine.errors import MissingDependency
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.runtime import neural_animator
 from train.data.faces.face_clips import FACE_SIZE, FaceClip, load_face_clips
 from train.images import shrink

@@ -1,4 +1,4 @@
-"""Sound on its way in: samples of any kind to 16 kHz mono, to mel columns, to speech or silence."""
+"""Audio on its way in: samples of any kind to 16 kHz mono, mel columns and voice flags."""
 
 from engine.audio.mel import MEL_SILENCE, StreamingMel, mel_spectrogram
 from engine.audio.pcm import to_mono_float

@@ -73,7 +73,7 @@ class StreamingMel:
         """Start a new stream."""
         self._previous = 0.0
         # Pre-emphasised samples from the start of the next column's window on.
-        self._held: Float64 = np.zeros(_HALF)
+        self._pending: Float64 = np.zeros(_HALF)
         self._columns = 0
 
     @property
@@ -85,9 +85,9 @@ class StreamingMel:
         """Next 16 kHz samples (n,) in [-1, 1], any n -> the columns (80, k) that are now final."""
         if wave.ndim != 1:
             raise AudioInvalid(f"the mel spectrogram takes mono samples (n,), got {wave.shape}")
-        joined = np.empty(len(self._held) + len(wave))
-        joined[: len(self._held)] = self._held
-        fresh = joined[len(self._held) :]
+        joined = np.empty(len(self._pending) + len(wave))
+        joined[: len(self._pending)] = self._pending
+        fresh = joined[len(self._pending) :]
         fresh[:] = wave
         if len(wave):
             last = float(fresh[-1])
@@ -98,13 +98,13 @@ class StreamingMel:
 
     def flush(self) -> Float32:
         """End of the stream: the last columns, whose windows reach past it. Then the object is as new."""
-        tail = self._emit(np.concatenate([self._held, np.zeros(_HALF)]))
+        tail = self._emit(np.concatenate([self._pending, np.zeros(_HALF)]))
         self.reset()
         return tail
 
     def _emit(self, joined: Float64) -> Float32:
         count = max(0, (len(joined) - MEL_WINDOW_SAMPLES) // MEL_HOP_SAMPLES + 1)
-        self._held = joined[count * MEL_HOP_SAMPLES :].copy()
+        self._pending = joined[count * MEL_HOP_SAMPLES :].copy()
         self._columns += count
         out = np.empty((MEL_BANDS, count), dtype=np.float32)
         if count:

@@ -68,7 +68,7 @@ class StreamingResampler:
         self._emitted = 0
         # Input i of the stream is at `i - self._first` here; the stream is preceded by silence.
         self._first = 1 - self._half
-        self._held = np.zeros(max(0, self._half - 1), dtype=np.float32)
+        self._pending = np.zeros(max(0, self._half - 1), dtype=np.float32)
 
     def push(self, chunk: Float32) -> Float32:
         """Next inputs (n,), any n -> the outputs (k,) that are now final."""
@@ -88,7 +88,7 @@ class StreamingResampler:
         return tail
 
     def _advance(self, chunk: Float32, until: int) -> Float32:
-        inputs = np.concatenate([self._held, chunk])
+        inputs = np.concatenate([self._pending, chunk])
         out = np.empty(max(0, until - self._emitted), dtype=np.float32)
         for start in range(0, len(out), _BLOCK):
             stop = min(start + _BLOCK, len(out))
@@ -96,7 +96,7 @@ class StreamingResampler:
         self._emitted += len(out)
         # first input of the next output's window
         needed = self._emitted * self._down // self._up - self._half + 1 - self._first
-        self._held = inputs[max(0, needed) :]
+        self._pending = inputs[max(0, needed) :]
         self._first += max(0, needed)
         return out
 

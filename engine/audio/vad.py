@@ -51,7 +51,7 @@ class VoiceActivity:
         self._recent: deque[bool] = deque(maxlen=self._onset_frames + 2)
         self._quiet_frames = 0
         self._speaking = False
-        self._held = np.zeros(0, dtype=np.float32)
+        self._pending = np.zeros(0, dtype=np.float32)
 
     @property
     def speaking(self) -> bool:
@@ -60,9 +60,9 @@ class VoiceActivity:
 
     def push(self, wave: Float32) -> list[bool]:
         """Next samples (n,) in [-1, 1], any n -> one answer per 10 ms now complete."""
-        joined = np.concatenate([self._held, wave])
+        joined = np.concatenate([self._pending, wave])
         whole = len(joined) // VAD_FRAME_SAMPLES * VAD_FRAME_SAMPLES
-        self._held = joined[whole:]
+        self._pending = joined[whole:]
         return [self._decide(frame) for frame in joined[:whole].reshape(-1, VAD_FRAME_SAMPLES)]
 
     def _decide(self, frame: Float32) -> bool:

@@ -1,4 +1,4 @@
-"""The motion networks' state of many sessions: one row each, taken and given back, stepped in batches of any rows.
+"""The motion networks' state of many sessions, a row each, stepped in batches of any rows.
 
     rows of all sessions   | a | b | - | c | ... | - | spare |        allocated once, never moved
     a batch of a and c       gather -> step -> scatter                 a row that fails keeps what it had
@@ -71,7 +71,7 @@ class MotionBatch:
 
     @torch.inference_mode()
     def take(self, avatar: Avatar, seed: int, *, generate_gaze: bool) -> int:
-        """A row for a session before its first frame.
+        """Give a row to a session that has not begun.
 
         Raises:
             CapacityExceeded: all rows are taken. CommandInvalid: these weights generate no gaze.
@@ -92,15 +92,10 @@ class MotionBatch:
         return row
 
     def give_back(self, row: int) -> None:
-        """The session has left ``row``."""
+        """Free ``row``: its session has left."""
         for name in ("eye", *self._hops):
             self._drawn.pop((name, row), None)
         self._free.append(row)
-
-    @property
-    def free(self) -> int:
-        """Rows that nobody has."""
-        return len(self._free)
 
     @torch.inference_mode()
     def express(self, rows: Sequence[int], mel_BFW: _F32) -> _F32:
@@ -153,7 +148,7 @@ class MotionBatch:
         step: Callable[..., tuple[Tensor]],
         inputs: Sequence[Tensor],
     ) -> _F32:
-        """What ``step`` gives for ``rows``: numbers of the caller's own, for a captured step's are overwritten."""
+        """Run ``step`` for ``rows``; returns a copy, for the next run overwrites the output of a captured step."""
         count = len(rows)
         size = next((bucket for bucket in self._buckets if bucket >= count), count)
         rows_B = torch.tensor([*rows, *[self._spare] * (size - count)])

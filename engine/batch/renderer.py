@@ -66,11 +66,6 @@ class BatchRenderer:
         self._motion = MotionBatch(networks, capacity, buckets=self._buckets, capture=capture, probe=probe)
         self._joined = itertools.count(1)
 
-    @property
-    def free_rows(self) -> int:
-        """How many more sessions there is room for."""
-        return self._motion.free
-
     def render(self, jobs: Sequence[FrameJob]) -> None:
         """Fill in a job each of some sessions, all different.
 

@@ -16,7 +16,7 @@ class SessionRow:
     Attributes:
         seed: of the noise that the motion networks take.
         generate_gaze: whether the gaze network runs for this session.
-        animator_finishes: whether the animator hands out images that are labelled and watermarked already.
+        animator_finishes: whether the animator labels and watermarks this session's images itself.
         generation: of the newest job.
         index: the row's number in the `MotionBatch`; None before the first job and after the session has left.
         joined: how many sessions had joined before; the newest is dropped first when memory runs out.

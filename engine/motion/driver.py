@@ -1,7 +1,7 @@
-"""From what a session hears to the motion descriptor of each frame: lips, eyes, pose, gaze, mixer (Eq. 4-8).
+"""From the audio of a session to the motion descriptor of each frame: lips, eyes, pose, gaze, mixer (Eq. 4-8).
 
-What the networks say is computed for several sessions at once (`engine.batch.motion_batch`); here is what they are,
-what they are asked, and what one session makes of their answers.
+MotionInput (mel, prosody, commands) --> networks, many sessions at once --> MotionDriver, one session --> q_t
+                                         (`engine.batch.motion_batch`)       (hops made ahead, lips, mixer)
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ class MotionDriver:
     ) -> None:
         """
         Args:
-            rest, own: how the portrait's mouth rests, and its coefficients.
-            drive: motion that replaces what the networks would say.
+            rest, own: the portrait's closed mouth, and its coefficients.
+            drive: motion from elsewhere, in place of the networks'.
         """
         self.hops: dict[str, deque[_F32]] = {
             part: deque() for part in (("pose", "gaze") if generate_gaze else ("pose",))
@@ -184,7 +184,7 @@ class MotionDriver:
         return part in self.hops and not self.hops[part]
 
     def mixed(self, given: MotionInput, expression: _F32) -> _F32:
-        """Descriptor (72,) float32 of the next frame, whose ``expression`` (64,) the lip network has told."""
+        """Descriptor (72,) float32 of the next frame, for the lip network's ``expression`` (64,)."""
         expression, speaking = self._steadied(expression), given.speaking
         residual = self.hops["pose"].popleft()
         gaze = given.gaze_command
@@ -212,12 +212,12 @@ class MotionDriver:
         )
 
     def interrupt(self) -> None:
-        """Begin to close the mouth: the frame on show counts as the first of those in which it closes."""
+        """Begin to close the mouth; the frame now shown counts as the first of the closing ones."""
         step = 1.0 / self._mixer_config.mouth_close_frames
         self._mixer.opening = min(self._mixer.opening, 1.0 - step)
 
     def _steadied(self, expression: _F32) -> _F32:
-        """The expression with its lips on the way from those before; lids and brows as they are."""
+        """The expression with its lips smoothed over time; lids and brows as they are."""
         weight = np.float32(self._mixer_config.lip_newest_weight)
         self._lips = self._lips + weight * (expression - self._lips)
         steadied: _F32 = expression + self._rest.pull @ (self._lips - expression)

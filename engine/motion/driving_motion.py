@@ -12,7 +12,7 @@ _F32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrivingMotion:
-    """Per-frame motion at 25 fps that replaces what the networks would say; past its end the last frame holds.
+    """Per-frame motion at 25 fps that replaces that of the networks; past its end the last frame holds.
 
     Attributes:
         expression: (T, 64) expressions, or None to leave them to the voice.
@@ -36,17 +36,17 @@ class DrivingMotion:
 
     def expression_at(self, frame: int) -> _F32 | None:
         """(64,) at ``frame``, or None."""
-        return None if self.expression is None else _held(self.expression, frame)
+        return None if self.expression is None else _hold_last(self.expression, frame)
 
     def pose_residual_at(self, frame: int) -> _F32 | None:
         """(6,) change since the first frame, or None."""
-        return None if self.pose is None else _held(self.pose, frame) - self.pose[0]
+        return None if self.pose is None else _hold_last(self.pose, frame) - self.pose[0]
 
     def gaze_at(self, frame: int) -> _F32 | None:
         """(2,) at ``frame``, or None."""
-        return None if self.gaze is None else _held(self.gaze, frame)
+        return None if self.gaze is None else _hold_last(self.gaze, frame)
 
 
-def _held(track: _F32, frame: int) -> _F32:
+def _hold_last(track: _F32, frame: int) -> _F32:
     row: _F32 = track[min(frame, len(track) - 1)]
     return row

@@ -18,6 +18,8 @@ from engine.motion.space.mouth_rest import MouthRest
 
 _F32 = npt.NDArray[np.float32]
 
+# Share of the way to its target that the gaze goes each frame: 91 % in four frames (160 ms). More makes a commanded
+# gaze jump, and shows the noise of a generated or measured one; less lets it arrive late.
 _GAZE_RATE = 0.45
 
 

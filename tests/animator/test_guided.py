@@ -12,8 +12,8 @@ from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, GeometricAn
 from engine.animator.mesh.guide import frame_guide
 from engine.animator.network.guided_decoder import GuidedDecoder
 from engine.motion.space.coefficients import GAZE, POSE, Coefficients
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 from tests.animator.neural_cases import GUIDED, SMALL, guides, inputs
 from tests.random_weights import randomise_weights

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchmarks.animator.steadiness import steadiness_figures
 from engine.animator import GeometricAnimator
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces.synthetic_faces import synthetic_face_clips
 from train.metrics import image_flicker
 from train.tasks.animator_figures import EvaluationPair, Render

@@ -206,7 +206,6 @@ def test_out_of_memory_drops_one_session_and_leaves_the_others_as_they_are(
     monkeypatch.setattr(neural.animator, "render_batch", full)
     voices.render([2, 0, 1])
     assert isinstance(voices.errors.pop(2), DeviceMemoryExceeded), "the one that came last"
-    assert renderer.free_rows == 1
     assert not voices.errors
     voices.render([0, 1])
     voices.join(3, avatars[1])
@@ -289,7 +288,7 @@ def test_an_interrupt_withdraws_requests_and_eases_the_mouth(
 def test_portraits_that_stay_are_not_put_together_again(
     neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So a captured step, which copies held inputs when others come, copies nothing while the same sessions go on."""
+    """So a captured step, which copies cached inputs when others come, copies nothing while the same sessions go on."""
     seen: list[int] = []
     step = neural.animator.step  # type: ignore[attr-defined]
 
@@ -317,7 +316,6 @@ def test_rows_are_given_out_once(neural: Engine, avatars: list[Avatar], voice: W
     assert isinstance(voices.errors[1], CapacityExceeded)
     assert not isinstance(voices.errors[1], DeviceMemoryExceeded)
     voices.leave(0)
-    assert renderer.free_rows == 1
     voices.join(2, avatars[0])
     voices.render([2])
     assert len(voices.frames[2]) == 1

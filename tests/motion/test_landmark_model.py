@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from engine.errors import WeightsCorrupt, WeightsNotFound
 from engine.motion.space.coefficients import GAZE, POSE
+from engine.motion.space.landmark_basis import load_landmark_basis
 from engine.motion.space.landmark_fit import eye_openings, mouth_openings
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.landmark_table import IBUG_68, LID_LEFT, LID_RIGHT, MIRROR, mirror_landmarks
-from engine.motion.space.motion_space import load_motion_space
 
 _FRONTAL = torch.tensor([0.05, -0.1, 0.02, 0.05, 0.1, 0.03])
 
@@ -236,7 +236,7 @@ def test_wrong_shapes_are_refused(landmark_model: LandmarkModel) -> None:
 
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFound):
-        load_motion_space(tmp_path / "nothing.safetensors")
+        load_landmark_basis(tmp_path / "nothing.safetensors")
     (tmp_path / "noise.safetensors").write_bytes(b"not a tensor file at all")
     with pytest.raises(WeightsCorrupt):
-        load_motion_space(tmp_path / "noise.safetensors")
+        load_landmark_basis(tmp_path / "noise.safetensors")

@@ -14,8 +14,8 @@ from engine import load_engine
 from engine.animator import GeometricAnimator, NeuralAnimator, NeuralPortrait
 from engine.animator.network.step import FrameStep
 from engine.errors import BackendUnavailable
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.postprocess.graph import watermark_pattern
 from engine.runtime import EngineCache, captured_step, neural_animator
 from tests.geometric_weights import geometric_weights

@@ -10,9 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from engine.motion.space.landmark_basis import LandmarkBasis, load_landmark_basis, save_landmark_basis
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.landmark_table import MIRROR, RIGID
-from engine.motion.space.motion_space import MotionSpace, load_motion_space, save_motion_space
 from engine.motion.space.pose import rotation_vector_to_matrix
 from train.motion_space import Clip, FaceData, FitReport, MotionSpaceConfig, Still, fit_motion_space
 from train.motion_space.bases import generalised_procrustes, symmetric_pca
@@ -29,7 +29,7 @@ _Array = NDArray[np.float64]
 def mean() -> _Array:
     """The mean face of the bundled motion space, as somewhere to plant."""
     root = Path(__file__).resolve().parents[2]
-    space = load_motion_space(root / "engine" / "weights" / "default" / "motion_space.safetensors")
+    space = load_landmark_basis(root / "engine" / "weights" / "default" / "motion_space.safetensors")
     return space.mean.astype(np.float64)
 
 
@@ -72,12 +72,12 @@ def planted(mean: _Array) -> FaceData:
 
 
 @pytest.fixture(scope="module")
-def fitted(planted: FaceData) -> tuple[MotionSpace, FitReport]:
+def fitted(planted: FaceData) -> tuple[LandmarkBasis, FitReport]:
     """The motion space of the planted people."""
     return fit_motion_space(planted)
 
 
-def test_planted_directions_are_found(fitted: tuple[MotionSpace, FitReport]) -> None:
+def test_planted_directions_are_found(fitted: tuple[LandmarkBasis, FitReport]) -> None:
     space, report = fitted
     assert report.frames == 2 * _FRAMES
     found = space.expression_basis[:_RANK].reshape(_RANK, -1).astype(np.float64)
@@ -89,7 +89,7 @@ def test_planted_directions_are_found(fitted: tuple[MotionSpace, FitReport]) -> 
     assert space.expression_std[_RANK] < 0.5 * space.expression_std[_RANK - 1], space.expression_std[:12]
 
 
-def test_mean_face_and_gaze_are_found(planted: FaceData, fitted: tuple[MotionSpace, FitReport], mean: _Array) -> None:
+def test_mean_face_and_gaze_are_found(planted: FaceData, fitted: tuple[LandmarkBasis, FitReport], mean: _Array) -> None:
     space, _ = fitted
     skin = np.arange(468)
     assert np.abs(space.mean[skin] - mean[skin]).max() < 0.01
@@ -98,7 +98,7 @@ def test_mean_face_and_gaze_are_found(planted: FaceData, fitted: tuple[MotionSpa
     np.testing.assert_allclose(np.mean(gazes, axis=0), 0, atol=0.02)
 
 
-def test_coefficients_have_unit_size(planted: FaceData, fitted: tuple[MotionSpace, FitReport]) -> None:
+def test_coefficients_have_unit_size(planted: FaceData, fitted: tuple[LandmarkBasis, FitReport]) -> None:
     space, _ = fitted
     model = LandmarkModel(space)
     found = np.concatenate([model.fit_sequence(clip.landmarks).expression for clip in planted.clips])
@@ -106,11 +106,11 @@ def test_coefficients_have_unit_size(planted: FaceData, fitted: tuple[MotionSpac
 
 
 def test_the_fit_is_deterministic_and_survives_its_file(
-    planted: FaceData, fitted: tuple[MotionSpace, FitReport], tmp_path: Path
+    planted: FaceData, fitted: tuple[LandmarkBasis, FitReport], tmp_path: Path
 ) -> None:
-    save_motion_space(fit_motion_space(planted)[0], tmp_path / "again.safetensors")
-    again = load_motion_space(tmp_path / "again.safetensors")
-    for field in fields(MotionSpace):
+    save_landmark_basis(fit_motion_space(planted)[0], tmp_path / "again.safetensors")
+    again = load_landmark_basis(tmp_path / "again.safetensors")
+    for field in fields(LandmarkBasis):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(fitted[0], field.name))
 
 

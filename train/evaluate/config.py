@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import CommandInvalid
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-from engine.motion.space.motion_space import save_motion_space
+from engine.motion.space.landmark_basis import save_landmark_basis
 from train.motion_space.config import MotionSpaceConfig
 from train.motion_space.fit import FitReport, fit_motion_space
 from train.motion_space.landmarks import find_landmarks, read_landmarks
@@ -34,5 +34,5 @@ def build_motion_space(
     measured = measure_held_out(space, held_out) if held_out.stills and held_out.clips else None
     if measured is not None:
         _log.info("held-out people: %s", asdict(measured))
-    save_motion_space(space, output)
+    save_landmark_basis(space, output)
     return report, measured

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.motion.space.coefficients import EXPRESSION_SIZE, IDENTITY_SIZE
+from engine.motion.space.landmark_basis import LandmarkBasis
 from engine.motion.space.landmark_fit import LandmarkFitter, mouth_openings
 from engine.motion.space.landmark_table import LANDMARK_COUNT, RIGID
-from engine.motion.space.motion_space import MotionSpace
 from train.motion_space.bases import Basis, generalised_procrustes, symmetric_pca
 from train.motion_space.config import MotionSpaceConfig
 from train.motion_space.people import FaceData
@@ -45,7 +45,7 @@ class FitReport:
     frames: int
 
 
-def fit_motion_space(data: FaceData, config: MotionSpaceConfig | None = None) -> tuple[MotionSpace, FitReport]:
+def fit_motion_space(data: FaceData, config: MotionSpaceConfig | None = None) -> tuple[LandmarkBasis, FitReport]:
     """The motion space of the people in ``data``; deterministic."""
     config = config or MotionSpaceConfig()
     neutral = [still for still in data.stills if still.kind == "neutral"]
@@ -86,9 +86,9 @@ def _identity(persons: Samples, mean: _Array, weight: _Array, config: MotionSpac
     return symmetric_pca(persons.shapes - mean, weights, weight, IDENTITY_SIZE)
 
 
-def _shell(mean: _Array, weight: _Array, eye_centre: _Array, config: MotionSpaceConfig) -> MotionSpace:
+def _shell(mean: _Array, weight: _Array, eye_centre: _Array, config: MotionSpaceConfig) -> LandmarkBasis:
     """A motion space without bases: enough to align and to find neutral frames."""
-    return MotionSpace(
+    return LandmarkBasis(
         mean=mean.astype(np.float32),
         identity_basis=np.zeros((IDENTITY_SIZE, LANDMARK_COUNT, 3), np.float32),
         expression_basis=np.zeros((EXPRESSION_SIZE, LANDMARK_COUNT, 3), np.float32),
@@ -105,7 +105,7 @@ def _shell(mean: _Array, weight: _Array, eye_centre: _Array, config: MotionSpace
     )
 
 
-def _with_bases(shell: MotionSpace, identity: Basis, expression: Basis) -> MotionSpace:
+def _with_bases(shell: LandmarkBasis, identity: Basis, expression: Basis) -> LandmarkBasis:
     return replace(
         shell,
         identity_basis=identity.vectors.astype(np.float32),

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.motion.space.landmark_basis import LandmarkBasis
 from engine.motion.space.landmark_fit import LandmarkFitter, straighten_irises
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import MotionSpace
 from train.motion_space.people import FaceData
 
 _PUPILS = (468, 473)
@@ -37,7 +37,7 @@ class HeldOutReport:
     frontal_gaze_rad: tuple[float, float]
 
 
-def measure_held_out(space: MotionSpace, data: FaceData) -> HeldOutReport:
+def measure_held_out(space: LandmarkBasis, data: FaceData) -> HeldOutReport:
     """Measure ``space`` on ``data``, which holds people of neither basis."""
     model, fitter = LandmarkModel(space), LandmarkFitter(space)
     held: list[float] = []

@@ -10,8 +10,8 @@ from typing import Any
 
 from engine.animator import FaceAnimatorConfig
 from engine.animator.network.guided_decoder import GuidedDecoder
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces import face_pack
 from train.data.faces.face_clips import FaceClip, load_face_clips
 from train.data.faces.photo_clips import photo_clips

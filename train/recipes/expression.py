@@ -16,8 +16,8 @@ from engine.config import StreamConfig
 from engine.errors import CommandInvalid
 from engine.motion.networks.eye_lstm import EyeConfig
 from engine.motion.networks.lip import LipConfig, LipNetwork
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.pipeline.shards import ClipFeatures
 from train.datasets.eye_sequences import EyeSequencesConfig
 from train.datasets.mouth_range import even_mouths

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.pipeline.prepare import load_prepared
 from train.data.pipeline.shards import ClipFeatures
 from train.data.readers.portraits import load_styles

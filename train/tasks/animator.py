@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
 from train.datasets.batch_rng import BatchRng
 from train.datasets.descriptor_scale import descriptor_scale, fold_descriptor_scale, unfold_descriptor_scale

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.motion.space.coefficients import GAZE
-from engine.motion.space.landmark_table import IRIS_CENTRES, RIGID
+from engine.motion.space.landmark_table import EYE_CORNERS, IRIS_CENTRES, RIGID
 from engine.motion.space.pose import align_similarity, matrix_to_rotation_vector
 from train.data.faces.face_clips import FACE_SIZE, FaceClip
 from train.datasets.face_pairs import descriptor_window
@@ -34,7 +34,7 @@ from train.tasks.animator_pretrained import EmbedIdentity, PretrainedNetworks
 _GAZE_YAWS_RAD = tuple(math.pi * 0.1 * step for step in range(-3, 4))
 _GAZE_FACES = 6
 _SHEET_ROWS = 8
-_EYE_CORNERS = ((33, 133), (362, 263))
+_EYE_CORNERS = (EYE_CORNERS[0], EYE_CORNERS[1][::-1])  # the one to the image left first
 _BATCH = 8
 
 ImageArray = NDArray[np.uint8]

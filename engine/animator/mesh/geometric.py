@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,7 @@ from engine.errors import CommandInvalid
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE, EXPRESSION, GAZE, POSE, Coefficients
 from engine.motion.space.gaze import camera_gaze_to_eye_in_head
 from engine.motion.space.landmark_model import LandmarkModel
-
-if TYPE_CHECKING:
-    from engine.portrait import FaceCrop
+from engine.portrait import FaceCrop
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,7 @@ from engine.animator.network.step import FrameInputs, FrameStep, eager_step
 from engine.checkpoint import WeightsFolder, load_into
 from engine.errors import CommandInvalid
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE, Coefficients
-
-if TYPE_CHECKING:
-    from engine.portrait import FaceCrop
+from engine.portrait import FaceCrop
 
 _CONFIG_SECTION = "neural_animator"
 _WEIGHTS_FILE = "animator.safetensors"

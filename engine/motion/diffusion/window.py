@@ -4,12 +4,11 @@
                       | frames already emitted     | H = 3 |   new, sampled from noise in K = 4 steps
     hop k + 1             | ... those of hop k included | H = 3 |
 
-The emitted frames are clamped, so motion goes on from them. ``known_frames`` says how they enter the
-denoiser:
+The frames already emitted are known, so motion goes on from them. They enter the denoiser in one of two ways,
+``known_frames``:
 
     "clean"   as they are, with diffusion step 0 for these frames only (the network must be trained so);
-    "noised"  noised like the rest of the window, always with the draw that the frame was sampled from (the
-    release).
+    "noised"  noised like the rest of the window, always with the draw that the frame was sampled from (the release).
 
 Noise of a frame is drawn once, by hop, from its session's own generator, by whoever calls: results do not depend on
 how audio was cut, and a step is tensors alone, which a CUDA graph can capture. Before the first frame there is silence
@@ -42,12 +41,11 @@ _VOICE_FACTORS = (0.3, 2.0)
 class PoseWindowConfig:
     """How poses are sampled, and in which units the denoiser works.
 
-    ``guidance`` is gamma of Eq. 3, between the two answers of a denoiser with ``initial_flag``, or those of
-    two networks; None takes one conditional pass, as the release does. ``mean`` and ``std``
-    normalise residual poses (p - p_0), ``initial_mean`` and ``initial_std`` the initial pose p_0, channel by
-    channel; empty means 0 and 1. ``limit`` clips predicted clean residuals, in normalised units. ``spacing``
-    1 spaces steps evenly, 3 spends most of them on little noise, where a hop is decided. ``order`` 1 samples by
-    `ddim`, with its ``eta``; 2 by `dpmpp_2m`.
+    ``guidance`` is gamma of Eq. 3, between the two answers of a denoiser with ``initial_flag``, or those of two
+    networks; None takes one conditional pass, as the release does. ``mean`` and ``std`` normalise residual poses (p -
+    p_0), ``initial_mean`` and ``initial_std`` the initial pose p_0, channel by channel; empty means 0 and 1. ``limit``
+    clips predicted clean residuals, in normalised units. ``spacing`` 1 spaces steps evenly, 3 spends most of them on
+    little noise, where a hop is decided. ``order`` 1 samples by `ddim`, with its ``eta``; 2 by `dpmpp_2m`.
     ``temperature`` scales the noise that new frames start from: above 1 motion is livelier. ``voice_gain`` lets
     it follow the voice: times 1 + voice_gain * (level - voice_level), within 0.3 .. 2, with level the mean of a
     frame's mel in [-4, 4], so that heads move with the words and rest in pauses.

@@ -88,7 +88,7 @@ class EyeMotionNetwork(nn.Module):
             audio_BA: float32 (B, A) from `LipNetwork.encode_audio`.
             expression0_BE: float32 (B, 64), the portrait's expression.
             eye_feature0_BF: float32 (B, 21) [blink ratio | brow displacements] of the portrait.
-            noise_BZ: float32 (B, Z), standard normal; unused in frame 0, to be drawn there all the same.
+            noise_BZ: float32 (B, Z), standard normal; unused in frame 0, but drawn there too.
             state: from `init_state`, moved on in place.
 
         Returns:

@@ -1,5 +1,4 @@
-"""Lip network: speech, first expression and eye feature to expression, frame by frame (Eq. 5, E_map of Eq.
-8).
+"""Lip network: speech, first expression and eye feature to expression, frame by frame (Eq. 5, E_map of Eq. 8).
 
 Shape suffixes: N mel windows, B rows, An audio embedding, E expression (64), F eye feature (21).
 """
@@ -22,8 +21,7 @@ class LipConfig:
     """Layout of the lip network; defaults are the released expression network.
 
     ``eye_feature_size`` 0 leaves the eye feature out, as the released single-stage network does.
-    ``map_widths``
-    are the hidden layers of the map: none in the release (a linear map), one in ``lite``.
+    ``map_widths`` are the hidden layers of the map: none in the release (a linear map), one in ``lite``.
     """
 
     audio_widths: tuple[int, ...] = (32, 64, 128, 256)

@@ -94,7 +94,7 @@ def align_5_points(rgb: _U8, landmarks_px: npt.NDArray[np.floating]) -> _U8:
     """Resize and cut an image (H, W, 3) so that its face has the mean face's place and size: (224, 224, 3).
 
     Scale and shift are those of the scaled-orthographic projection of the mean face's five points that comes
-    closest to the picture's; the face is not rotated.
+    closest to the image's; the face is not rotated.
     """
     height, width = rgb.shape[:2]
     points = np.asarray(landmarks_px, np.float64)[IBUG_68][:, :2] - 0.5

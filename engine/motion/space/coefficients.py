@@ -59,7 +59,7 @@ class Coefficients:
 
     @property
     def descriptor(self) -> _Array:
-        """The picture's own motion descriptor, (72,) float32."""
+        """The image's own motion descriptor, (72,) float32."""
         return np.concatenate([self.expression, self.pose, self.gaze]).astype(np.float32)
 
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from engine.motion.space.coefficients import IDENTITY_SIZE, Coefficients, SequenceCoefficients
 from engine.motion.space.gaze import direction_to_gaze
+from engine.motion.space.landmark_basis import LandmarkBasis
 from engine.motion.space.landmark_table import EYE_CORNERS, IRIS_CENTRES, IRIS_LEFT, IRIS_RIGHT
-from engine.motion.space.motion_space import MotionSpace
 from engine.motion.space.pose import align_similarity, pose_from_similarity
 
 _Array = NDArray[np.float64]
@@ -31,9 +31,7 @@ def mouth_openings(shapes: NDArray[np.floating]) -> _Array:
 
 
 def straighten_irises(shapes: NDArray[np.floating], mean: NDArray[np.floating]) -> _Array:
-    """Shapes (..., 478, 3) with the irises of ``mean``, placed by each shape's own eye corners: they
-    look ahead.
-    """
+    """Shapes (..., 478, 3) with the irises of ``mean``, placed by each shape's own eye corners: they look ahead."""
     straight = np.array(shapes, np.float64)
     for iris, (outer, inner) in zip((IRIS_LEFT, IRIS_RIGHT), EYE_CORNERS, strict=True):
         offset = mean[list(iris)] - (mean[outer] + mean[inner]) / 2
@@ -43,22 +41,20 @@ def straighten_irises(shapes: NDArray[np.floating], mean: NDArray[np.floating]) 
 
 
 class LandmarkFitter:
-    """Solves the maximum a posteriori problems of one motion space; the normal equations are factored
-    once.
-    """
+    """Solves the maximum a posteriori problems of one motion space; the normal equations are factored once."""
 
-    def __init__(self, space: MotionSpace) -> None:
-        self._mean = space.mean.astype(np.float64)
-        self._identity = space.identity_basis.astype(np.float64)
-        self._expression = space.expression_basis.astype(np.float64)
-        self._rigid = space.rigid_indices
-        self._eye_centre = space.eye_centre_offset.astype(np.float64)
-        self._radius = float(space.eyeball_radius)
-        weight = np.sqrt(space.vertex_weight.astype(np.float64))[:, None]
+    def __init__(self, basis: LandmarkBasis) -> None:
+        self._mean = basis.mean.astype(np.float64)
+        self._identity = basis.identity_basis.astype(np.float64)
+        self._expression = basis.expression_basis.astype(np.float64)
+        self._rigid = basis.rigid_indices
+        self._eye_centre = basis.eye_centre_offset.astype(np.float64)
+        self._radius = float(basis.eyeball_radius)
+        weight = np.sqrt(basis.vertex_weight.astype(np.float64))[:, None]
         both = np.concatenate([self._identity, self._expression])
-        self._solve_both = _map_solver(both, weight, float(space.picture_noise))
-        self._solve_identity = _map_solver(self._identity, weight, float(space.picture_noise))
-        self._solve_expression = _map_solver(self._expression, weight, float(space.sequence_noise))
+        self._solve_both = _map_solver(both, weight, float(basis.picture_noise))
+        self._solve_identity = _map_solver(self._identity, weight, float(basis.picture_noise))
+        self._solve_expression = _map_solver(self._expression, weight, float(basis.sequence_noise))
 
     def image(self, landmarks_px: NDArray[np.floating], crop_size: float) -> Coefficients:
         """Coefficients of one image, landmarks (478, 3) px."""
@@ -66,13 +62,13 @@ class LandmarkFitter:
         canonical = _undo(landmarks_px[None], similarity)
         both = self._solve_both @ (canonical[0] - self._mean).ravel()
         identity, expression = both[:IDENTITY_SIZE], both[IDENTITY_SIZE:]
-        held = self._mean + np.tensordot(identity, self._identity, 1) + np.tensordot(expression, self._expression, 1)
+        linear = self._mean + np.tensordot(identity, self._identity, 1) + np.tensordot(expression, self._expression, 1)
         return Coefficients(
             identity=identity.astype(np.float32),
             expression=expression.astype(np.float32),
             pose=pose_from_similarity(*similarity, crop_size)[0],
             gaze=self._gaze(landmarks_px[None], canonical, similarity)[0].astype(np.float32),
-            residual=(canonical[0] - held).astype(np.float32),
+            residual=(canonical[0] - linear).astype(np.float32),
         )
 
     def sequence(
@@ -82,12 +78,12 @@ class LandmarkFitter:
         neutral, canonical, similarity = self.separate(landmarks_px)
         if identity is None:
             identity = self._solve_identity @ (neutral - self._mean).ravel()
-        held = self._mean + np.tensordot(np.asarray(identity, np.float64), self._identity, 1)
+        linear = self._mean + np.tensordot(np.asarray(identity, np.float64), self._identity, 1)
         moved = (canonical - neutral).reshape(len(canonical), -1)
         gaze = self._gaze(landmarks_px, np.broadcast_to(neutral, canonical.shape), similarity)
         return SequenceCoefficients(
             identity=np.asarray(identity, np.float32),
-            residual=(straighten_irises(neutral, self._mean) - held).astype(np.float32),
+            residual=(straighten_irises(neutral, self._mean) - linear).astype(np.float32),
             expression=(moved @ self._solve_expression.T).astype(np.float32),
             pose=pose_from_similarity(*similarity, crop_size),
             gaze=_bridge_blinks(gaze, eye_openings(canonical)).astype(np.float32),
@@ -117,9 +113,7 @@ class LandmarkFitter:
         shapes: NDArray[np.floating],
         similarity: tuple[_Array, _Array, _Array],
     ) -> _Array:
-        """Camera gaze (T, 2): the way each iris is off the projected centre of its eyeball, mean of
-        both eyes.
-        """
+        """Camera gaze (T, 2): the way each iris is off the projected centre of its eyeball, mean of both eyes."""
         scale, rotation, translation = similarity
         offsets = []
         for side, (iris, (outer, inner)) in enumerate(zip(IRIS_CENTRES, EYE_CORNERS, strict=True)):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from engine.motion.space.coefficients import EXPRESSION, GAZE, POSE, Coefficients, SequenceCoefficients
 from engine.motion.space.gaze import camera_gaze_to_eye_in_head, iris_offset
+from engine.motion.space.landmark_basis import LandmarkBasis, load_landmark_basis
 from engine.motion.space.landmark_fit import LandmarkFitter
 from engine.motion.space.landmark_table import (
     BROWS_68,
@@ -24,14 +25,11 @@ from engine.motion.space.landmark_table import (
     LOWER_LIDS_68,
     UPPER_LIDS_68,
 )
-from engine.motion.space.motion_space import MotionSpace, load_motion_space
 from engine.motion.space.pose import project
 
 
 class LandmarkModel(nn.Module):
-    """Linear 3-D face with float32 buffers; every tensor method is differentiable and batched over
-    leading sizes.
-    """
+    """Linear 3-D face with float32 buffers; every tensor method is differentiable and batched over leading sizes."""
 
     mean: Tensor
     identity_basis: Tensor
@@ -41,20 +39,20 @@ class LandmarkModel(nn.Module):
     expression_basis_68: Tensor
     rigid_indices: Tensor
 
-    def __init__(self, space: MotionSpace) -> None:
+    def __init__(self, basis: LandmarkBasis) -> None:
         super().__init__()
-        self.eyeball_radius = float(space.eyeball_radius)
-        self._fitter = LandmarkFitter(space)
+        self.eyeball_radius = float(basis.eyeball_radius)
+        self._fitter = LandmarkFitter(basis)
         for name in ("mean", "identity_basis", "expression_basis", "expression_mirror_sign"):
-            self.register_buffer(name, torch.from_numpy(getattr(space, name).copy()))
+            self.register_buffer(name, torch.from_numpy(getattr(basis, name).copy()))
         self.register_buffer("mean_68", self.mean[IBUG_68])
         self.register_buffer("expression_basis_68", self.expression_basis[:, IBUG_68].contiguous())
-        self.register_buffer("rigid_indices", torch.from_numpy(space.rigid_indices.copy()))
+        self.register_buffer("rigid_indices", torch.from_numpy(basis.rigid_indices.copy()))
 
     @classmethod
     def load(cls, path: Path | str) -> LandmarkModel:
         """Read ``motion_space.safetensors``. Raises WeightsNotFound or WeightsCorrupt."""
-        return cls(load_motion_space(Path(path)))
+        return cls(load_landmark_basis(Path(path)))
 
     def shape(self, identity: Tensor, expression: Tensor, residual: Tensor | None = None) -> Tensor:
         """Canonical shape (..., 478, 3) in face units of identity (..., 80) and expression (..., 64)."""
@@ -62,17 +60,13 @@ class LandmarkModel(nn.Module):
         return shape if residual is None else shape + residual
 
     def project(self, shape: Tensor, pose: Tensor, crop_size: float = 256) -> Tensor:
-        """Landmarks (..., N, 3) px of a shape (..., N, 3) in a pose (..., 6); depth is relative to the
-        rigid points.
-        """
+        """Landmarks (..., N, 3) px of a shape (..., N, 3) in a pose (..., 6); depth is relative to the rigid points."""
         return project(shape, pose, crop_size)
 
     def landmarks(
         self, coefficients: Coefficients | SequenceCoefficients, descriptor: Tensor, crop_size: float = 256
     ) -> Tensor:
-        """Landmarks (..., 478, 3) px of a person in the motion (..., 72), irises turned to the
-        commanded gaze.
-        """
+        """Landmarks (..., 478, 3) px of a person in the motion (..., 72), irises turned to the commanded gaze."""
         identity = torch.as_tensor(coefficients.identity)
         residual = torch.as_tensor(coefficients.residual)
         shape = self.shape(identity, descriptor[..., EXPRESSION], residual)
@@ -94,8 +88,7 @@ class LandmarkModel(nn.Module):
         """Handcrafted eye motion feature f_t (..., 21) of an expression (..., 64), paper Fig. 4.
 
         [0] blink ratio he_t / he_r: lid height, mean of both eyes, over that of the mean face; 1 at e = 0.
-        [1:] x, y displacement of the ten brow points from the mean face, point by point, face units; 0 at e
-        = 0.
+        [1:] x, y displacement of the ten brow points from the mean face, point by point, face units; 0 at e = 0.
         """
         return eye_motion_feature(self.landmarks_68(expression), self.mean_68)
 
@@ -106,10 +99,8 @@ class LandmarkModel(nn.Module):
     def fit(self, landmarks_px: NDArray[np.floating], crop_size: float = 256) -> Coefficients:
         """Coefficients of one image from its landmarks (478, 3) px.
 
-        Identity and expression are the maximum a posteriori solution under their Gaussian priors. What is
-        left is
-        stored as the residual, so ``project(shape(i, e, residual), pose)`` gives the landmarks back; their
-        depth comes
+        Identity and expression are the maximum a posteriori solution under their Gaussian priors. What is left is
+        stored as the residual, so ``project(shape(i, e, residual), pose)`` gives the landmarks back; their depth comes
         back relative to the centroid of the rigid points.
         """
         return self._fitter.image(_checked(landmarks_px, 2), crop_size)
@@ -120,18 +111,14 @@ class LandmarkModel(nn.Module):
         identity: NDArray[np.floating] | None = None,
         crop_size: float = 256,
     ) -> SequenceCoefficients:
-        """Coefficients of one person's clip from landmarks (T, 478, 3) px; frames with NaN are bridged
-        linearly.
+        """Coefficients of one person's clip from landmarks (T, 478, 3) px; frames with NaN are bridged linearly.
 
-        Identity and residual come from the median of frames with the lips together and the eyes open, where
-        e = 0.
+        Identity and residual come from the median of frames with the lips together and the eyes open, where e = 0.
         """
         return self._fitter.sequence(_bridge_gaps(_checked(landmarks_px, 3)), identity, crop_size)
 
     def canonical(self, landmarks_px: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Landmarks (T, 478, 3) px with pose and scale taken out by the mean face's rigid points; face
-        units.
-        """
+        """Landmarks (T, 478, 3) px with pose and scale taken out by the mean face's rigid points; face units."""
         return self._fitter.canonical(_checked(landmarks_px, 3)).astype(np.float32)
 
 

@@ -45,25 +45,26 @@ IBUG_68: Final = np.array((
 """(68,) int64: MediaPipe index of each point of the iBUG-68 annotation, which the paper's equations use."""
 
 BROWS_68: Final = slice(17, 27)
-"""The ten brow points within the 68 (paper Fig. 4)."""
+"""The ten brow points (paper Fig. 4)."""
 EYES_AND_BROWS_68: Final = (*range(17, 27), *range(36, 48))
-"""The points of the eye motion within the 68 (App. B.2)."""
+"""What the eye network moves, and SSIM_e and Var_e compare (App. B.2)."""
 LIPS_68: Final = slice(48, 68)
+"""The twenty points of both lip contours, which MLD compares."""
 LIPS_AND_JAW_68: Final = (*range(3, 14), *range(48, 68))
-"""The points of L_lms within the 68 (Eq. 20)."""
+"""The 31 points that speech moves: those of L_lms (Eq. 20)."""
 INNER_LIP_PAIRS_68: Final = ((61, 67), (62, 66), (63, 65))
-"""Upper and lower point across the inner lips within the 68: the opening of the mouth."""
+"""Upper and lower points across the inner lips, whose vertical distances Eq. 22 compares."""
 UPPER_LIDS_68: Final = (37, 38, 43, 44)
 LOWER_LIDS_68: Final = (41, 40, 47, 46)
-"""Upper lid points within the 68, and the lower lid point under each."""
+"""Upper lid points, and the lower lid point under each."""
 
 IRIS_LEFT: Final = (468, 469, 470, 471, 472)
 IRIS_RIGHT: Final = (473, 474, 475, 476, 477)
 IRIS_CENTRES: Final = (468, 473)
+EYE_CORNERS: Final = ((33, 133), (263, 362))
+"""Outer and inner corner of the left and of the right eye."""
 OUTER_CORNERS: Final = (33, 263)
 """Outer eye corners; their distance in the mean face is the face unit."""
-EYE_CORNERS: Final = ((33, 133), (263, 362))
-"""Outer and inner corner of the left and the right eye."""
 
 LID_LEFT: Final = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 LID_RIGHT: Final = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)

@@ -1,121 +1,140 @@
-"""The file that defines the landmark motion space: mean face, two bases, and what it takes to measure
-gaze.
+"""Motion spaces: what the 72 numbers of a descriptor mean, and how they are measured on a portrait.
+
+landmark   our own: everything is measured on the 478 landmarks
+bfm        of the released weights: Deep3DFaceRecon coefficients and L2CS gaze
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+import numpy.typing as npt
+import torch
+from torch import nn
 
-from engine.errors import WeightsCorrupt, WeightsNotFound
-from engine.motion.space.coefficients import EXPRESSION_SIZE, IDENTITY_SIZE
-from engine.motion.space.landmark_table import LANDMARK_COUNT
+from engine.checkpoint import WeightsFolder, load_into
+from engine.config import from_mapping
+from engine.errors import WeightsCorrupt, WeightsIncomplete
+from engine.motion.driving_motion import DrivingMotion
+from engine.motion.space.bfm_estimators import FaceReconstruction, GazeEstimator, measure_bfm
+from engine.motion.space.coefficients import EXPRESSION_SIZE, Coefficients
+from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import IBUG_68
+from engine.motion.space.mouth_rest import MouthRest, mouth_rest
+from engine.motion.space.resnet import ResNetConfig
+from engine.portrait import FaceCrop
 
-BUNDLED_MOTION_SPACE: Final = Path(__file__).resolve().parents[2] / "weights" / "default" / "motion_space.safetensors"
-
-FORMAT: Final = "gohd-landmark-motion-space"
-FORMAT_VERSION: Final = 1
-
-_Array = NDArray[np.float32]
+_F32 = npt.NDArray[np.float32]
+_Estimator = TypeVar("_Estimator", bound=nn.Module)
+_FILE = "motion_space.safetensors"
 
 
-@dataclass(frozen=True, slots=True)
-class MotionSpace:
-    """S = mean + i B_id + e B_exp (the form of Eq. 10), in face units.
+class MotionSpace(Protocol):
+    """What the engine asks of a motion space."""
 
-    A face unit is the distance between the outer eye corners of the mean face, some 90 mm. All float32
-    unless said.
+    model: LandmarkModel
 
-    mean: (478, 3), mirror-symmetric, origin at the centroid of the rigid points, facing the camera.
-    identity_basis: (80, 478, 3), expression_basis: (64, 478, 3); one unit of a coefficient is one standard
-    deviation
-        (root mean square about the neutral face) in the training data.
-    identity_std: (80,), expression_std: (64,), face units, weighted RMS over the whole face.
-    identity_mirror_sign: (80,), expression_mirror_sign: (64,), each +1 or -1: the sign that a coefficient
-    takes when
-        the face is mirrored.
-    vertex_weight: (478,), weight of each landmark in every fit; zero at the irises.
-    rigid_indices: (n,) int64, the landmarks that carry the pose.
-    eye_centre_offset: (2, 3), from the middle of the two corners of an eye to the centre of its eyeball.
-    eyeball_radius: (), face units, from that centre to the centre of the iris.
-    picture_noise, sequence_noise: (), face units, the standard deviation assumed when fitting one image or
-    a clip.
+    def measure(self, crop: FaceCrop) -> Coefficients:
+        """Coefficients of a portrait."""
+
+    def measure_sequence(self, landmarks_px: npt.NDArray[np.floating], size_px: int) -> DrivingMotion:
+        """Motion of a video from its landmarks (T, 478, 3) px, NaN where no face was found."""
+
+    def rest(self, coefficients: Coefficients) -> MouthRest:
+        """The portrait's closed mouth."""
+
+    def eye_feature(self, landmarks_px: npt.NDArray[np.floating], coefficients: Coefficients) -> _F32:
+        """Blink ratio and brow displacements (21,) of the portrait (Fig. 4)."""
+
+
+class LandmarkSpace:
+    """The space of `LandmarkModel`."""
+
+    def __init__(self, model: LandmarkModel) -> None:
+        self.model = model
+
+    def measure(self, crop: FaceCrop) -> Coefficients:
+        return self.model.fit(crop.landmarks_px)
+
+    def measure_sequence(self, landmarks_px: npt.NDArray[np.floating], size_px: int) -> DrivingMotion:
+        motion = self.model.fit_sequence(landmarks_px, crop_size=size_px)
+        return DrivingMotion(expression=motion.expression, pose=motion.pose, gaze=motion.gaze)
+
+    @torch.inference_mode()
+    def rest(self, coefficients: Coefficients) -> MouthRest:
+        own = self.model.shape(
+            torch.from_numpy(coefficients.identity),
+            torch.from_numpy(coefficients.expression),
+            torch.from_numpy(coefficients.residual),
+        )[torch.from_numpy(IBUG_68)]
+        basis_68 = self.model.expression_basis_68.numpy()
+        return mouth_rest(basis_68, own.numpy(), coefficients.expression)
+
+    def eye_feature(self, landmarks_px: npt.NDArray[np.floating], coefficients: Coefficients) -> _F32:
+        return _eye_feature(self.model, coefficients)
+
+
+class BfmSpace:
+    """The space of the released weights.
+
+    Expression 0 is the neutral face with its mouth shut, so that is where it rests, and a scaled expression is
+    scaled from there, as the release does. Eye features are measured on the landmarks.
     """
 
-    mean: _Array
-    identity_basis: _Array
-    expression_basis: _Array
-    identity_std: _Array
-    expression_std: _Array
-    identity_mirror_sign: _Array
-    expression_mirror_sign: _Array
-    vertex_weight: _Array
-    rigid_indices: NDArray[np.int64]
-    eye_centre_offset: _Array
-    eyeball_radius: _Array
-    picture_noise: _Array
-    sequence_noise: _Array
+    def __init__(self, model: LandmarkModel, recon: FaceReconstruction | None, gaze: GazeEstimator | None) -> None:
+        self.model = model
+        self._recon, self._gaze = recon, gaze
 
+    def measure(self, crop: FaceCrop) -> Coefficients:
+        if self._recon is None or self._gaze is None:
+            raise WeightsIncomplete(
+                "these weights describe a portrait by Deep3DFaceRecon and L2CS numbers, and lack a network that "
+                "measures them: import again with --recon epoch_20.pth --l2cs L2CSNet_gaze360.pkl, or measure "
+                "elsewhere and call engine.enroll(image, coefficients=...)"
+            )
+        return measure_bfm(crop, self._recon, self._gaze)
 
-_SHAPES: Final[dict[str, tuple[int, ...]]] = {
-    "mean": (LANDMARK_COUNT, 3),
-    "identity_basis": (IDENTITY_SIZE, LANDMARK_COUNT, 3),
-    "expression_basis": (EXPRESSION_SIZE, LANDMARK_COUNT, 3),
-    "identity_std": (IDENTITY_SIZE,),
-    "expression_std": (EXPRESSION_SIZE,),
-    "identity_mirror_sign": (IDENTITY_SIZE,),
-    "expression_mirror_sign": (EXPRESSION_SIZE,),
-    "vertex_weight": (LANDMARK_COUNT,),
-    "eye_centre_offset": (2, 3),
-    "eyeball_radius": (),
-    "picture_noise": (),
-    "sequence_noise": (),
-}
-
-
-def save_motion_space(space: MotionSpace, path: Path, notes: Mapping[str, str] | None = None) -> None:
-    """Write ``space`` as safetensors; ``notes`` join the format's name and version in the header."""
-    tensors = {field.name: np.array(getattr(space, field.name), order="C") for field in fields(space)}
-    header = {"format": FORMAT, "format_version": str(FORMAT_VERSION), **(notes or {})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata=header)
-
-
-def load_motion_space(path: Path) -> MotionSpace:
-    """Read a motion space.
-
-    Raises WeightsNotFound when the file is not there and WeightsCorrupt when it is not what it should be.
-    """
-    if not path.is_file():
-        raise WeightsNotFound(
-            f"no motion space at {path}; name the file of a weights folder, or fit one (train/README.md)"
+    def measure_sequence(self, landmarks_px: npt.NDArray[np.floating], size_px: int) -> DrivingMotion:
+        raise WeightsIncomplete(
+            "motion cannot be taken from a video with imported weights yet; use the default weights"
         )
-    try:
-        with safe_open(path, framework="numpy") as handle:
-            header = handle.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise WeightsCorrupt(f"{path} is not a landmark motion space")
-            if header.get("format_version") != str(FORMAT_VERSION):
-                found = header.get("format_version")
-                raise WeightsCorrupt(f"{path} has format version {found}, this code reads {FORMAT_VERSION}")
-            names = [field.name for field in fields(MotionSpace)]
-            tensors = {name: handle.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise WeightsCorrupt(f"{path} cannot be read: {error}") from error
-    for name, shape in _SHAPES.items():
-        if tensors[name].shape != shape:
-            raise WeightsCorrupt(f"{path}: {name} has shape {tensors[name].shape}, expected {shape}")
-        tensors[name] = tensors[name].astype(np.float32)
-        if not np.isfinite(tensors[name]).all():
-            raise WeightsCorrupt(f"{path}: {name} holds values that are not finite")
-    rigid = tensors["rigid_indices"].astype(np.int64)
-    if rigid.ndim != 1 or rigid.size < 3 or rigid.min() < 0 or rigid.max() >= LANDMARK_COUNT:
-        raise WeightsCorrupt(f"{path}: rigid_indices must name at least three of the 478 landmarks")
-    return MotionSpace(**{**tensors, "rigid_indices": rigid})
+
+    def rest(self, coefficients: Coefficients) -> MouthRest:
+        return MouthRest(np.zeros(EXPRESSION_SIZE, dtype=np.float32), np.eye(EXPRESSION_SIZE, dtype=np.float32))
+
+    def eye_feature(self, landmarks_px: npt.NDArray[np.floating], coefficients: Coefficients) -> _F32:
+        return _eye_feature(self.model, self.model.fit(landmarks_px))
+
+
+def load_motion_space(folder: WeightsFolder) -> MotionSpace:
+    """The motion space that a weights folder was made for; ``landmark`` where its config is silent.
+
+    Raises:
+        WeightsCorrupt: the config names another one.
+    """
+    name = folder.config.get("motion_space", "landmark")
+    if name == "landmark":
+        return LandmarkSpace(LandmarkModel.load(folder.file(_FILE)))
+    if name == "bfm":
+        return BfmSpace(
+            LandmarkModel.load(WeightsFolder.open("default").file(_FILE)),
+            _estimator(folder, "recon", FaceReconstruction),
+            _estimator(folder, "l2cs", GazeEstimator),
+        )
+    raise WeightsCorrupt(f"{folder.path} asks for motion space '{name}'; this program has: landmark, bfm")
+
+
+@torch.inference_mode()
+def _eye_feature(model: LandmarkModel, coefficients: Coefficients) -> _F32:
+    feature: _F32 = model.eye_feature(torch.from_numpy(coefficients.expression)).numpy()
+    return feature
+
+
+def _estimator(folder: WeightsFolder, part: str, build: Callable[[ResNetConfig], _Estimator]) -> _Estimator | None:
+    if not folder.section(part):
+        return None
+    network = build(from_mapping(ResNetConfig, folder.section(part), part))
+    load_into(network, folder.tensors(f"{part}.safetensors"), f"{part}.safetensors")
+    return network

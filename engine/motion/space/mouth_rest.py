@@ -11,12 +11,14 @@ from engine.motion.space.landmark_table import EYES_AND_BROWS_68, INNER_LIP_PAIR
 
 _F32 = npt.NDArray[np.float32]
 
+# Weight of landmark distances (face units, squared) against the length of the change (standard deviations, squared).
+# Large, so that the lips arrive and the lids stay; the latter term only keeps the solve well conditioned.
 _MOUTH_STIFFNESS = 1e4
 
 
 @dataclass(frozen=True, slots=True)
 class MouthRest:
-    """How one avatar's mouth rests.
+    """The closed mouth of one portrait, and how to get there without moving the eyes.
 
     Attributes:
         expression: (64,) float32, the portrait's expression with the lips brought together.

@@ -6,9 +6,8 @@ Axes: x right, y down, z away from the camera. A pose p is (..., 6) = [rx, ry, r
     tx, ty = (translation_px - crop / 2) / (crop / 2)        [-1, 1] spans the crop
     tz     = log(scale / (0.35 * crop))                      scale in px per face unit
 
-With these axes rx > 0 lowers the nose (looks down), ry > 0 turns it to the image left, and rz > 0 rolls
-clockwise as seen.
-The projection is weak-perspective, which is what MediaPipe's landmarks are.
+With these axes rx > 0 lowers the nose (looks down), ry > 0 turns it to the image left, and rz > 0 rolls clockwise as
+seen. The projection is weak-perspective, which is what MediaPipe's landmarks are.
 """
 
 from __future__ import annotations
@@ -54,10 +53,12 @@ def matrix_to_rotation_vector(rotation: NDArray[np.floating]) -> _Array:
 def align_similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[_Array, _Array, _Array]:
     """Scale, rotation and translation that bring ``source`` nearest to ``target`` (Umeyama 1991).
 
-    source: (n, 3) or (T, n, 3); target: (T, n, 3) or (n, 3). Returns scale (T,), rotation (T, 3, 3) and
-    translation
-    (T, 3) with target = scale * rotation @ source + translation, least squares; T is 1 where neither side
-    has it.
+    Args:
+        source, target: (n, 3) or (T, n, 3) each; T is 1 where neither has it.
+
+    Returns:
+        scale (T,), rotation (T, 3, 3) and translation (T, 3) with target = scale * rotation @ source + translation in
+        the least squares sense.
     """
     a, b = np.broadcast_arrays(np.asarray(source, np.float64), np.asarray(target, np.float64))
     a, b = a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:])
@@ -78,9 +79,7 @@ def pose_from_similarity(
     translation: NDArray[np.floating],
     crop_size: float,
 ) -> NDArray[np.float32]:
-    """Pose (T, 6) of scale (T,), rotation (T, 3, 3) and translation (T, 3) px; the depth of
-    translation is dropped.
-    """
+    """Pose (T, 6) of scale (T,), rotation (T, 3, 3) and translation (T, 3) px; the depth of translation is dropped."""
     vector = matrix_to_rotation_vector(rotation)
     half = crop_size / 2
     shift = (np.asarray(translation)[:, :2] - half) / half

@@ -55,7 +55,7 @@ class _Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Pictures to feature vectors."""
+    """Images to feature vectors."""
 
     def __init__(self, config: ResNetConfig | None = None) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from engine.errors import InputError
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import FaceLandmarker
 from train.data.faces.face_clips import FaceClip, load_face_clips, save_face_clip
 from train.data.faces.jpeg import encode_jpeg

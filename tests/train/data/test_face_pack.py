@@ -11,8 +11,8 @@ import pytest
 
 import train
 from engine.errors import CommandInvalid, InputError
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.faces.face_clips import FaceClip, load_face_clips, save_face_clip
 from train.data.faces.face_pack import StillPortrait, load_still_portraits
 from train.data.faces.jpeg import encode_jpeg

@@ -18,8 +18,8 @@ from engine.checkpoint import save_tensors, write_checksums
 from engine.config import FORMAT_VERSION
 from engine.errors import CommandInvalid, InputError, OutputUnwritable, WeightsIncomplete
 from engine.motion.space.bfm_estimators import FaceReconstruction, GazeEstimator
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.motion.space.pose import project
 from engine.motion.space.resnet import ResNetConfig
 from engine.portrait import FaceLandmarker, crop_face

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.motion.space.coefficients import Coefficients
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.datasets.batch_rng import BatchRng
 from train.datasets.face_augmentation import ColourChange, FaceAugmentation, FaceChange
 from train.datasets.face_pairs import FacePairs, descriptor_window

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.pipeline.shards import ClipFeatures
 from train.data.speech.synthetic import synthetic_clips
 from train.datasets.mouth_range import even_mouths

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.losses import (
     Stage1LossWeights,
     Stage2LossWeights,

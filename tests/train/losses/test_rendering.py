@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from engine.errors import CheckpointRefused, WeightsNotFound
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from tests.train.basel_face import face_file
 from train.datasets.regions import mouth_opening_direction
 from train.metrics.mouth import mouth_opening

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.media import Mp4Writer
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import FaceLandmarker, load_image
 from train.evaluate import embeddings
 from train.evaluate.features import FeatureCache, Video, open_video

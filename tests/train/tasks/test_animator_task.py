@@ -16,8 +16,8 @@ from engine import load_engine
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator
 from engine.checkpoint import WeightsFolder
 from engine.errors import CommandInvalid, PretrainedNotFound
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import load_image
 from train.data.faces.face_clips import FaceClip
 from train.data.faces.synthetic_faces import synthetic_face_clips

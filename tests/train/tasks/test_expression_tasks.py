@@ -16,8 +16,8 @@ from engine.errors import CommandInvalid, PretrainedNotFound
 from engine.motion.networks.eye_lstm import EyeConfig
 from engine.motion.networks.lip import LipNetwork
 from engine.motion.networks.prosody import lip_window, mel_windows
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from tests.train.basel_face import face_file
 from train.data.pipeline.manifest import ClipRecord, write_manifest
 from train.data.readers.provenance import Provenance

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from engine import load_engine
 from engine.media import read_audio
 from engine.motion.diffusion.schedule import DiffusionSchedule
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from train.data.pipeline.shards import ClipFeatures
 from train.data.speech.synthetic import synthetic_clips
 from train.datasets.batch_rng import BatchRng

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from engine.animator import GeometricAnimator
 from engine.motion.space.coefficients import EXPRESSION_SIZE, Coefficients
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 from engine.timebase import FRAME_RATE_HZ
 from train.data.faces.face_clips import FaceClip, MemoryClip

@@ -21,7 +21,7 @@ from engine.audio import mel_spectrogram
 from engine.checkpoint import WeightsFolder
 from engine.errors import InputError
 from engine.motion.space.coefficients import EXPRESSION, GAZE, POSE
-from engine.motion.space.spaces import MotionSpace, load_space
+from engine.motion.space.motion_space import MotionSpace, load_motion_space
 from engine.portrait import FaceCrop, crop_face
 from engine.timebase import SAMPLES_PER_FRAME
 from train.data.faces.face_clips import FACE_SIZE, save_face_clip
@@ -206,4 +206,4 @@ def _write_faces(
 
 @functools.cache
 def _space(weights: Path) -> MotionSpace:
-    return load_space(WeightsFolder.open(weights))
+    return load_motion_space(WeightsFolder.open(weights))

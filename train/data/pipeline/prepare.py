@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine.checkpoint import WeightsFolder
 from engine.errors import CommandInvalid, InputError, WeightsIncomplete
-from engine.motion.space.motion_space import BUNDLED_MOTION_SPACE
+from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.timebase import FRAME_RATE_HZ
 from train.data.pipeline.align import AlignmentClip, AlignmentConfig, Offset, estimate_offsets
 from train.data.pipeline.features import FeatureTask, write_features

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import INNER_LIP_PAIRS_68
 from train.data.pipeline.shards import ClipFeatures, MelVariant
 
 
@@ -44,5 +45,5 @@ def synthetic_clips(model: LandmarkModel, people: int = 3, frames: int = 160, se
 def _direction(model: LandmarkModel) -> np.ndarray:
     """Expression that opens the inner lips by a tenth of a face unit, by the least change."""
     basis = model.expression_basis_68
-    gap = torch.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in ((61, 67), (62, 66), (63, 65))]).mean(0)
+    gap = torch.stack([basis[:, low, 1] - basis[:, up, 1] for up, low in INNER_LIP_PAIRS_68]).mean(0)
     return (0.1 * gap / gap.square().sum()).numpy()
