@@ -140,25 +140,25 @@ class _Run:
         for name, optimiser in self.task.optimisers.items():
             for group, rate in zip(optimiser.param_groups, self.base_rates[name], strict=True):
                 group["lr"] = rate * factor
-        shares = processes.size * config.accumulation
+        count = processes.size * config.accumulation
         # Micro-batch by micro-batch, so that the rows of one micro-batch lie together over the processes.
         numbers = [micro * processes.size + processes.rank for micro in range(config.accumulation)]
-        rngs = [BatchRng.for_step(config.seed, step, number, shares, processes.device) for number in numbers]
-        works = [_Work(self.task.updates(rng, step), rng) for rng in rngs]
-        count = 0
-        while self._update(works, count):
-            count += 1
+        rngs = [BatchRng.for_step(config.seed, step, number, count, processes.device) for number in numbers]
+        shares = [_Share(rng.index, self.task.updates(rng, step)) for rng in rngs]
+        place = 0
+        while self._update(shares, place):
+            place += 1
         with torch.no_grad():
             processes.copy_from_leader(self.task.modules.buffers())
         self._average()
         return rngs[0].rows
 
-    def _update(self, works: list[_Work], count: int) -> bool:
-        """One optimiser step from all shares' next losses; False when the task has no more."""
+    def _update(self, shares: list[_Share], place: int) -> bool:
+        """One optimiser step from the next loss of every share; False when the task has no more."""
         task, config = self.task, self.config
-        optimiser, parameters = "", list[nn.Parameter]()
-        for number, work in enumerate(works):
-            update = self._next(work, count)
+        optimiser, parameters, batches = "", list[nn.Parameter](), list[str]()
+        for number, share in enumerate(shares):
+            update = self._next(share, place)
             if number and (update.optimiser if update else "") != optimiser:
                 raise RuntimeError("the shares of a step must yield the same updates in the same order")
             if update is None:
@@ -168,7 +168,8 @@ class _Run:
                 task.optimisers[optimiser].zero_grad(set_to_none=True)
                 groups = task.optimisers[optimiser].param_groups
                 parameters = [p for group in groups for p in group["params"] if p.requires_grad]
-            self.watch.add(self.step, f"loss of '{optimiser}'", update.loss, work.batch, update.log)
+            self.watch.add(self.step, f"loss of '{optimiser}'", update.loss, update.batch, update.log)
+            batches.append(update.batch)
             (update.loss / config.accumulation).backward(inputs=parameters)  # type: ignore[no-untyped-call]
             self.metrics.add({f"{optimiser}/{key}": part for key, part in update.log.items()})
             self.metrics.add({f"{optimiser}/loss": update.loss})
@@ -177,20 +178,16 @@ class _Run:
         self._agree_on_gradients(parameters)
         self.processes.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
-        batches = "; ".join(work.batch for work in works)
-        self.watch.add(self.step, f"gradient of '{optimiser}'", norm, batches)
+        self.watch.add(self.step, f"gradient of '{optimiser}'", norm, "; ".join(batches))
         task.optimisers[optimiser].step()
         return True
 
-    def _next(self, work: _Work, count: int) -> Update | None:
+    def _next(self, share: _Share, place: int) -> Update | None:
         """A share's next update, with randomness of its own in the networks (dropout)."""
-        torch.manual_seed(seed_of(self.config.seed, self.step, count, work.rng.index))
+        torch.manual_seed(seed_of(self.config.seed, self.step, place, share.index))
         half = self.config.precision == "bf16"
         with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half):
-            update = next(work.updates, None)
-        if count == 0:
-            work.batch = self.task.describe_batch()
-        return update
+            return next(share.updates, None)
 
     def _agree_on_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Give every process a gradient for what has one in any."""
@@ -277,13 +274,12 @@ class _Run:
         return place
 
 
-@dataclass(slots=True)
-class _Work:
+@dataclass(frozen=True, slots=True)
+class _Share:
     """One share of one step."""
 
+    index: int
     updates: Iterator[Update]
-    rng: BatchRng
-    batch: str = ""
 
 
 def config_json(config: Any) -> str:

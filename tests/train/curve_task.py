@@ -59,7 +59,6 @@ class CurveTask:
         }
         self._correlation, self._bad, self._rows = correlation, bad, rows
         self._stop_at, self._stop_share, self._stop_signal = stop_at, stop_share, stop_signal
-        self._batch = ""
         self.evaluations = 0
 
     def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
@@ -70,16 +69,17 @@ class CurveTask:
         if self._bad is not None and step == self._bad[0]:
             x_BC[self._bad[1]] = float("nan")
         x_BC = x_BC[own].to(rng.device)
-        self._batch = f"rows {own.start} to {own.stop - 1}"
+        rows = f"rows {own.start} to {own.stop - 1}"
         target_B1 = torch.sin(x_BC.mean(1, keepdim=True))
         found_B1 = self.modules["net"](x_BC).float()
         judge = self.modules["judge"]
-        yield Update("judge", (judge(found_B1.detach()) - 1).square().mean() + judge(target_B1).square().mean())
+        judged = (judge(found_B1.detach()) - 1).square().mean() + judge(target_B1).square().mean()
+        yield Update("judge", judged, batch=rows)
         error = (found_B1 - target_B1).square().mean()
         loss = error + 0.1 * judge(found_B1).square().mean()
         if self._correlation:
             loss = loss + self._correlation * _disagreement(gather_rows(found_B1), gather_rows(target_B1))
-        yield Update("net", loss, {"error": error})
+        yield Update("net", loss, {"error": error}, rows)
 
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
         self.evaluations += 1
@@ -87,9 +87,6 @@ class CurveTask:
         x_BC = torch.linspace(-1, 1, 20, device=place)[:, None].expand(-1, 4)
         found: Tensor = modules["net"](x_BC)
         return {"held_out": float((found - torch.sin(x_BC.mean(1, keepdim=True))).square().mean())}
-
-    def describe_batch(self) -> str:
-        return self._batch
 
     def images(self, modules: Mapping[str, nn.Module]) -> dict[str, NDArray[np.uint8]]:
         return {"grey": np.full((8, 12, 3), 128, np.uint8)}

@@ -186,7 +186,6 @@ class AnimatorTask:
             config.network.past_frames,
             config.network.future_frames,
         )
-        self._batch = ""
 
     def start_from(self, network: FaceAnimatorNetwork) -> None:
         """Begin with the weights of an exported network, which takes plain descriptors."""
@@ -207,7 +206,7 @@ class AnimatorTask:
         """The animator's step (Eq. 17) and, once Eq. 16 has begun, the discriminator's on the same images."""
         cfg = self.config
         batch = self._pairs.draw(rng, cfg.rows)
-        self._batch = ", ".join(batch.names)
+        names = ", ".join(batch.names)
         target_B3HW = batch.target_B3HW
         guide = self._guide(batch.source_B3HW, batch.source_landmarks_BN3, batch.source_descriptor_BD, batch.window_BTD)
         generated_B3HW = self.modules["animator"].train()(batch.source_B3HW, batch.window_BTD, guide).float()
@@ -222,9 +221,9 @@ class AnimatorTask:
             (getattr(cfg.losses, name) * term for name, term in terms.items()),
             torch.zeros(()).to(target_B3HW),
         )
-        yield Update("animator", total, {name: term.detach() for name, term in terms.items()})
+        yield Update("animator", total, {name: term.detach() for name, term in terms.items()}, names)
         if adversarial:
-            yield self._discriminator_update(target_B3HW, generated_B3HW.detach(), step)
+            yield self._discriminator_update(target_B3HW, generated_B3HW.detach(), step, names)
 
     def _terms(
         self,
@@ -272,7 +271,7 @@ class AnimatorTask:
         top, left = torch.randint(size - side + 1, (2,), generator=generator).tolist()
         return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))
 
-    def _discriminator_update(self, real_B3HW: Tensor, generated_B3HW: Tensor, step: int) -> Update:
+    def _discriminator_update(self, real_B3HW: Tensor, generated_B3HW: Tensor, step: int, names: str) -> Update:
         cfg, discriminator = self.config, self.modules["discriminator"]
         real_B, generated_B = discriminator(real_B3HW).float(), discriminator(generated_B3HW).float()
         loss = discriminator_loss(real_B, generated_B)
@@ -283,11 +282,7 @@ class AnimatorTask:
                 penalty = r1_penalty(discriminator(seen_B3HW), seen_B3HW)
             loss = loss + cfg.r1_gamma / 2 * cfg.r1_every * penalty
             log["r1"] = penalty.detach()
-        return Update("discriminator", loss, log)
-
-    def describe_batch(self) -> str:
-        """Clips and frames of the last batch, source > target."""
-        return self._batch
+        return Update("discriminator", loss, log, names)
 
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
         """Held-out figures (see `animator_figures`); none without held-out clips."""

@@ -124,7 +124,6 @@ class ExpressionStage1Task:
         self.held_out = [clip for clip in clips if clip.split == "held_out" and clip.variants]
         columns = config.network.audio_columns
         self._runs = SpeechRuns(config.data, training, model, columns, styles_SE)
-        self._batch = ""
 
     def to(self, device: torch.device) -> None:
         """Move what the losses need."""
@@ -139,7 +138,6 @@ class ExpressionStage1Task:
         assert isinstance(network, LipNetwork)
         network.audio_encoder.train(not cfg.freeze_audio).requires_grad_(not cfg.freeze_audio)
         batch = self._runs.draw(rng)
-        self._batch = batch.clips
         shape = (cfg.data.runs, cfg.data.run_frames, cfg.network.audio_size)
         kept_RKA = (torch.rand(shape, generator=rng.generator) >= cfg.dropout)[rng.own_rows(cfg.data.runs)]
         mel_RKFW, target_RKE, expression0_RKE, kept_RKA = (
@@ -155,7 +153,8 @@ class ExpressionStage1Task:
         with torch.autocast(rng.device.type, enabled=False):
             own = self._own_terms(predicted_RKE, target_RKE)
         total = terms.total + sum(weight * value for weight, value in own.values())
-        yield Update("lip", total, terms.log() | {name: value.detach() for name, (_, value) in own.items()})
+        log = terms.log() | {name: value.detach() for name, (_, value) in own.items()}
+        yield Update("lip", total, log, batch.clips)
 
     def _own_terms(self, predicted_RKE: Tensor, target_RKE: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Terms that are ours, with their weights."""
@@ -174,10 +173,6 @@ class ExpressionStage1Task:
             "velocity": (cfg.velocity, velocity),
             "closure": (cfg.closure, closure),
         }
-
-    def describe_batch(self) -> str:
-        """Clips of the last batch."""
-        return self._batch
 
     @torch.no_grad()
     def predict(self, network: LipNetwork, clip: ClipFeatures, eye_feature_TF: Tensor | None = None) -> Tensor:

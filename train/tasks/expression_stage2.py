@@ -144,7 +144,6 @@ class ExpressionStage2Task:
         embed = self._embed if config.data.embed_once and not config.train_stage1 else None
         self._data = EyeSequences(config.data, clips, model, embed, styles_SE)
         self.held_out = self._data.held_out
-        self._batch = ""
 
     def _make_discriminators(self) -> dict[str, nn.Module]:
         """Those that have a weight in Eq. 25."""
@@ -170,7 +169,7 @@ class ExpressionStage2Task:
         """Discriminators on prior samples, then the generator on reconstruction and prior samples (Eq. 25)."""
         cfg, weights = self.config, self.config.losses
         self._lip.train(cfg.train_stage1)
-        audio_BTA, expression_BTE = self._inputs(rng)
+        audio_BTA, expression_BTE, clips = self._inputs(rng)
         with torch.no_grad(), torch.autocast(rng.device.type, enabled=False):
             feature_BTF = normalise(self._placed_model.eye_feature(expression_BTE))
         expression0_BE, feature0_BF = expression_BTE[:, 0], feature_BTF[:, 0]
@@ -205,6 +204,7 @@ class ExpressionStage2Task:
                 "discriminators",
                 torch.stack(losses).sum(),
                 {name: loss.detach() for name, loss in zip(self._discriminators, losses, strict=True)},
+                clips,
             )
 
         terms = {
@@ -237,13 +237,12 @@ class ExpressionStage2Task:
                 gather_rows(sampled_BTF), gather_rows(feature_BTF), rng.generator
             )
             total = total + weights.distribution * terms["distribution"]
-        yield Update("eye", total, {name: term.detach() for name, term in terms.items()})
+        yield Update("eye", total, {name: term.detach() for name, term in terms.items()}, clips)
 
-    def _inputs(self, rng: BatchRng) -> tuple[Tensor, Tensor]:
-        """Embedded audio (B,T,A), with channels dropped, and true expressions (B,T,E), on the device."""
+    def _inputs(self, rng: BatchRng) -> tuple[Tensor, Tensor, str]:
+        """Embedded audio (B,T,A), channels dropped, and true expressions (B,T,E), on the device; names of clips."""
         cfg = self.config
         batch = self._data.draw(rng)
-        self._batch = batch.clips
         size = (cfg.data.rows, 1, cfg.network.audio_size)
         kept_B1A = torch.rand(size, generator=rng.generator) >= cfg.audio_dropout
         audio_BT = batch.audio_BT.to(rng.device)
@@ -253,7 +252,7 @@ class ExpressionStage2Task:
                 embedded = self._lip.encode_audio(audio_BT.flatten(0, 1)).float()
             audio_BT = embedded.reshape(*audio_BT.shape[:2], -1)
         kept = kept_B1A[rng.own_rows(cfg.data.rows)].to(rng.device)
-        return audio_BT * kept / (1 - cfg.audio_dropout), batch.expression_BTE.to(rng.device)
+        return audio_BT * kept / (1 - cfg.audio_dropout), batch.expression_BTE.to(rng.device), batch.clips
 
     def _show(self, audio_BTA: Tensor, expression0_BE: Tensor, feature_BTF: Tensor) -> Tensor | None:
         """Expressions of prior samples, if anything looks at them."""
@@ -283,10 +282,6 @@ class ExpressionStage2Task:
                 landmarks_BTL3 = self._placed_model.landmarks_68(expression_BTE)[..., _EYES_AND_BROWS, :]
             scores = discriminator(audio_BTA, landmarks_BTL3)
         return scores.float()
-
-    def describe_batch(self) -> str:
-        """Clips of the last batch."""
-        return self._batch
 
     @torch.no_grad()
     def sample(self, network: nn.Module, audio_TA: Tensor, expression0_E: Tensor, seed: int, rows: int = 1) -> Tensor:

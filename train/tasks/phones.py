@@ -102,11 +102,7 @@ class PhonesTask:
         audio_NA = self.modules["audio_encoder"].train()(mel_NFW) * kept_NA / (1 - cfg.dropout)
         score_NP = self.modules["phone"](audio_NA).float()
         loss = nn.functional.cross_entropy(score_NP, phone_N, weight_P, reduction="none").mean()
-        yield Update("phones", loss)
-
-    def describe_batch(self) -> str:
-        """Where the rows come from."""
-        return "synthetic speech"
+        yield Update("phones", loss, batch="synthetic speech")
 
     @torch.no_grad()
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:

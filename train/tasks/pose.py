@@ -130,7 +130,6 @@ class PoseTask:
                 lags = fit_lags(residuals, len(module.prior.lags_T), [t.weight for t in self.tracks])
                 module.prior.lags_T.copy_(lags)
         self._used_steps = torch.tensor(self.schedule.subsample(config.sampling.steps, config.sampling.spacing))
-        self._batch = ""
 
     def _of(self, clip: ClipFeatures) -> list[Track]:
         cfg = self.config
@@ -160,7 +159,6 @@ class PoseTask:
     def updates(self, rng: BatchRng, step: int) -> Iterator[Update]:
         """One Adam step of Eq. 2 for each network."""
         rows = self._rows(rng)
-        self._batch = rows.names
         generator, own = rng.generator, rng.own_rows(self.config.rows)
         clean_BTC = rows.residual_BTC / self.std_C
         unknown_BT, clean_BTC = self._unknown(clean_BTC, generator)
@@ -193,7 +191,7 @@ class PoseTask:
                 given_BC = initial_BC if name == self.config.part else torch.zeros_like(initial_BC)
                 predicted_BTC = network(x_BTC, prosody_BTM, given_BC, step_BT)
             loss = noise_prediction_loss(eps_BTC, predicted_BTC.float(), unknown_own_BT)
-            yield Update(name, weight.to(loss.device) * loss)
+            yield Update(name, weight.to(loss.device) * loss, batch=rows.names)
 
     def _rows(self, rng: BatchRng) -> MotionBatch:
         cfg = self.config
@@ -224,10 +222,6 @@ class PoseTask:
         near = self._used_steps[used].round().long() + torch.randint(-2, 3, (rows,), generator=generator)
         takes_used = torch.rand(rows, generator=generator) < self.config.used_step_share
         return torch.where(takes_used, near.clamp(0, count - 1), steps)
-
-    def describe_batch(self) -> str:
-        """Clips of the last batch."""
-        return self._batch
 
     @torch.no_grad()
     def sample(

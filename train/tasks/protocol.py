@@ -22,12 +22,13 @@ class Update:
     """One optimiser step that a task asks for: minimise ``loss`` over ``optimiser``'s parameters.
 
     ``loss`` is a mean over the share's rows, so that the mean over shares is the loss of the batch. ``log`` holds
-    scalars to be averaged and written.
+    scalars to be averaged and written; ``batch`` names the rows, for the report of a non-finite loss.
     """
 
     optimiser: str
     loss: Tensor
     log: Mapping[str, Tensor] = field(default_factory=dict)
+    batch: str = ""
 
 
 class Task(Protocol):
@@ -57,10 +58,6 @@ class Task(Protocol):
 
     def evaluate(self, modules: Mapping[str, nn.Module]) -> dict[str, float]:
         """Held-out figures of averaged ``modules``; runs in one process, without the trainer's randomness."""
-        ...
-
-    def describe_batch(self) -> str:
-        """Names the rows of the last share drawn, for the report of a non-finite loss."""
         ...
 
 
