@@ -1,4 +1,4 @@
-"""`Postprocess` in tensors: label and mark where the image is made, as a part of the graph that makes it.
+"""`Postprocess` in tensors: label and watermark on the device that makes the image, as a part of its graph.
 
 It is the arithmetic of `label.py`, `watermark.py` and `spread_spectrum.py` for heads of a fixed size and any number of
 rows, written with operations that every backend knows. Two of them differ: the median comes from counting instead of

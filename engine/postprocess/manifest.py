@@ -1,7 +1,7 @@
 """The signed note beside a video: what made it, of what, and that not a byte has changed since.
 
-    film.mp4        the video, labelled and marked
-    film.mp4.json   this note: digests, tag, public key, Ed25519 signature (RFC 8032)
+    video.mp4        the video, labelled and marked
+    video.mp4.json   this note: digests, tag, public key, Ed25519 signature (RFC 8032)
 
 The signature covers every other field, as JSON with sorted keys and no spaces.
 """
@@ -31,7 +31,7 @@ class ManifestReading:
 
     Attributes:
         signed: the signature fits the fields and the public key in it.
-        unchanged: the film's digest is the one that was signed.
+        unchanged: the video's digest is the one that was signed.
         signer: first 16 hex digits of the SHA-256 of the public key.
         made: what the maker wrote down.
     """

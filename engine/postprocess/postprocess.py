@@ -1,4 +1,4 @@
-"""What every frame goes through before it leaves: the visible label, then the invisible mark over all of it."""
+"""The last stage of a frame: into the whole portrait if asked for, the visible label, the invisible watermark."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from engine.postprocess.watermark import Watermark
 
 @dataclass(frozen=True, slots=True)
 class WatermarkConfig:
-    """What the invisible mark says, and to whom.
+    """Content of the invisible watermark, and the key that finds it.
 
     Attributes:
         tag: 16 bits of the operator's choice, for example which installation a video came from.
-        key: who knows it can find the mark; with the public key anybody can.
+        key: needed to find the watermark; the default is public, so that anybody can.
     """
 
     tag: int = 0
@@ -28,7 +28,7 @@ class WatermarkConfig:
 
 
 class Postprocess:
-    """Label and mark for frames of one size, pasted back into the whole portrait first if that is asked for.
+    """Labels and watermarks frames of one size, after pasting them back into the whole portrait if asked for.
 
     Raises:
         CommandInvalid: the tag does not fit its 16 bits.

@@ -1,4 +1,4 @@
-"""Where the invisible mark lies: keyed chips on the middle frequencies of the evened-out brightness.
+"""Place and statistic of the invisible watermark: keyed chips on the middle frequencies of the evened-out brightness.
 
     brightness -> minus its local mean -> divided by its local contrast -> cosine transform, a band of it -> slots
 

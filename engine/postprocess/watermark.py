@@ -1,4 +1,4 @@
-"""The invisible mark: put into every frame, found again in videos that were encoded and resized.
+"""The invisible watermark: put into every frame, found again in videos that were encoded and resized.
 
 A mark is 16 bits of the operator's choice (the tag) with their checksum. It needs no network, about two milliseconds
 a frame, and is found again by adding frames up: the image moves under the mark, so the mark is what stays.
@@ -19,6 +19,7 @@ POWER = 255.0**2 / 10 ** (_PSNR_DB / 10)
 """Mean square of what is added to a frame, in levels^2."""
 
 FOUND_SCORE = 5.5
+"""By chance reached in less than exp(-5.5^2 / 2), three in ten million videos (`SpreadSpectrum.correlate`)."""
 _TAG_BITS = 16
 _PAYLOAD_BYTES = 3
 
@@ -29,8 +30,8 @@ class Watermark:
     """Marks frames of one size. Every frame is changed by the same energy: 45 dB of PSNR.
 
     Args:
-        tag: 0 .. 2**16 - 1, what the mark says.
-        key: who knows it can find the mark; the public key lets anybody.
+        tag: content, 0 .. 2**16 - 1.
+        key: needed to find the watermark; the default is public.
 
     Raises:
         ValueError: the tag does not fit, or the frame is smaller than 112 pixels.
@@ -61,7 +62,7 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class WatermarkReading:
-    """What the frames seen so far say.
+    """The watermark as read from the frames seen so far.
 
     Attributes:
         found: the mark is there; by chance less often than once in a million videos.
@@ -97,7 +98,7 @@ class WatermarkDetector:
         self._frames += 1
 
     def read(self) -> WatermarkReading:
-        """What the frames so far say."""
+        """The reading of the frames so far."""
         if self._sum_N is None:
             return WatermarkReading(False, 0.0, 0, None, 0)
         soft_S, score = self._spread.correlate(self._sum_N / np.float32(self._frames))

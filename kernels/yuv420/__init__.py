@@ -56,13 +56,13 @@ def yuv420(
     """Planes of ``image_B3HW``, labelled and marked.
 
     Args:
-        picture_B3HW: RGB, (B, 3, H, W) with even sides and any strides; floating point in [-1, 1] (what overshoots is
+        image_B3HW: RGB, (B, 3, H, W) with even sides and any strides; floating point in [-1, 1] (what overshoots is
             cut) or uint8 levels.
         layout: "i420": all Y, then all Cb, then all Cr; "nv12": all Y, then Cb and Cr in turn.
         matrix: "bt601" or "bt709"; the result is of limited range (16 to 235).
-        label: None for none; its tensors on the picture's device.
+        label: None for none; its tensors on the image's device.
         pattern_BHW: float32 (B, H, W), levels that the mark adds to all three colours; None for none.
-        out: contiguous uint8 (B, 3H/2, W) to write into: on the picture's device, or in the host's pinned memory, where
+        out: contiguous uint8 (B, 3H/2, W) to write into: on the image's device, or in the host's pinned memory, where
             it is complete once the current stream is.
         impl: "reference", "triton" or "cupy" (both CUDA); all give the same integers. "auto" as `kernels.choice` says.
 
@@ -82,7 +82,7 @@ def yuv420(
         return planes if out is None else out.copy_(planes, non_blocking=True)
     require("yuv420", chosen, image_B3HW.device)
     if image_B3HW[0, 0].numel() > _MOST_PIXELS:
-        raise ImplementationUnavailable(f"yuv420 impl={chosen!r} takes up to {_MOST_PIXELS} pixels a picture")
+        raise ImplementationUnavailable(f"yuv420 impl={chosen!r} takes up to {_MOST_PIXELS} pixels an image")
     if out is None:
         batch, _, height, width = image_B3HW.shape
         shape = (batch, height * 3 // 2, width)
@@ -116,7 +116,7 @@ def _check(
     if height % 2 or width % 2 or not height or not width:
         raise ValueError(f"4:2:0 needs even sides, not {width} x {height}")
     if image_B3HW.dtype not in _TYPES:
-        raise ValueError(f"pictures must be one of {_TYPES}, not {image_B3HW.dtype}")
+        raise ValueError(f"images must be one of {_TYPES}, not {image_B3HW.dtype}")
     if pattern_BHW is not None:
         if pattern_BHW.shape != (batch, height, width) or pattern_BHW.dtype != torch.float32:
             raise ValueError(f"the mark must be float32 {(batch, height, width)}")

@@ -43,7 +43,7 @@ __device__ inline unsigned char weighted(float red, float green, float blue, con
 extern "C" __global__ void yuv420(
     const Element *image, const float *keep, const float *add, const float *pattern, unsigned char *out,
     int height, int width, int top, int left, int rows, int columns, int wide,
-    long long picture_b, long long picture_c, long long picture_y, long long picture_x,
+    long long image_b, long long image_c, long long image_y, long long image_x,
     long long keep_y, long long keep_x, long long add_c, long long add_y, long long add_x,
     long long pattern_b, long long pattern_y, long long pattern_x,
     float yr, float yg, float yb, float ur, float ug, float ub, float vr, float vg, float vb
@@ -72,8 +72,8 @@ extern "C" __global__ void yuv420(
             const float share = inside ? keep[at_y * keep_y + at_x * keep_x] : 1.0f;
 #endif
             for (int c = 0; c < 3; ++c) {
-                const long long place = item * picture_b + c * picture_c
-                    + y * picture_y + x * picture_x;
+                const long long place = item * image_b + c * image_c
+                    + y * image_y + x * image_x;
                 float level = as_float(image[place]);
 #if ELEMENT != 0
                 level = rintf(clip(__fadd_rn(__fmul_rn(level, 127.5f), 127.5f)));

@@ -21,7 +21,7 @@ def yuv420_cupy(
     pattern_BHW: torch.Tensor | None,
     out: torch.Tensor,
 ) -> None:
-    """Fill ``out``, which may lie in pinned memory, on the current stream of the picture's device."""
+    """Fill ``out``, which may lie in pinned memory, on the current stream of the image's device."""
     launch = launch_of(image_B3HW, layout, matrix, label, pattern_BHW, out)
     device = image_B3HW.device
     stream = torch.cuda.current_stream(device)

@@ -1,4 +1,4 @@
-"""The released animator against the reference outputs of the authors' network, weights drawn by name."""
+"""The released animator against the reference outputs of the authors' network, weights seeded by name."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.animator.neural_cases import SMALL
 from tests.random_weights import randomise_weights
 
 Show = Callable[[np.ndarray], np.ndarray]
-"""Picture of a descriptor (72,) that has been held for as long as the animator looks back and ahead."""
+"""Image of a descriptor (72,) that has been held for as long as the animator looks back and ahead."""
 
 _STEPS = 16
 

@@ -1,4 +1,4 @@
-"""Makes animator.npz: images of networks with drawn weights, in float64 straight from the definitions.
+"""Makes animator.npz: images of networks with random weights, in float64 straight from the definitions.
 
 Every sample has modulated weights of its own, upsampling inserts zeros and convolves, sampling is a loop over
 four corners: no module of the engine computes anything here, they only name the tensors.

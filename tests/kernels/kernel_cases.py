@@ -76,7 +76,7 @@ def backward_inputs(
 def yuv_inputs(
     shape: tuple[int, int, int], dtype: torch.dtype, device: str = "cpu"
 ) -> tuple[Tensor, LabelPatch, Tensor]:
-    """Picture (with channels last in memory), label in its lower corner, mark."""
+    """Image (with channels last in memory), label in its lower corner, mark."""
     batch, height, width = shape
     draw = torch.Generator().manual_seed(height * width)
     picture = torch.rand((batch, height, width, 3), generator=draw).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Networks of drawn weights, frames for them, and what eager makes of those: what every backend is compared with."""
+"""Networks of random weights, frames for them, and what eager makes of those: what every backend is compared with."""
 
 from __future__ import annotations
 

@@ -92,6 +92,17 @@ def set_gap(
     return upper_px + excess, lower_px - excess
 
 
+def blend_into(
+    frame: npt.NDArray[np.uint8],
+    box: Box,
+    colour: Float32Array,
+    alpha: npt.NDArray[np.floating],
+) -> None:
+    """Lay a colour (h, w, 3) or (3,) over the pixels of a box by ``alpha`` (h, w, 1), 0..1; in place."""
+    part = frame[box.slices]
+    part[...] = np.clip(part + (colour - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
+
+
 def smooth_step(x: npt.NDArray[np.floating] | float) -> npt.NDArray[np.floating]:
     """Hermite step: 0 up to 0, 1 from 1 on, smooth between."""
     x = np.clip(x, 0.0, 1.0)

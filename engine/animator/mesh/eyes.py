@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.animator.mesh.contours import Box, ContourMask, box_around, contour_mask, smooth_step
-from engine.animator.mesh.head_motion import HeadMotion
+from engine.animator.mesh.contours import Box, ContourMask, blend_into, box_around, contour_mask, smooth_step
+from engine.animator.mesh.head_motion import HeadMotion, down_axis
 from engine.animator.mesh.topology import Eye
 
 Float64Array = npt.NDArray[np.float64]
@@ -84,8 +84,7 @@ class EyeLayer:
 
     def close_lids(self, points_px: Float64Array, head: HeadMotion, gaze: tuple[float, float]) -> None:
         """Let the lids follow the gaze up and down and meet when nearly closed; changes ``points_px`` in place."""
-        axis = head.target_rotation[:2, 1]
-        down = axis / max(float(np.linalg.norm(axis)), 1e-6)
+        down = down_axis(head.target_rotation)
         upper, lower = points_px[self.eye.upper], points_px[self.eye.lower]
         gap = (lower - upper) @ down / head.scale
         rest, shut = self.rest_gap_px, self.shut_gap_px
@@ -183,16 +182,14 @@ class EyeLayer:
         ball *= 1.0 - shadow[..., None]
         if stillness > 0.01:
             ball += stillness * sample(self.residue, centre)
-        part = frame[box.slices]
-        part[...] = np.clip(part + (ball - part) * seen.coverage[..., None] + 0.5, 0.0, 255.0).astype(np.uint8)
+        blend_into(frame, box, ball, seen.coverage[..., None])
 
     def _draw_lash_line(self, frame: ImageArray, seen: ContourMask, box: Box, shut: float) -> None:
         """Dark line where the lids meet, so that shut eyes do not look sealed."""
         # Just below the upper lid, about two pixels wide, thinning out towards the corners.
         line = np.exp(-(((seen.below_upper - 0.3) / 0.85) ** 2)) * np.clip(4.0 - 4.0 * np.abs(seen.across), 0.0, 1.0)
         alpha = (_LASH_STRENGTH * shut * line).astype(np.float32)[..., None]
-        part = frame[box.slices]
-        part[...] = np.clip(part + (self.lash - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
+        blend_into(frame, box, self.lash, alpha)
 
     def _to_rest(self, corner_vector: Float64Array, head: HeadMotion) -> Float64Array:
         """Linear map (2, 2) from the image back to the portrait: corners onto corners, down onto down."""
@@ -223,8 +220,7 @@ def build_eye(
 ) -> EyeLayer:
     """Eye of a crop. ``rest_gaze``: eye-in-head pitch and yaw of the portrait in radians."""
     upper, lower = landmarks_px[eye.upper, :2], landmarks_px[eye.lower, :2]
-    axis = rotation[:2, 1]
-    down = axis / max(float(np.linalg.norm(axis)), 1e-6)
+    down = down_axis(rotation)
     rest_gap = np.maximum((lower - upper) @ down, 0.0)
     box = box_around(np.concatenate([upper, lower]), _MARGIN_PX, *rgb.shape[:2])
     corner = np.array([box.left, box.top], dtype=np.float64)

@@ -15,6 +15,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
+from engine.animator.mesh.contours import smooth_step
 from engine.animator.mesh.head_motion import HeadMotion
 from engine.animator.mesh.raster import draw_source_map
 from engine.animator.mesh.topology import EYES, FACE_OVAL, FACE_POINTS, FACE_TRIANGLES, LASH_VERTICES
@@ -119,12 +120,12 @@ def build_mesh(landmarks_px: npt.NDArray[np.floating], height: int, width: int) 
 
     # 1 for rays that run down the neck, 0 for the rest of the head.
     down = (chin_px - top_px) / (2 * radius_px)
-    neck = _smooth_step((direction @ down - 0.45) / 0.4)
+    neck = smooth_step((direction @ down - 0.45) / 0.4)
     rigid_px = radius_px * (0.30 - 0.22 * neck)
-    fade = 1.0 - _smooth_step((distance - rigid_px) / np.maximum(reach - rigid_px, 0.25 * reach + 1e-6))
-    fade *= 1.0 - 0.35 * neck * _smooth_step(distance / (0.5 * radius_px))
+    fade = 1.0 - smooth_step((distance - rigid_px) / np.maximum(reach - rigid_px, 0.25 * reach + 1e-6))
+    fade *= 1.0 - 0.35 * neck * smooth_step(distance / (0.5 * radius_px))
     fade[-1] = 0.0
-    towards_skull = _smooth_step(distance / (0.32 * radius_px))
+    towards_skull = smooth_step(distance / (0.32 * radius_px))
     follow_skull = fade * towards_skull * (1.0 - 0.5 * neck)
     follow_outline = fade * (1.0 - towards_skull) * (1.0 - 0.25 * neck)
 
@@ -164,11 +165,6 @@ def _distance_to_border(start: Float64Array, direction: Float64Array, height: in
     safe = np.where(np.abs(direction) < 1e-9, 1e-9, direction)
     reach = np.where(safe > 0, (limit - start) / safe, -start / safe)
     return np.asarray(np.maximum(reach.min(axis=1), 0.0))
-
-
-def _smooth_step(x: Float64Array) -> Float64Array:
-    x = np.clip(x, 0.0, 1.0)
-    return np.asarray(x * x * (3.0 - 2.0 * x))
 
 
 def _hold_border(

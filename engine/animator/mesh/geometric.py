@@ -88,7 +88,7 @@ class GeometricAnimator:
         *,
         intensity: float = 1.0,
     ) -> npt.NDArray[np.uint8]:
-        """Picture (S, S, 3) uint8 RGB of the portrait in a motion.
+        """Image (S, S, 3) uint8 RGB of the portrait in a motion.
 
         Args:
             window_TD: (1, 72) motion descriptors around the shown frame: expression, pose, gaze.

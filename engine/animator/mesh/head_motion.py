@@ -13,6 +13,12 @@ from engine.motion.space.pose import similarity_from_pose
 Float64Array = npt.NDArray[np.float64]
 
 
+def down_axis(rotation: Float64Array) -> Float64Array:
+    """Unit vector (2,) in the image of the head's downward axis; rotation (3, 3) is from canonical head to camera."""
+    axis = rotation[:2, 1]
+    return np.asarray(axis / max(float(np.linalg.norm(axis)), 1e-6))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class HeadPlace:
     """A pose as the layers need it.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.animator.mesh.contours import box_around, contour_mask
+from engine.animator.mesh.contours import blend_into, box_around, contour_mask
 from engine.animator.mesh.eyes import EyeLayer, build_eye
 from engine.animator.mesh.face_mesh import PortraitMesh, build_mesh
 from engine.animator.mesh.head_motion import HeadMotion
@@ -74,7 +74,7 @@ def draw(
     head: HeadMotion,
     eye_in_head: tuple[float, float],
 ) -> ImageArray:
-    """Picture (H, W, 3) uint8 of the portrait with its landmarks moved to (478, 3) px."""
+    """Image (H, W, 3) uint8 of the portrait with its landmarks moved to (478, 3) px."""
     points, places = _moved_skin(portrait, landmarks_px, head, eye_in_head)
     return _drawn(portrait, points, places, landmarks_px, head, eye_in_head)
 
@@ -166,7 +166,7 @@ def _grow_over(image: ImageArray, upper: Float64Array, lower: Float64Array) -> N
     filled = from_upper * (1.0 - share) + from_lower * share
     inside = np.clip(np.minimum(seen.below_upper, seen.above_lower) - 0.3, 0.0, 1.0)[..., None]
     inside = inside * (np.abs(seen.across) < 1.0)[None, :, None]
-    part[...] = np.clip(part + (filled - part) * inside + 0.5, 0.0, 255.0).astype(np.uint8)
+    blend_into(image, box, filled, inside)
 
 
 def _white_level(rgb: ImageArray, landmarks_px: Float64Array) -> npt.NDArray[np.float32]:

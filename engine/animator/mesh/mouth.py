@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.animator.mesh.contours import Box, ContourMask, box_around, contour_mask, set_gap, smooth_step
-from engine.animator.mesh.head_motion import HeadMotion
+from engine.animator.mesh.contours import Box, ContourMask, blend_into, box_around, contour_mask, set_gap, smooth_step
+from engine.animator.mesh.head_motion import HeadMotion, down_axis
 from engine.animator.mesh.teeth import TEXELS_PER_PX, paint_lower_teeth, paint_upper_teeth
 from engine.animator.mesh.topology import MOUTH_LOWER, MOUTH_UPPER
 
@@ -83,7 +83,7 @@ class MouthLayer:
 
     def close_lips(self, points_px: Float64Array, head: HeadMotion) -> None:
         """Bring the lips together where they should touch; ``points_px`` (V, 2) changes in place."""
-        down = _down(head.target_rotation)
+        down = down_axis(head.target_rotation)
         upper, lower = points_px[MOUTH_UPPER], points_px[MOUTH_LOWER]
         gap = (lower - upper) @ down / head.scale
         rest, shut = self.rest_gap_px, self.shut_gap_px
@@ -127,9 +127,7 @@ class MouthLayer:
             if not self.own_stays:
                 own *= self._near_rest(points_px, head)
             _over(inside, own)
-        part = frame[box.slices]
-        alpha = seen.coverage[..., None]
-        part[...] = np.clip(part + (inside - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
+        blend_into(frame, box, inside, seen.coverage[..., None])
 
     def _draw_seam(self, frame: ImageArray, seen: ContourMask, box: Box, gap_px: float) -> None:
         """Shadow where the lips of a portrait that came with them apart now meet."""
@@ -138,15 +136,13 @@ class MouthLayer:
             return
         line = np.exp(-(seen.below_upper**2)) * np.clip(3.0 - 3.0 * np.abs(seen.across), 0.0, 1.0)
         alpha = (_SEAM_STRENGTH * shut * line).astype(np.float32)[..., None]
-        part = frame[box.slices]
-        shade = self.light * np.array(_SEAM, np.float32)
-        part[...] = np.clip(part + (shade - part) * alpha + 0.5, 0.0, 255.0).astype(np.uint8)
+        blend_into(frame, box, self.light * np.array(_SEAM, np.float32), alpha)
 
     def _jaw_shift(
         self, points_px: Float64Array, landmarks_px: npt.NDArray[np.floating], head: HeadMotion
     ) -> Float64Array:
         """Shift (2,) of the lower teeth against the head: with the chin, but never far above the lower lip."""
-        down = _down(head.target_rotation)
+        down = down_axis(head.target_rotation)
         chin = (landmarks_px[_CHIN] - head.apply(self.chin_px)).mean(axis=0)[:2]
         lip = points_px[MOUTH_LOWER[4:7]].mean(axis=0) - head.apply(self.anchor_px)[:2]
         highest = float(lip @ down) - _LOWER_TEETH_SHOW * self.width_px * head.scale
@@ -155,7 +151,7 @@ class MouthLayer:
         return np.asarray(max(float(chin @ down), highest) * down + 0.5 * sideways)
 
     def _near_rest(self, points_px: Float64Array, head: HeadMotion) -> float:
-        gap = (points_px[MOUTH_LOWER] - points_px[MOUTH_UPPER]) @ _down(head.target_rotation) / head.scale
+        gap = (points_px[MOUTH_LOWER] - points_px[MOUTH_UPPER]) @ down_axis(head.target_rotation) / head.scale
         change = float(np.abs(gap - self.rest_gap_shown_px).max())
         # Without teeth to keep in place, the portrait's own mouth fades as the lips move away from how they were taken.
         return 1.0 - float(smooth_step(change / (0.12 * self.width_px)))
@@ -180,7 +176,7 @@ def build_mouth(
     light: Float32Array,
 ) -> MouthLayer:
     """Mouth of a crop; closes the seam of ``points_px`` (V, 2) in place where the portrait's lips touch."""
-    down = _down(rotation)
+    down = down_axis(rotation)
     upper, lower = points_px[MOUTH_UPPER].copy(), points_px[MOUTH_LOWER].copy()
     width_px = float(np.linalg.norm(landmarks_px[78] - landmarks_px[308]))
     rest_gap = np.maximum((lower - upper) @ down, 0.0)
@@ -217,11 +213,6 @@ def build_mouth(
         own_stays=own_stays,
         light=light,
     )
-
-
-def _down(rotation: Float64Array) -> Float64Array:
-    axis = rotation[:2, 1]
-    return np.asarray(axis / max(float(np.linalg.norm(axis)), 1e-6))
 
 
 def _own_mouth(

@@ -127,7 +127,7 @@ class NeuralAnimator:
         intensity: float = 1.0,
         finished: bool = False,
     ) -> npt.NDArray[np.uint8]:
-        """Picture (size, size, 3) uint8 RGB of the portrait in a motion.
+        """Image (size, size, 3) uint8 RGB of the portrait in a motion.
 
         Args:
             window_TD: (past + 1 + future, 72) motion descriptors around the shown frame.
@@ -152,7 +152,7 @@ class NeuralAnimator:
         intensity: Sequence[float] | None = None,
         finished: Sequence[bool] | None = None,
     ) -> npt.NDArray[np.uint8]:
-        """Pictures (B, size, size, 3) of several sessions in one pass; arguments as `render`, one row each."""
+        """Images (B, size, size, 3) of several sessions in one pass; arguments as `render`, one row each."""
         rows = len(prepared)
         expected = (rows, self.network.config.window_frames, DESCRIPTOR_SIZE)
         if window_BTD.shape != expected:
