@@ -154,7 +154,7 @@ def _centred_identity(
     last = {pair.clip.clip: pair for pair in pairs}
     cosines = []
     for pair, image in zip(last.values(), render(list(last.values())), strict=True):
-        # The real image says where the face is: it is the motion that the generated one should show.
+        # Where the face is, is taken from the real image, whose motion the generated one should show.
         points = pair.clip.landmarks_px[pair.target] * (size / FACE_SIZE)
         embedding = pretrained.identity(image, points)
         cosines.append(identity_similarity(everybody[pair.clip.person] - middle, (embedding - middle)[None]))

@@ -46,4 +46,4 @@ class _Naive:
             return y.reshape(rows, -1, height, width), None
         turned = weight_BOIkk.transpose(1, 2).flatten(0, 1)
         y = F.conv_transpose2d(x_1NHW, turned, stride=2, groups=rows)
-        return y.reshape(rows, -1, *y.shape[2:]), None  # who calls applies the blur
+        return y.reshape(rows, -1, *y.shape[2:]), None  # the caller applies the blur

@@ -1,4 +1,4 @@
-"""What the command of every benchmark shares: its help, and a report that says what it ran on and when."""
+"""What the command of every benchmark shares: its help, and a report with the machine, the versions and the date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the frozen networks say of a video, frame by frame; and how like two videos' images are."""
+"""Embeddings of a video's frames by the pretrained networks, and the likeness of two videos' images."""
 
 from __future__ import annotations
 

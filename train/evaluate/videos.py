@@ -26,7 +26,7 @@ Landmarks = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video's header says. ``identity`` changes when the file does."""
+    """Facts of a video's header. ``identity`` changes when the file does."""
 
     path: Path
     frame_rate_hz: float

@@ -1,4 +1,4 @@
-"""Landmarks of people: which images and clips show whom, and who is kept for judging."""
+"""Landmarks by person: the stills and clips of each, and the people that are held out."""
 
 from __future__ import annotations
 

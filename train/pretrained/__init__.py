@@ -4,10 +4,10 @@
 nothing but this package or small optional ones. All are frozen, in evaluation mode, and pass gradients to the image.
 """
 
-from train.pretrained.architectures.identity import FaceIdentity
-from train.pretrained.architectures.perceptual import PerceptualBackbone
+from train.pretrained.architectures.efficientnet import PerceptualBackbone
 from train.pretrained.catalogue import PRETRAINED, PretrainedKind, PretrainedSource
 from train.pretrained.face_cropped import FaceCropped
+from train.pretrained.face_identity import FaceIdentity
 from train.pretrained.loading import load_pretrained, pretrained_path
 from train.pretrained.places import (
     cut_places,

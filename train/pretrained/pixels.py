@@ -20,7 +20,7 @@ class ImageNetPixels(nn.Module):
         self.register_buffer("_std", torch.tensor(_STD)[None, :, None, None], persistent=False)
 
     def forward(self, rgb_B3HW: Tensor) -> Tensor:
-        """As the class says; gradients pass."""
+        """(B, 3, H, W) in [-1, 1] to the same, normalised and resized; gradients pass."""
         if self.size_px is not None:
             rgb_B3HW = resized(rgb_B3HW, self.size_px)
         normalised: Tensor = (rgb_B3HW / 2 + 0.5 - self.get_buffer("_mean")) / self.get_buffer("_std")

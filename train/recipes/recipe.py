@@ -43,7 +43,8 @@ class Experiment:
     """What a training recipe builds.
 
     Attributes:
-        export: writes what was trained into a weights folder (made if missing, other networks in it are kept).
+        task: the data, the losses and the networks.
+        export: writes the trained network into a weights folder (made if missing; other networks in it are kept).
     """
 
     task: Task
@@ -142,7 +143,7 @@ def _changed(config: _Config, changes: Mapping[str, object]) -> _Config:
 
 
 def first_sentence(function: Callable[..., Any]) -> str:
-    """What a recipe's docstring says first, on one line."""
+    """The first sentence of a recipe's docstring, on one line."""
     text = " ".join((function.__doc__ or "").split())
     return re.split(r"(?<!\bEq)(?<!\bApp)(?<!e\.g)(?<!i\.e)\. ", text, maxsplit=1)[0].removesuffix(".")
 

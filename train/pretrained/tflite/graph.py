@@ -1,4 +1,4 @@
-"""What a TensorFlow Lite file says: constants, and operators in the order in which they run.
+"""The contents of a TensorFlow Lite file: constants, and operators in the order in which they run.
 
 Field numbers are those of the published schema (tensorflow/lite/schema/schema.fbs).
 """
