@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator, NeuralPortrait
+from engine.animator.network.neural import load_network
 from engine.checkpoint import WeightsFolder, save_tensors, write_checksums
 from engine.errors import CommandInvalid, WeightsCorrupt
 from engine.motion.space.coefficients import Coefficients
@@ -142,7 +143,7 @@ def test_a_weights_folder_holds_layout_and_weights(small: NeuralAnimator, window
     (tmp_path / "config.json").write_text(json.dumps(config))
     save_tensors(tmp_path / "animator.safetensors", _network(SMALL).state_dict())
     write_checksums(tmp_path)
-    loaded = NeuralAnimator.load(WeightsFolder.open(tmp_path))
+    loaded = NeuralAnimator(load_network(WeightsFolder.open(tmp_path))[0])
     assert (loaded.past_frames, loaded.future_frames) == (4, 2)
     expected = small.render(_portrait(small), windows[0])
     np.testing.assert_array_equal(loaded.render(_portrait(loaded), windows[0]), expected)
@@ -151,7 +152,7 @@ def test_a_weights_folder_holds_layout_and_weights(small: NeuralAnimator, window
     (tmp_path / "config.json").write_text(json.dumps(config))
     write_checksums(tmp_path)
     with pytest.raises(WeightsCorrupt, match="unheard_of"):
-        NeuralAnimator.load(WeightsFolder.open(tmp_path))
+        NeuralAnimator(load_network(WeightsFolder.open(tmp_path))[0])
 
 
 @pytest.mark.parametrize("config", [SMALL, GUIDED], ids=["unguided", "guided"])

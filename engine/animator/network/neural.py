@@ -83,22 +83,6 @@ class NeuralAnimator:
         self.finishes = finishes
         self._mesh = mesh
 
-    @classmethod
-    def load(
-        cls,
-        folder: WeightsFolder,
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        mesh: GeometricAnimator | None = None,
-    ) -> NeuralAnimator:
-        """Read ``animator.safetensors`` as section ``neural_animator`` of the config lays it out.
-
-        Raises:
-            WeightsCorrupt: a key, name or shape is wrong.
-        """
-        return cls(load_network(folder)[0], device=device, dtype=dtype, mesh=mesh)
-
     @torch.inference_mode()
     def prepare(self, crop: FaceCrop, coefficients: Coefficients) -> NeuralPortrait:
         """Encode a portrait, once.

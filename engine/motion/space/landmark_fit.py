@@ -100,10 +100,6 @@ class LandmarkFitter:
         similarity = self._align(landmarks_px, neutral)
         return neutral, _undo(landmarks_px, similarity), similarity
 
-    def canonical(self, landmarks_px: NDArray[np.floating]) -> _Array:
-        """Landmarks (T, 478, 3) px with pose and scale taken out, in face units."""
-        return _undo(landmarks_px, self._align(landmarks_px, self._mean))
-
     def _align(self, landmarks: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[_Array, _Array, _Array]:
         return align_similarity(target[self._rigid], landmarks[:, self._rigid])
 

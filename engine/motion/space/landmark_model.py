@@ -117,10 +117,6 @@ class LandmarkModel(nn.Module):
         """
         return self._fitter.sequence(_bridge_gaps(_checked(landmarks_px, 3)), identity, crop_size)
 
-    def canonical(self, landmarks_px: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Landmarks (T, 478, 3) px with pose and scale taken out by the mean face's rigid points; face units."""
-        return self._fitter.canonical(_checked(landmarks_px, 3)).astype(np.float32)
-
 
 def eye_motion_feature(points_68: Tensor, neutral_68: Tensor) -> Tensor:
     """Handcrafted eye motion feature f_t (..., 21) of the iBUG-68 points (..., 68, 3), paper Fig. 4.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine import load_engine
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, NeuralAnimator
+from engine.animator.network.neural import load_network
 from engine.checkpoint import WeightsFolder
 from engine.errors import CommandInvalid, PretrainedNotFound
 from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
@@ -216,7 +217,7 @@ def test_exported_weights_start_a_training_and_speak_in_a_session(tmp_path: Path
     assert weights.config["animator"] == "neural"
     assert weights.config["training"]["animator"]["held_out"] == ["face-2"]
 
-    network = NeuralAnimator.load(weights).network
+    network = NeuralAnimator(load_network(weights)[0]).network
     rgb, window = torch.rand(1, 3, 256, 256) * 2 - 1, torch.randn(1, 3, 72)
     with torch.no_grad():
         expected = task.modules["animator"](rgb, window)
