@@ -20,7 +20,7 @@ from tests.animator.neural_cases import SMALL, inputs
 from tests.random_weights import randomise_weights
 
 CONFIG = dataclasses.replace(SMALL, widths=SMALL.widths[:4], transform_sizes=())
-"""32x32 pixels; without a transform at the last size, as the lite layout."""
+"""32x32 pixels; without a transform at the last size."""
 ROWS = 3
 
 

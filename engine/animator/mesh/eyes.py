@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.animator.mesh.contours import Box, ContourMask, blend_into, box_around, contour_mask, smooth_step
+from engine.animator.mesh.eye_textures import white_of_eye, whole_iris
 from engine.animator.mesh.head_motion import HeadMotion, down_axis
 from engine.animator.mesh.topology import Eye
 
@@ -41,8 +42,6 @@ _EDGE_SOFTNESS_PX = 0.45
 _LASH_STRENGTH = 0.6
 # Fewer visible pixels than this are no iris to copy: the eye counts as shut, and one is invented.
 _SEEN_IRIS_PIXELS = 12
-# Red, green and blue of an invented iris, brown, relative to the portrait's light.
-_BROWN = (1.0, 0.78, 0.62)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -233,9 +232,9 @@ def build_eye(
     distance = np.hypot(x - centre[0], y - centre[1]).astype(np.float32)
     visible = (seen.below_upper > 1.0) & (seen.above_lower > 0.6) & (np.abs(seen.across) < 0.97)
     # The iris ends in a darker ring that blurs into the white: a fifth further out the white is clean.
-    white = _white_of_eye(image, visible & (distance > 1.22 * iris_radius), seen.coverage)
+    white = white_of_eye(image, visible & (distance > 1.22 * iris_radius), seen.coverage)
     sealed = int((visible & (distance < iris_radius)).sum()) < _SEEN_IRIS_PIXELS
-    iris = _whole_iris(image, visible, distance, iris_radius, white, sealed)
+    iris = whole_iris(image, visible, distance, iris_radius, white, sealed)
     composite = white * (1.0 - iris[..., 3:] / 255.0) + iris[..., :3]
     # Beyond the contours the portrait shows lids, which must not come along when the eye opens wider.
     within = np.clip(np.minimum(seen.below_upper, seen.above_lower) + 1.5, 0.0, 1.0)
@@ -264,59 +263,3 @@ def build_eye(
 def _iris_place(gaze: tuple[float, float]) -> Float64Array:
     pitch, yaw = gaze
     return np.array([np.cos(pitch) * np.sin(yaw), -np.sin(pitch)])
-
-
-def _white_of_eye(image: Float32Array, known: npt.NDArray[np.bool_], coverage: Float32Array) -> Float32Array:
-    """The eye with everything but its visible white smoothed over from that white."""
-    if int(known.sum()) < 6:
-        inside = image[coverage > 0.5]
-        colour = np.quantile(inside if len(inside) > 12 else image.reshape(-1, 3), 0.8, axis=0)
-        colour = 0.3 * colour + 0.7 * colour.mean()
-        return np.broadcast_to(colour.astype(np.float32), image.shape).copy()
-    weight = known.astype(np.float32)
-    total = image * weight[..., None]
-    # Normalised blurs from narrow to wide: each pixel takes the narrowest that reaches known white.
-    filled = np.zeros_like(image)
-    missing = np.ones_like(weight)
-    for sigma in (0.8, 1.6, 3.2, 6.4, 12.8):
-        mass = cv2.GaussianBlur(weight, (0, 0), sigma)
-        value = cv2.GaussianBlur(total, (0, 0), sigma) / np.maximum(mass, 1e-6)[..., None]
-        trust = np.clip(mass / 0.15, 0.0, 1.0) * missing
-        filled += value * trust[..., None]
-        missing = missing - trust
-    mean = total.sum(axis=(0, 1)) / weight.sum()
-    return np.asarray(filled + mean * missing[..., None], np.float32)
-
-
-def _whole_iris(
-    image: Float32Array,
-    visible: npt.NDArray[np.bool_],
-    distance: Float32Array,
-    radius: float,
-    white: Float32Array,
-    sealed: bool,
-) -> Float32Array:
-    """Iris disc with a soft edge, RGBA premultiplied; what the lids hide continues the visible rings."""
-    rings = np.arange(0.0, 1.35 * radius, 0.75)
-    profile = np.zeros((len(rings), 3), np.float32)
-    for k, r in enumerate(rings):
-        at = visible & (np.abs(distance - r) < 1.0)
-        if at.sum() >= 3:
-            profile[k] = np.median(image[at], axis=0)
-        elif k > 0:
-            profile[k] = profile[k - 1]
-        else:
-            near = distance < 0.6 * radius
-            profile[k] = np.quantile(image[near], 0.3, axis=0) if near.any() else white.mean(axis=(0, 1)) * 0.3
-    if sealed:
-        # Pupil to a third of the radius, iris, and the dark ring at its edge.
-        shade = np.interp(rings / radius, [0.0, 0.35, 0.5, 0.85, 1.0], [0.10, 0.12, 0.36, 0.36, 0.22])
-        level = float(np.quantile(image, 0.8))
-        profile = (level * shade[:, None] * np.array(_BROWN)).astype(np.float32)
-    hidden = np.stack([np.interp(distance, rings, profile[:, c]) for c in range(3)], axis=-1)
-    trust = cv2.GaussianBlur(visible.astype(np.float32), (0, 0), 0.7)
-    trust = np.clip(2.0 * trust - 1.0, 0.0, 1.0)[..., None]
-    disc = image * trust + hidden.astype(np.float32) * (1.0 - trust)
-    alpha = 1.0 - smooth_step((distance - 0.98 * radius) / max(0.22 * radius, 1.0))
-    alpha = alpha.astype(np.float32)[..., None]
-    return np.concatenate([disc * alpha, 255.0 * alpha], axis=2).astype(np.float32)
