@@ -66,6 +66,7 @@ from engine.postprocess import Postprocess, WatermarkConfig
 from engine.postprocess.graph import PostprocessGraph, watermark_pattern
 from engine.runtime import EngineCache, FrameCompiler, neural_animator
 from engine.runtime.tensorrt_package import present_target
+from train.images import to_network
 
 CHECKSUM = "random weights of benchmarks"
 BATCH = 16
@@ -274,7 +275,7 @@ class Suite:
         rgb = rgb.repeat(config.image_size // 8, 0).repeat(config.image_size // 8, 1)
         like = next(network.parameters())
         with torch.inference_mode():
-            x = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None] / 127.5 - 1
+            x = to_network(torch.from_numpy(rgb).to(self.device)[None])
             code, features = network.encode(x.to(like.dtype))
         window = rng.randn(rows, config.window_frames, DESCRIPTOR_SIZE).astype(np.float32) / 4
         if not config.guided:

@@ -22,6 +22,7 @@ from engine.files import replacing
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import CROP_SIZE, FaceLandmarker
 from train.evaluate.videos import Framing, VideoInfo, detect_landmarks, framing, moved, video_info
+from train.images import to_network
 
 _VERSION = "1"
 
@@ -138,8 +139,7 @@ def open_video(
 
 def to_tensor(images: list[NDArray[np.uint8]]) -> torch.Tensor:
     """Images (256, 256, 3) uint8 as float32 (B, 3, 256, 256) in [-1, 1]."""
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    return stacked.float() / 127.5 - 1
+    return to_network(torch.from_numpy(np.stack(images)))
 
 
 def batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
