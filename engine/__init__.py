@@ -8,8 +8,8 @@
 
 No asyncio, sockets, clocks or threads in here: time is counted in samples and frames.
 
-The names below are imported when they are first asked for: who only needs ``engine.errors``, as the command's help
-and the decoder of strangers' images do, does not wait for torch.
+The names below are imported when they are first used, so that ``import engine.errors`` alone, as the command's help and
+the image sandbox need it, does not load torch.
 """
 
 from importlib import import_module

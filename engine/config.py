@@ -1,4 +1,4 @@
-"""What a weights folder says about itself (``config.json``).
+"""The sections of a weights folder's ``config.json`` that sessions read.
 
 The networks' own sections (``lip``, ``eye``, ``pose``) are the keyword arguments of their config dataclasses and
 are read by those. This module holds what the session needs to know beside them.

@@ -41,7 +41,7 @@ def load_engine(
             geometric animator, which runs there, and a GPU, if there is one, beside the neural one.
         backend: what runs the neural animator: "auto", "eager", "compiled", "graph", "onnx" or "tensorrt", or
             "geometric" to do without it, see `engine.runtime.backends`. The motion networks are small and stay eager.
-        watermark: what the invisible watermark in every frame says; None leaves its tag at 0, but it is there.
+        watermark: tag and key of the invisible watermark in every frame; None is tag 0 with the public key.
         live_cores: cores of this machine, where frames must come in time: with few of them "auto" shows a guided
             animator's mesh without its network. None is for work that may take longer and is the same everywhere.
 
@@ -58,7 +58,7 @@ def load_engine(
 
 
 class Engine:
-    """Made by ``load_engine``. Weights are never changed, so sessions may run side by side, one thread each."""
+    """Loaded by ``load_engine``. Weights are never changed, so sessions may run side by side, one thread each."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Engine:
     def enroll(
         self, image: Path | str | bytes | npt.NDArray[np.uint8], coefficients: Coefficients | None = None
     ) -> Avatar:
-        """Make a portrait ready to be animated.
+        """Make an avatar of a portrait.
 
         Args:
             image: a path, the bytes of an image file, or uint8 RGB (H, W, 3).
@@ -135,8 +135,8 @@ class Engine:
 
         Args:
             seed: same seed and same audio give the same frames.
-            drive: motion that replaces what the networks would say.
-            generate_gaze: let the gaze wander as the weights' gaze network says, while none is commanded.
+            drive: motion from elsewhere, in place of the networks'.
+            generate_gaze: let the gaze wander, by the weights' gaze network, while none is commanded.
             intensity: lambda of section 4.3: how far to go from the still, frontal, neutral face (0) to the
                 whole motion (1).
             frame: "crop" gives the 256x256 head, "full" the whole portrait with the head moving in it.

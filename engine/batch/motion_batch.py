@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from engine.avatar import Avatar
-from engine.errors import CapacityExceeded, CommandInvalid
+from engine.errors import CapacityExceeded
 from engine.motion.diffusion.window import PoseWindow
 from engine.motion.driver import MotionNetworks
 from engine.runtime.cuda_graph import Capture, CapturedStep
@@ -52,7 +52,7 @@ class MotionBatch:
         self._networks = networks
         self._capture = capture
         self._buckets = tuple(buckets)
-        self._probe = probe or _no_probe
+        self._probe = probe or (lambda stage: None)
         self._free = list(range(capacity))[::-1]
         self._spare = capacity
         rows, device = capacity + 1, networks.device
@@ -74,10 +74,8 @@ class MotionBatch:
         """Give a row to a session that has not begun.
 
         Raises:
-            CapacityExceeded: all rows are taken. CommandInvalid: these weights generate no gaze.
+            CapacityExceeded: all rows are taken.
         """
-        if generate_gaze and "gaze" not in self._hops:
-            raise CommandInvalid("these weights generate no gaze; set one with set_gaze, or import --gaze")
         if not self._free:
             raise CapacityExceeded(f"all {self._spare} rows of this device are taken")
         row, own = self._free.pop(), avatar.coefficients
@@ -166,9 +164,8 @@ class MotionBatch:
         return numbers.copy()
 
     def _new_capture(self, name: str, step: Callable[..., tuple[Tensor]], given: list[Tensor]) -> CapturedStep:
-        eye = () if self._eye is None else tuple(self._eye.tensors())
-        state = eye if name == "eye" else tuple(self._hops[name].state.tensors())
-        return CapturedStep(step, given, state=state, capture=self._capture)
+        state = self._eye if name == "eye" else self._hops[name].state
+        return CapturedStep(step, given, state=() if state is None else tuple(state.tensors()), capture=self._capture)
 
 
 class _HopRows:
@@ -198,7 +195,3 @@ class _HopRows:
 def _padded(tensor: Tensor, rows: int) -> Tensor:
     missing = rows - len(tensor)
     return tensor if not missing else torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])
-
-
-def _no_probe(stage: str) -> None:
-    pass

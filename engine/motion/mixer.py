@@ -1,4 +1,4 @@
-"""The mixer: from what the networks say to the motion descriptor q_t = [e_t 64 | p_t 6 | g_t 2].
+"""The mixer: from the networks' outputs to the motion descriptor q_t = [e_t 64 | p_t 6 | g_t 2].
 
 It closes the mouth when nobody speaks, keeps expression, pose and gaze within what the animator can show (the limits of
 `MixerConfig`, from the weights), and blends a gaze command in. All state belongs to one session and is a function of
