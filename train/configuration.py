@@ -20,6 +20,7 @@ _FORMER_NAMES = {
     "pictures": "images",
     "stretch": "augmentation",
     "stretched": "variants",
+    "tame": "short_clip_weight",
 }
 """Settings that had other names, which command lines may still use."""
 

@@ -45,14 +45,14 @@ def clip_tracks(
     smoothing_frames: float,
     delay_frames: int,
     variants: bool,
-    tame: float,
+    short_clip_weight: float,
     long_frames: int,
 ) -> list[Track]:
     """Tracks of a clip; the first one plays at its own speed.
 
     Args:
         variants: one more for each augmented audio, or two other speeds of a clip without audio.
-        tame: weight of clips shorter than ``long_frames``, in which people hardly move.
+        short_clip_weight: weight of clips shorter than ``long_frames``, in which people hardly move.
     """
     motion = smoothed(clip.pose if part == "pose" else clip.gaze, smoothing_frames)
     centre = torch.from_numpy(np.median(motion, 0))
@@ -66,7 +66,7 @@ def clip_tracks(
         if mel is not None:
             first, _ = prosody_columns(torch.arange(len(moved)), delay_frames)
             prosody = mel_windows(torch.from_numpy(mel), first, PROSODY_COLUMNS).transpose(1, 2).flatten(1)
-        weight = tame if short else 1.0
+        weight = short_clip_weight if short else 1.0
         if mel is not None and index and not short:
             weight /= 3
         tracks.append(Track(moved, centre, prosody, clip.clip, weight))

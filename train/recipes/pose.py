@@ -65,7 +65,7 @@ def paper_pose() -> PoseRecipe:
             beta_2=0.999,
             smoothing_frames=0.0,
             variants=False,
-            tame=1.0,
+            short_clip_weight=1.0,
         ),
         trainer=TrainerConfig.paper("paper_pose", 100_000, ema_decay=0.998),
     )

@@ -57,7 +57,7 @@ class PoseTaskConfig:
         start_share, silence_share: see `StreamAugmentation`.
         smoothing_frames: Gaussian that takes the tracker's jitter out.
         variants: use the augmented audio of the shards too.
-        tame: weight of clips of less than ``long_frames``, in which people hardly move.
+        short_clip_weight: weight of clips of less than ``long_frames``, in which people hardly move.
         evaluation_frames: length of the streams that are judged beside the held-out clips.
     """
 
@@ -79,7 +79,7 @@ class PoseTaskConfig:
     silence_share: float = 0.15
     smoothing_frames: float = 1.2
     variants: bool = True
-    tame: float = 0.5
+    short_clip_weight: float = 0.5
     prosody_delay_frames: int = 2
     evaluation_frames: int = 1500
     long_frames: int = 150
@@ -139,7 +139,7 @@ class PoseTask:
             smoothing_frames=cfg.smoothing_frames,
             delay_frames=cfg.prosody_delay_frames,
             variants=cfg.variants,
-            tame=cfg.tame,
+            short_clip_weight=cfg.short_clip_weight,
             long_frames=cfg.long_frames,
         )
 
