@@ -19,7 +19,7 @@ Shape suffixes: B sessions, T frames, W window, H hop, C channels, M prosody (32
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -235,47 +235,37 @@ class PoseWindow:
         return self.config.temperature * factor_BH1.clamp(*_VOICE_FACTORS)
 
     def _denoise(self, state: PoseWindowState, initial_BC: Tensor) -> Denoise:
-        """Noise prediction for this window: one pass; with guidance a second one without the initial pose (Eq. 3),
-        over twice the rows where one network is both models.
+        """Noise prediction for this window: one pass, or with guidance (Eq. 3) a second one without the initial pose,
+        by the unconditional network, or over twice the rows where one network is both models.
         """
-        guidance, rows = self.config.guidance, state.batch
+        guidance, rows, plain = self.config.guidance, state.batch, self.unconditional
         initial_BC = (initial_BC - self._initial_mean_C) / self._initial_std_C
-        clean_W = self._known_W & (self.config.known_frames == "clean")
-
-        def steps(x_BWC: Tensor, step: float) -> Tensor:
-            return x_BWC.new_full((1, self.config.window), step).masked_fill(clean_W, 0.0)
-
-        if guidance is None or self.unconditional is not None:
+        if guidance is None or plain is not None:
             condition = self.denoiser.condition(state.prosody_BWM, initial_BC, position=self._position)
-            if guidance is None:
-                return lambda x_BWC, step: self.denoiser.denoise(x_BWC, steps(x_BWC, step), condition)
-            return self._two_networks(state, condition, guidance, steps)
+            with_initial = self._at_steps(self.denoiser, condition)
+            if guidance is None or plain is None:
+                return with_initial
+            no_initial_BC = torch.zeros_like(initial_BC)
+            plain_condition = plain.condition(state.prosody_BWM, no_initial_BC, position=self._plain_position)
+            without = self._at_steps(plain, plain_condition)
+            return lambda x_BWC, step: guide(with_initial(x_BWC, step), without(x_BWC, step), guidance)
         has_initial_B = torch.arange(2 * rows, device=initial_BC.device) < rows
         twice = torch.cat([state.prosody_BWM] * 2), torch.cat([initial_BC] * 2)
-        both_condition = self.denoiser.condition(*twice, has_initial_B, self._position)
+        both = self._at_steps(self.denoiser, self.denoiser.condition(*twice, has_initial_B, self._position))
 
         def denoise(x_BWC: Tensor, step: float) -> Tensor:
-            both = self.denoiser.denoise(torch.cat([x_BWC, x_BWC]), steps(x_BWC, step), both_condition)
-            return guide(both[:rows], both[rows:], guidance)
+            eps = both(torch.cat([x_BWC, x_BWC]), step)
+            return guide(eps[:rows], eps[rows:], guidance)
 
         return denoise
 
-    def _two_networks(
-        self,
-        state: PoseWindowState,
-        condition: Condition,
-        guidance: float,
-        steps: Callable[[Tensor, float], Tensor],
-    ) -> Denoise:
-        plain = self.unconditional
-        assert plain is not None
-        no_initial_BC = torch.zeros_like(state.residual_BWC[:, 0])
-        plain_condition = plain.condition(state.prosody_BWM, no_initial_BC, position=self._plain_position)
+    def _at_steps(self, network: PoseDenoiser, condition: Condition) -> Denoise:
+        """One network's prediction; known frames that are shown clean are at diffusion step 0."""
+        clean_W = self._known_W & (self.config.known_frames == "clean")
 
         def denoise(x_BWC: Tensor, step: float) -> Tensor:
-            step_BW = steps(x_BWC, step)
-            with_initial = self.denoiser.denoise(x_BWC, step_BW, condition)
-            return guide(with_initial, plain.denoise(x_BWC, step_BW, plain_condition), guidance)
+            step_1W = x_BWC.new_full((1, self.config.window), step).masked_fill(clean_W, 0.0)
+            return network.denoise(x_BWC, step_1W, condition)
 
         return denoise
 
