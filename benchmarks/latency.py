@@ -10,8 +10,6 @@ time from a sound to the frame that shows it, encoded as the server does (H.264)
 of a neural animator by the matrix product and the copy that were measured in the same run.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -13,8 +13,6 @@ A miss is a frame that is not finished (label, watermark) ``--slot-ms`` after th
 encodes each frame as the server does, on the session's thread. ``sessions`` is the most with fewer than 1 % of misses.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import os

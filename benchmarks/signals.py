@@ -1,7 +1,5 @@
 """The voices that benchmarks push: the demo voice, and beeps that can be found again in what comes back."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

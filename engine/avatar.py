@@ -1,7 +1,5 @@
 """A portrait made ready: everything that depends on the image alone, computed once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ The networks' own sections (``lip``, ``eye``, ``pose``) are the keyword argument
 are read by those. This module holds what the session needs to know beside them.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar

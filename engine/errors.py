@@ -36,8 +36,6 @@
 Messages say what is wrong and what to do about it.
 """
 
-from __future__ import annotations
-
 
 class GohdError(Exception):
     """Base of every error that this project raises on purpose."""

@@ -21,8 +21,6 @@ A frame is made in three steps, of which the middle one serves many sessions at 
 `push_pcm` and `flush` do all of it for one session. `listen` and `postprocess` may run on another thread than `render`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

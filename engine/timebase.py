@@ -5,8 +5,6 @@ columns  |..|..|..|..|..|..|..|..|..|..|..|..|     one every 200 samples, 80 a s
 frames   |     0     |     1     |     2     |     25 a second; frame t shows time 640 t
 """
 
-from __future__ import annotations
-
 SAMPLE_RATE_HZ = 16_000
 FRAME_RATE_HZ = 25
 SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FRAME_RATE_HZ

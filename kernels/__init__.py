@@ -3,8 +3,6 @@
 Each sits in a folder of its own: a public function with ``impl=``, its reference in plain PyTorch, and the faster ones.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 __all__: list[str] = []

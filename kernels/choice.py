@@ -7,8 +7,6 @@ run yet is not in it, and so is the reference: `benchmarks.ops` says what to ent
 one wherever it can run, which is how whole networks are compared.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import logging

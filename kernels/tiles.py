@@ -1,7 +1,5 @@
 """Tiles of pixels and channels that a program of a Triton kernel makes at a time."""
 
-from __future__ import annotations
-
 import torch
 
 

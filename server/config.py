@@ -1,7 +1,5 @@
 """The settings of a server, checked once at its start."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from dataclasses import dataclass, field

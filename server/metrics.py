@@ -1,7 +1,5 @@
 """What an operator watches, in the text form that Prometheus reads. One registry a server; no ids, no addresses."""
 
-from __future__ import annotations
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 

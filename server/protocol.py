@@ -18,8 +18,6 @@
 ``tests/golden/protocol.json`` holds both directions; the Python and the JavaScript tests read the same file.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

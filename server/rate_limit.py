@@ -1,7 +1,5 @@
 """How often something may happen: a token bucket."""
 
-from __future__ import annotations
-
 
 class RateLimit:
     """A token bucket: ``burst`` at once, ``per_second`` in the long run. Time comes from the caller."""

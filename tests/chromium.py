@@ -1,7 +1,5 @@
 """The headless Chromium of tests and benchmarks."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The ``gohd`` command inside the test's own process: a process for each call would spend two seconds on imports."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """Fixtures that every room shares: optional data folders and the bundled assets."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A frame is white when its 40 ms hold a loud sample, else grey; it needs 80 ms of
 Every image shows a face but a black one.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The bundled motion networks beside the geometric animator alone, as weights without a network for images are."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

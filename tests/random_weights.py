@@ -1,7 +1,5 @@
 """Weights drawn from the names of a module's tensors, so that goldens need none stored."""
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Checkpoint files as the release lays them out, filled from tensor names: for tests of import and session."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import math

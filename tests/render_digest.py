@@ -6,8 +6,6 @@ A line is: the case, then SHA-256 (16 digits) of the frames, of the descriptors 
 none. Digests differ between machines and library versions, so none are stored; compare two checkouts on one machine.
 """
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys

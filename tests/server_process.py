@@ -1,7 +1,5 @@
 """``gohd serve``, or another server, in a process of its own: started, waited for, ended."""
 
-from __future__ import annotations
-
 import queue
 import signal
 import subprocess

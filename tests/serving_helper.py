@@ -1,7 +1,5 @@
 """A served fake engine, and its callers: real WebRTC peers in the same process."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import io

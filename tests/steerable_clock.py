@@ -1,7 +1,5 @@
 """The clock that tests inject where the product would read ``time.monotonic``."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """A real coturn of its own for a test, where it is installed."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """A WebRTC peer like a browser: a microphone, received video and audio, a control channel. Benchmarks use it too."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """``python -m train RECIPE [key=value ...]``, alone or under torchrun."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Checkpoints: all that a run needs to go on, as tensors in one safetensors file that is replaced in one step."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

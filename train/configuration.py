@@ -1,7 +1,5 @@
 """Changes a frozen config by ``key=value`` assignments from the command line."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import types

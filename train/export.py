@@ -1,7 +1,5 @@
 """From a run's checkpoint to the weights folder that the engine opens."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Images as networks take them, and back. Shape suffixes: B rows, H and W pixels."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

@@ -1,7 +1,5 @@
 """Runs a recipe by its name, with changed settings."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any

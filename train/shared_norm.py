@@ -5,8 +5,6 @@ torch's own SyncBatchNorm runs on GPUs only; shares of a batch are of equal size
 Shape suffixes: B rows, C channels, then any places.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -7,8 +7,6 @@ not slow another. The motion is that of the bundled voice; images of its second 
 float32.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

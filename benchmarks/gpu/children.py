@@ -1,7 +1,5 @@
 """Programs that the suite for graphics cards starts, each in a process of its own, so that none can end the others."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

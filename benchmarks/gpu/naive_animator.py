@@ -6,8 +6,6 @@
 It is the network of `engine.animator` with another convolution, so its images are the same up to rounding.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """Animators with random weights, and the least that one frame of them costs: times do not depend on the weights."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """The figures of `benchmarks.gpu.suite` as Markdown, and the project's targets beside them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 

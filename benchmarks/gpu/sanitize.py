@@ -7,8 +7,6 @@ tensor. Ends with 0 where all are clean, 1 where one is not, and 77, with the re
 (`pip install nvidia-cuda-sanitizer-api`, or the CUDA toolkit).
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shutil

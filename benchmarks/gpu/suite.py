@@ -17,8 +17,6 @@ Most wanted comes first, and ``targets`` says which of the project's are met. Wh
 its reason. Weights are random: times do not depend on them.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import dataclasses

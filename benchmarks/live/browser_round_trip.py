@@ -8,8 +8,6 @@ its encoder, the server, its jitter buffer and its mixer are all in it. The imag
 distance of the two by Chromium's own estimate of what it plays of either.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from pathlib import Path

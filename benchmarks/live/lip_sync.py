@@ -12,8 +12,6 @@
   full; 13 ms are Opus's own, there and back.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import contextlib

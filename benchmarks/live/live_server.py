@@ -9,8 +9,6 @@
   leave a session that speaks. How many sessions a machine serves at once says ``benchmarks/sessions.py``.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os

@@ -1,7 +1,5 @@
 """Clients that come to a server, watch, speak and leave, each in its own way: real WebRTC peers in this process."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

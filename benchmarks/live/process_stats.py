@@ -8,8 +8,6 @@ is left is held. Objects that were there when the server was ready are not count
 (``gc.freeze``).
 """
 
-from __future__ import annotations
-
 import asyncio
 import ctypes
 import gc

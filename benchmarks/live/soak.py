@@ -13,8 +13,6 @@ the figures of the steady session are then those of an overloaded server.
   difference of (arrival - time stamp) of the two, by the least of each ten seconds: first and last minute, and slope.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os

@@ -4,8 +4,6 @@ Every frame is kept with its RTP time stamp and the arrival of the last packet o
 of both streams to one clock (RFC 3550, section 6.4.1), as any receiver does to keep lips and voice together.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 from typing import Any

@@ -7,8 +7,6 @@ below, decoded and read. ``--unmarked`` names folders of ordinary videos and ima
 mirror image, is read alone, and none may be called marked.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import time

@@ -5,8 +5,6 @@
 aiortc's own player, codecs, bitrates and answers to its receivers' reports.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import contextlib

@@ -6,8 +6,6 @@ Prints ``watching`` when the first frame is there, and after that many seconds o
 [shown, received, RTP time stamp, width] with times in Unix seconds, and ``samples`` of Chromium's own statistics.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

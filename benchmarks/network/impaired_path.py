@@ -6,8 +6,6 @@ Both directions pass the same impairment, drawn from one seed; packets never ove
 as a router's with far too much memory (1000 packets), which is where a sender that does not listen builds up seconds.
 """
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import fcntl

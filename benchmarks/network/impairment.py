@@ -8,8 +8,6 @@ With ``--json`` cells that are in the file already stay there, so that a matrix 
 table goes beside it.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

@@ -9,8 +9,6 @@
   latency of less than half a second.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -7,8 +7,6 @@ the same run; a share of 1 is as fast as the device could be. ``verdicts`` compa
 does not beat it in every case belongs out of the project, what does belongs in `kernels.choice.MEASURED`.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys

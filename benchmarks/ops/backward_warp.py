@@ -1,7 +1,5 @@
 """Inputs for the benchmark of `kernels.backward_warp`: the geometric animator's frame, then feature maps."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -1,7 +1,5 @@
 """Inputs for the benchmark of `kernels.conv_epilogue`: after convolutions of the paper's decoder."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

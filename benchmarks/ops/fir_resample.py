@@ -1,7 +1,5 @@
 """Inputs for the benchmark of `kernels.fir_resample`: the two places of it in a frame."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

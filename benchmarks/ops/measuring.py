@@ -1,7 +1,5 @@
 """How one operation is measured: implementations and the compiled reference beside what the device does at best."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass

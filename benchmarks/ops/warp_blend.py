@@ -1,7 +1,5 @@
 """Inputs for the benchmark of `kernels.warp_blend`: levels of the paper's decoder, one frame and sixteen."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

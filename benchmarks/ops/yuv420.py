@@ -1,7 +1,5 @@
 """Inputs for the benchmark of `kernels.yuv420`: finished frames of the animator, on the device and to the host."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -1,7 +1,5 @@
 """What the command of every benchmark shares: its help, and a report with the machine, the versions and the date."""
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import json

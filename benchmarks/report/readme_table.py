@@ -6,8 +6,6 @@
 A result is named THEME-HARDWARE-DATE.json. Of each theme and hardware the newest is shown; quick runs never are.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -3,8 +3,6 @@
 ``livekit``, ``pipecat`` and ``realtime`` need the extra of their own name, as ``gohd-live[livekit]``.
 """
 
-from __future__ import annotations
-
 from clients.agents.speaker import AvatarChunk, Speaker, load_speaker
 
 __all__ = ["AvatarChunk", "Speaker", "load_speaker"]

@@ -10,8 +10,6 @@ The service sends an answer faster than it is spoken. So when the user speaks up
 heard; and what still comes of an answer that was cut is ignored.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

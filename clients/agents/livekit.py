@@ -7,8 +7,6 @@
 Audio leaves only while something is said, so that LiveKit's playback positions count speech alone; video always does.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator

@@ -11,8 +11,6 @@ In the transport's parameters set ``video_out_enabled`` and the size, ``service.
 ``video_out_is_live`` off.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 import numpy as np

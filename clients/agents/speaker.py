@@ -15,8 +15,6 @@ silence that takes its place is fed to the engine at once, and its first frame l
 Frames that keep coming too late lengthen the way by a step, in the next pause, up to eight steps.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections import deque

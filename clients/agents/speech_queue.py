@@ -8,8 +8,6 @@ After it ran dry it waits for two steps, or for an end of speech, before it give
 200 ms without more coming is said as it is. No clock, no locks.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Microphones and speakers: one small protocol, two audio libraries behind it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from clients.audio.devices import (

@@ -1,7 +1,5 @@
 """What both adapters share, for both libraries sit on PortAudio: its devices, its streams, its error codes."""
 
-from __future__ import annotations
-
 from clients.audio.devices import AudioDevice, Direction
 from engine.errors import DeviceBusy, DeviceError, DeviceLost, DeviceUnsuitable
 

@@ -5,8 +5,6 @@ intensity 0..1                 how much of the motion to show
 head on | off                  whether the head moves
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import select

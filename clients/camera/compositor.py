@@ -1,7 +1,5 @@
 """A frame of any size on the camera's image: as large as it fits, in the middle, on a plain ground, and marked."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import numpy.typing as npt

@@ -1,7 +1,5 @@
 """Virtual cameras: what the client needs of one, the pyvirtualcam adapter, and what this machine has."""
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import dataclass

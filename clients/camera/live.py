@@ -12,8 +12,6 @@ Drop policy for frames: at most ``_MAX_FRAMES`` wait for their moment, and the o
 only the newest is sent (``overtaken`` counts both). When none comes, the last one is sent again every 100 ms.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from dataclasses import dataclass

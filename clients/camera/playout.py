@@ -18,8 +18,6 @@ Frames that come late lengthen the delay (up to 600 ms), at once where they are 
 shrinks after ten seconds of room, by 10 to 60 ms.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """``gohd bridge``: a Realtime service speaks through a session of a gohd server."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import AsyncIterator

@@ -1,7 +1,5 @@
 """``gohd camera``: the avatar as a camera and its voice, delayed to match, as a microphone."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """``gohd doctor``: what this machine has and lacks, and what the networks cost."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

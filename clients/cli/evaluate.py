@@ -1,7 +1,5 @@
 """``gohd evaluate``: generated videos against the real ones of the same names."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Keys of this machine's user: the watermark's, given as a file, and the one that signs videos, made once."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Every command's module imports what it needs when it is run, so that ``gohd --help`` answers at once.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from typing import Annotated

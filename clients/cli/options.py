@@ -1,7 +1,5 @@
 """Options that several commands share, each written once. Importing this loads no network: ``--help`` stays fast."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``gohd render``: a portrait and an audio file become a video."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Annotated

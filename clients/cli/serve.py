@@ -1,7 +1,5 @@
 """``gohd serve``: the server, with its address on the terminal."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,7 +1,5 @@
 """``gohd train``: run a training recipe."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """The video that ``gohd render`` writes: frames and voice of a session, then a signed manifest beside it."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Iterator

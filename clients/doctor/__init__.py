@@ -1,7 +1,5 @@
 """What a machine has and lacks for calls, cameras and training. It looks at files and prints commands; it runs none."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from clients.doctor.audio import audio_findings

@@ -1,7 +1,5 @@
 """Is there a microphone, a library that reads it, and a virtual cable for the delayed voice?"""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 from clients.audio import AudioDevice, choose_device, open_backend

@@ -1,7 +1,5 @@
 """Is there a virtual camera that a call will find, and may this user write to it?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from clients.camera import list_cameras

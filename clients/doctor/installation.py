@@ -1,7 +1,5 @@
 """What is installed: this package, Python, torch, the devices torch sees, and the bundled weights."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

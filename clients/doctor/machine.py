@@ -1,7 +1,5 @@
 """The machine as files, so that tests can make one up in a folder, and the words of its package manager."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import importlib.metadata

@@ -1,7 +1,5 @@
 """Graphics card, codecs, optional packages, and the way through firewalls."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import av

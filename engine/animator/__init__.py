@@ -1,7 +1,5 @@
 """Animators: from motion descriptors to images."""
 
-from __future__ import annotations
-
 from engine.animator.mesh.geometric import GeometricAnimator, PreparedPortrait
 from engine.animator.network.face_animator import PRESETS, FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.neural import NeuralAnimator, NeuralPortrait

@@ -1,7 +1,5 @@
 """The demo portrait (nobody real) and the demo voice (synthesised); see NOTICE.md."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Audio front end of a session: chunks of any kind become mel columns and voice flags, addressed by time."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -3,8 +3,6 @@
 Session.listen --> [scheduler, if sessions share a device] --> BatchRenderer.render --> Session.postprocess
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

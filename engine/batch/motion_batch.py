@@ -10,8 +10,6 @@ generators, and kept until its step has succeeded.
 Shape suffixes: B rows of the batch, F mel bands, W mel columns, Z noise, H hop, M prosody, C channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -11,8 +11,6 @@ Out of memory: the session that joined last is dropped, with what it had on the 
 others, from the same numbers. A phase that fails otherwise runs again row by row, and ends the sessions it fails for.
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Callable, Sequence

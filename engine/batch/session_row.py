@@ -1,7 +1,5 @@
 """What rendering keeps of one session from frame to frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from engine.avatar import Avatar

@@ -4,8 +4,6 @@ past (repeats the first frame)         shown     waited for      not seen yet (h
 | t-p ... t-1                           | t |     t+1 .. t+a     | t+a  t+a  ... |   p + 1 + f rows
 """
 
-from __future__ import annotations
-
 from collections import deque
 
 import numpy as np

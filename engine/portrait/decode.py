@@ -1,7 +1,5 @@
 """From whatever a phone or a browser calls an image to uint8 RGB."""
 
-from __future__ import annotations
-
 import io
 import logging
 import struct

@@ -1,7 +1,5 @@
 """478 face landmarks by MediaPipe's FaceLandmarker, whose model file comes with the package."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

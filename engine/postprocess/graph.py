@@ -7,8 +7,6 @@ sorting, and the level of the informed embedding from trying every slot at once.
 Shape suffixes: B rows, H, W pixels, K cosines a direction, P = K^2 places of the spectrum, S slots, T thresholds.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The visible label that tells viewers what they see (paper, Ethical Considerations)."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont

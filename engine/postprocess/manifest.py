@@ -6,8 +6,6 @@
 The signature covers every other field, as JSON with sorted keys and no spaces.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

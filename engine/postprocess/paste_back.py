@@ -8,8 +8,6 @@ whole portrait            +-------------+
                           +-------------+
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import numpy.typing as npt

@@ -1,7 +1,5 @@
 """The last stage of a frame: into the whole portrait if asked for, the visible label, the invisible watermark."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

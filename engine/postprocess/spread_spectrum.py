@@ -12,8 +12,6 @@ a slot is one bit, and a key says which, and with which sign.
 Shape suffixes: H, W pixels of the working size; K cosines a direction; N frequencies of the band; S slots.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import cv2

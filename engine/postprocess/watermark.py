@@ -4,8 +4,6 @@ A mark is 16 bits of the operator's choice (the tag) with their checksum. It nee
 a frame, and is found again by adding frames up: the image moves under the mark, so the mark is what stays.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

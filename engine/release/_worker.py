@@ -3,8 +3,6 @@
 Only tensors come out, as a safetensors file. A refusal is one line of JSON on the standard output and exit code 3.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import pickle

@@ -1,7 +1,5 @@
 """`check_weights`: an imported folder against reference outputs of the authors' networks, figure by figure."""
 
-from __future__ import annotations
-
 import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Released tensors to the files and config sections of a weights folder."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

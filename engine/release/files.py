@@ -1,7 +1,5 @@
 """The files of the release, and the layouts of the networks in them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -4,8 +4,6 @@ A layout is worked out from a config of ours, so that a small network has a smal
 the same shape on both sides; the rest are marked where they are added.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Reading a foreign checkpoint file without trusting it: in another process, tensors only, names and shapes checked."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

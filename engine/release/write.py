@@ -1,7 +1,5 @@
 """`import_release`: released checkpoint files become a weights folder of ours, or nothing is written."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shutil

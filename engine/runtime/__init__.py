@@ -1,7 +1,5 @@
 """Running the networks elsewhere than in eager PyTorch."""
 
-from __future__ import annotations
-
 from engine.runtime.backends import BACKENDS, Backend, captured_step, neural_animator
 from engine.runtime.captured_frame import CapturedFrameStep
 from engine.runtime.compilation import CompiledFrame, FrameCompiler

@@ -1,7 +1,5 @@
 """The animator that a weights folder names, run by a backend."""
 
-from __future__ import annotations
-
 import logging
 
 import torch

@@ -9,8 +9,6 @@ geometric  no network: what guides it is shown as it is             CPU         
 auto       CUDA: tensorrt if it is built, else graph; CPU: onnx if it is built, else eager
 """
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The per-frame step captured once for every number of rows, with pinned memory for images on their way out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from queue import SimpleQueue
 

@@ -6,8 +6,6 @@
 ``GOHD_CUDA_GRAPHS=0`` runs the step itself at every call, with the same buffers and the same checks; so does a CPU.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol

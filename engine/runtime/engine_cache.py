@@ -10,8 +10,6 @@ A file whose key, length, checksum or owner is not what it must be is built agai
 beside their place and moved there, so that a reader sees a whole one or none; whoever builds holds a lock.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

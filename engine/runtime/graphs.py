@@ -5,8 +5,6 @@
 The batch is the first dimension of every tensor and may vary; all other sizes are fixed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

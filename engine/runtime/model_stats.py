@@ -4,8 +4,6 @@ Counted by running each network on tensors without data, so that the largest tak
 work and sampling are not counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

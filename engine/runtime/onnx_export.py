@@ -1,7 +1,5 @@
 """ONNX files of the per-frame graphs, as ONNX Runtime, OpenVINO and TensorRT read them."""
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import warnings

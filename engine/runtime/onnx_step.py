@@ -3,8 +3,6 @@
 OpenVINO is the faster of the two by a third to a half (benchmarks/animator/cpu.py).
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import logging

@@ -1,7 +1,5 @@
 """The per-frame step in OpenVINO, on the CPU, from the same ONNX file as ONNX Runtime runs."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from typing import Any

@@ -1,7 +1,5 @@
 """Engines out of graphs: ahead of time, strongly typed, without plugins."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 from types import ModuleType

@@ -6,8 +6,6 @@ tensorrt       every card, data centres included. Builds for the card that is pr
 torch_tensorrt torch's own converter in front of ``tensorrt``; the engine that comes out is one of ``tensorrt``.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 from dataclasses import dataclass

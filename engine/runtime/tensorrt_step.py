@@ -1,7 +1,5 @@
 """The per-frame step as an engine of either TensorRT package."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -7,8 +7,6 @@ border pixel. This is ``torch.nn.functional.grid_sample`` with ``align_corners=T
 grid scaled from [-1, 1] to pixels. The bicubic kernel has a = -0.75, as in PyTorch and OpenCV.
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

@@ -1,7 +1,5 @@
 """Backward warp by ``cv2.remap``: the fastest on a CPU, without gradients, coordinates rounded to 1/32 px."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

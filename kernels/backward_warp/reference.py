@@ -1,7 +1,5 @@
 """Backward warp in plain PyTorch: the definition the other implementations are held to."""
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional
 

@@ -4,8 +4,6 @@ Reading the grid once for all channels is what it saves over ``grid_sample``, to
 grid and convert the type. Imported only where Triton is installed; compiled at the first call.
 """
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

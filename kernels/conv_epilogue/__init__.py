@@ -6,8 +6,6 @@
 The slope and the gain, which keeps the variance of what it is given, are those of StyleGAN2 (Karras et al. 2020).
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

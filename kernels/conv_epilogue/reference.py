@@ -1,7 +1,5 @@
 """What follows a modulated convolution, in plain PyTorch: the definition the other implementations are held to."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Demodulation and what follows it as Triton kernels; imported only where Triton is installed."""
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

@@ -9,8 +9,6 @@ Karras et al. 2020 with at most one of its two rates); on a GPU their depthwise 
 passes over the map.
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

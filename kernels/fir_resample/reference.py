@@ -1,7 +1,5 @@
 """FIR resampling in plain PyTorch: the definition the other implementations are held to."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn import functional
 

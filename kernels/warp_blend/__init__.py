@@ -10,8 +10,6 @@ Apart, these are a dozen passes over the maps, in float32 where places are; toge
 one write of each output. `kernels.backward_warp`, the geometric animator's, takes places in pixels and has no mask.
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

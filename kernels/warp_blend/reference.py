@@ -1,7 +1,5 @@
 """Flow warp and mask blend in plain PyTorch: the definition the other implementations are held to."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

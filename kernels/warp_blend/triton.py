@@ -15,8 +15,6 @@ h (1 - blended) beside what it gets through the blend. Then, with d = d_warped +
 Imported only where Triton is installed; compiled at the first call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

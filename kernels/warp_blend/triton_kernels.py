@@ -3,8 +3,6 @@
 Places, the mask and sums are float32, or float64 where an input is (DOUBLE). `kernels.warp_blend.triton` has the maths.
 """
 
-from __future__ import annotations
-
 import triton
 import triton.language as tl
 

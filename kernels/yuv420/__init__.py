@@ -10,8 +10,6 @@ One read of the image and one write of half as many bytes; the planes may be wri
 the host, which spares the copy that would follow.
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

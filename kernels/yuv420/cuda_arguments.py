@@ -1,7 +1,5 @@
 """What the CUDA kernel is launched with; needs neither a card nor CuPy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

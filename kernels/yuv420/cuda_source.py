@@ -4,8 +4,6 @@ A thread makes four columns of two rows: two words of Y and, as a rule, two byte
 compile time: ELEMENT (0 uint8, 1 float16, 2 bfloat16, 3 float32), LABEL, MARK and NV12 (0 or 1).
 """
 
-from __future__ import annotations
-
 ENTRY = "yuv420"
 COLUMNS = 4
 ROWS = 2

@@ -1,7 +1,5 @@
 """Label, mark and YUV 4:2:0 by a CUDA C kernel that CuPy compiles at the first call of its kind."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -4,8 +4,6 @@ Every sum of the colour conversion is a whole number of 2^-16 below 2^8, so floa
 fused or not: all implementations give the same integers, and the reference can be exported as it is.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The HTTP application: the page, signalling, WHEP, the WebSocket, portraits and health, on one port."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 

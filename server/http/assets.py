@@ -1,7 +1,5 @@
 """The page and the demo files, read once at start: no path from a request ever reaches the disk."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

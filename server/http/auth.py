@@ -5,8 +5,6 @@ started with, and JSON Web Tokens (RFC 7519) that somebody signed with its secre
 required. A browser's WebSocket cannot send that header; there the token may come as a subprotocol, ``bearer.TOKEN``.
 """
 
-from __future__ import annotations
-
 import hmac
 
 import jwt

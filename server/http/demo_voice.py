@@ -1,7 +1,5 @@
 """The demo voice, for viewers without a voice of their own: repeated with a pause in between."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import wave

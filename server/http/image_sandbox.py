@@ -7,8 +7,6 @@ The child starts with the first image, takes one at a time, and is replaced afte
 none of the server's environment, where tokens may be.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

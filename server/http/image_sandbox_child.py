@@ -5,8 +5,6 @@ height, width) and ``size`` bytes: pixels for kind ``O``, for kind ``E`` the nam
 message.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import struct

@@ -4,8 +4,6 @@ A page elsewhere can make a browser send requests to this server (cross-site req
 resolve to this machine (DNS rebinding). Exact ``Origin`` and ``Host`` checks stop both.
 """
 
-from __future__ import annotations
-
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What every request passes before its handler (host, origin, token, rate), and the one shape of all errors."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable

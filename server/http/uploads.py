@@ -1,7 +1,5 @@
 """Reading what is uploaded: a portrait and the consent to use it, within limits of size."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web

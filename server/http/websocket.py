@@ -8,8 +8,6 @@ only a wrong beginning, or no place, closes the connection (1008, 1013). Events 
 dropped, oldest first.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

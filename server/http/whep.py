@@ -9,8 +9,6 @@ A PATCH without If-Match gets 428, with another ETag 412, one that asks for an I
 the player does not take SDP, or no codec fits. The first viewer of a session from ``POST /whep`` owns it.
 """
 
-from __future__ import annotations
-
 import secrets
 
 from aiohttp import web

@@ -4,8 +4,6 @@ A session has one voice at a time. Whoever opens a source last is heard; what ot
 the newest is closed, the session falls silent.
 """
 
-from __future__ import annotations
-
 import av
 import numpy as np
 

@@ -8,8 +8,6 @@
 Clients set listening, thinking and idle; speaking follows from the voice. A gaze that a client commands comes first.
 """
 
-from __future__ import annotations
-
 from server.live.messages import Gaze, Look
 
 # 300 ms: longer than the pauses between words, so that the state does not flicker within a sentence.

@@ -1,7 +1,5 @@
 """The voice, cut into pieces."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from server.live.engine_session import Samples

@@ -12,8 +12,6 @@ counts as soon as there is one. So does all that the process spends beside them,
 frame, where engine and encoder alone take 20. The first session is always let in: it may run late, but it runs.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """The clock of everything that is live; tests hand in their own."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Finished frames on their way to the viewers of a session."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

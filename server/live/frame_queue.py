@@ -4,8 +4,6 @@ Drop policy: past ``max_frames`` the oldest goes; of those that are due only the
 both.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 

@@ -10,8 +10,6 @@ goes. Each kind of drop has its counter.
 No clock, no locks: it belongs to the event loop.
 """
 
-from __future__ import annotations
-
 from collections import deque
 
 import numpy as np

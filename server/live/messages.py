@@ -3,8 +3,6 @@
 A ``TYPE`` is the message's name on the wire. Angles are in radians, durations in milliseconds where the name says so.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

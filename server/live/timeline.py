@@ -16,8 +16,6 @@ While the whole process stands still for more than five seconds (stopped, or its
 count: the clock goes on where it stopped, and nothing leaves in a burst.
 """
 
-from __future__ import annotations
-
 from collections import deque
 
 import numpy as np

@@ -3,8 +3,6 @@
 The thread is a daemon: a server that is told to stop while weights load stops at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import queue

@@ -1,7 +1,5 @@
 """Opens and finds sessions for every kind of client: page, WHEP, WebSocket, or the same process."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable

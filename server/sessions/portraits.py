@@ -1,7 +1,5 @@
 """Uploaded portraits: kept in memory only, a few at a time, gone with the server."""
 
-from __future__ import annotations
-
 import secrets
 from collections import OrderedDict
 from typing import Any

@@ -1,7 +1,5 @@
 """The sessions that run, and whether one more fits. A place is taken before any work is done for it."""
 
-from __future__ import annotations
-
 import asyncio
 import dataclasses
 import secrets

@@ -6,8 +6,6 @@ unasked, a voice that is not held back, a time limit for silent STUN servers. Wh
 functions here say so (False or None, and a warning), and the server does without.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple

@@ -14,8 +14,6 @@ was asked for, at 12.5 only 0.37, and receivers take the rest for want of room. 
 0.91 to 0.99 are used then. VP8 goes by time stamps and uses 0.97 to 0.99 as it is.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from fractions import Fraction

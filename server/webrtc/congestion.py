@@ -20,8 +20,6 @@ late because bits are well spent on them (H.264, two heads at 256x256, PSNR): 10
 and 42.0 at half of it; half the size never gives more than 32.8.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ is the moment of expiry, the password an HMAC-SHA1 of it under a secret that onl
 them from ``GET /ice``; the server makes some for itself for every peer.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -8,8 +8,6 @@ what came through. If the loss goes, there were too many bits; if it stays, it i
 so much loss counts as none from then on.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 # One lost packet of twenty is 5 %: not yet much.

@@ -8,8 +8,6 @@
 - One data channel, text only, small messages, a rate limit.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -5,8 +5,6 @@ for: waiting for the receiver to ask costs a round trip, its question may be los
 Images go as RFC 4588 has it; audio as the same packet once more, of which receivers drop what they have already.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from typing import Any
 

@@ -5,8 +5,6 @@ a connection half made. So an offer is parsed and checked here first; only one t
 connection.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ counted. Time stamps come from the frames' sample counts, never from a clock. Wh
 frame, it has sent the one before: then copies of that one are sent, on a link that needs them.
 """
 
-from __future__ import annotations
-
 import asyncio
 from fractions import Fraction
 from typing import Any

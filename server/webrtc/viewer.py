@@ -3,8 +3,6 @@
 The owner is the one for whom the session was opened: when the owner goes, the session ends. Others come and go.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable

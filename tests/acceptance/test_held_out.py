@@ -3,8 +3,6 @@
 Needs the data folder (see train/README.md, "held out"); skips without it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Layouts and inputs that the neural animator is tried with."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import torch

@@ -1,7 +1,5 @@
 """The geometric animator seen from outside: portrait and descriptor in, image out."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The animator that the mesh guides: where it begins, what it takes, what is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Scale-in / scale-out convolutions against the definition with weights of every sample's own."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

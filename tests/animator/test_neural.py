@@ -1,7 +1,5 @@
 """The neural animator from outside: its numbers, its interface, batches, half precision, intensity."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

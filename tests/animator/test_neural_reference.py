@@ -1,7 +1,5 @@
 """The released animator against the reference outputs of the authors' network, weights seeded by name."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """No animator trembles: the same motion gives the same bytes, and a slow motion has no jumps."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 

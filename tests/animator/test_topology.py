@@ -1,7 +1,5 @@
 """The table of triangles is MediaPipe's, and closes the face."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Stands in for a benchmark that the suite for graphics cards starts."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

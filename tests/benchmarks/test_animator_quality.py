@@ -1,7 +1,5 @@
 """The comparison of animators on made-up clips: the geometric one beats the source shown unmoved."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Jitter, flicker and stillness tell an animator that shakes from one that does not."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The suite for graphics cards runs here with a small network; no time is asserted."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

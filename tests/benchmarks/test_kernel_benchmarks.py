@@ -1,7 +1,5 @@
 """The kernels' benchmarks: what they put in runs, and what they conclude."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

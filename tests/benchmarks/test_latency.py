@@ -1,7 +1,5 @@
 """The latency benchmark runs as its README says and reports what others read; no time is asserted."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The README's measured tables are those of the newest result files."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The ramp of sessions runs with a fake engine; no time of a real one is asserted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A speaker with the fake engine, and a clock that stands still while the engine works."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

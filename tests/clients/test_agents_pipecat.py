@@ -1,7 +1,5 @@
 """The Pipecat video service in a real pipeline, run by Pipecat's own worker."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 import warnings

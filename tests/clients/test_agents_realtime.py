@@ -1,7 +1,5 @@
 """The bridge to an OpenAI-Realtime-style WebSocket: its messages, and a whole conversation with a local service."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import contextlib

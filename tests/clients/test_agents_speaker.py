@@ -1,7 +1,5 @@
 """The speaker that agent frameworks share: one timeline, pacing, interrupts, order."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import threading

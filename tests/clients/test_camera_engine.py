@@ -1,7 +1,5 @@
 """`gohd camera` with the real engine: what it needs of the voice's future is what the voice is held back for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`gohd camera` from its command line to its end, with made-up devices and the image that it shows."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """The image of `gohd camera` follows the voice that is heard: flash and beep through the whole client, no devices."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """``gohd weights compile``: builds for cards that are not here, finds again, lists, clears, and refuses with advice."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 import shutil

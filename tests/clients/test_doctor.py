@@ -1,7 +1,5 @@
 """``gohd doctor``: the report of the machine and the costs of the networks."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -1,7 +1,5 @@
 """``gohd evaluate`` on videos that the engine makes: tables, CSV, plots, cache, and what goes wrong with videos."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Options of the commands: handed on to engine and server, or refused with what to do; help that is there at once."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``gohd render`` as a user runs it: the real command, the video decoded again."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

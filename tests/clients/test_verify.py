@@ -1,7 +1,5 @@
 """``gohd verify`` on a video that ``gohd render`` made."""
 
-from __future__ import annotations
-
 import json
 import wave
 from pathlib import Path

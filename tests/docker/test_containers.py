@@ -1,7 +1,5 @@
 """The container files, held to the programs that they are for: hadolint, the server, coturn. No image is built here."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """One engine and one avatar for all tests of this folder: they are shared by design and never changed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

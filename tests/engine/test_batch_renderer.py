@@ -1,7 +1,5 @@
 """Frames of several sessions made together: the same as alone, whoever else is there, comes, goes or is dropped."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Weights folders: what is accepted, and that everything else is named."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Files replaced in one step: the new one is whole, or the old one is left as it was."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Sessions that show the whole portrait."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

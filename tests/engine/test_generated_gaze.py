@@ -1,7 +1,5 @@
 """Gaze that wanders as the weights' gaze network says."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

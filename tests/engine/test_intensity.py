@@ -1,7 +1,5 @@
 """Motion editing of section 4.3 with the bundled weights, whose animator is geometric."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest

@@ -1,7 +1,5 @@
 """Sessions with imported weights: small ones in the released architecture, and once the paper's size."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass

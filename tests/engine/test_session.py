@@ -1,7 +1,5 @@
 """A whole session through its public interface, with the bundled weights."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from itertools import pairwise

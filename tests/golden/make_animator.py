@@ -5,8 +5,6 @@ four corners: no module of the engine computes anything here, they only name the
 Run from the root of the repository: python -m tests.golden.make_animator
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -6,8 +6,6 @@ The outputs are our networks' own, written when those met the reference outputs 
 hold the networks to that state wherever the reference itself is not at hand.
 """
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

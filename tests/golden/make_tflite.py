@@ -4,8 +4,6 @@ pip install ai-edge-litert
 python tests/golden/make_tflite.py
 """
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ The same cases run by Triton's interpreter, are compiled for cards that are not 
 one, under compute-sanitizer too.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """backward_warp: every implementation against the reference, and the reference against its definition."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

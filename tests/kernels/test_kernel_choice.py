@@ -1,7 +1,5 @@
 """Which implementation is taken: the table, the switch, and what is refused."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

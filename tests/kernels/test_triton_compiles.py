@@ -3,8 +3,6 @@
 The interpreter knows no types and no limits of the hardware; the compiler, which comes with Triton, does.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Every Triton kernel: by the interpreter, compiled for cards that are not here, and on a card where there is one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """yuv420: its reference against OpenCV's and FFmpeg's arithmetic, and its CUDA C, compiled for a CPU, against it."""
 
-from __future__ import annotations
-
 import ctypes
 import itertools
 import shutil

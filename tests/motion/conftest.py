@@ -1,7 +1,5 @@
 """The bundled landmark model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The estimators of the bfm space: their layout, the alignment before them, and a portrait measured by them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

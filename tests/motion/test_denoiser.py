@@ -1,7 +1,5 @@
 """The pose denoiser: shapes, what is cached, the two models of Eq. 3, time steps."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """The streaming pose window: determinism, causality, sessions in one batch, continuity."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The eye network: frame 0, streaming, noise."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Pictures to coefficients and back; what turning, scaling, blinking and smiling change, and what they must not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The index table: sizes, mirror symmetry, agreement of the 68 points with the mean face."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The lip network's two presets, through its public interface."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

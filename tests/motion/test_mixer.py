@@ -1,7 +1,5 @@
 """The mixer closes mouths, respects limits and follows gaze, on a planted linear face."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

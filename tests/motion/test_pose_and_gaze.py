@@ -1,7 +1,5 @@
 """Rotations, alignment and the two frames of gaze."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

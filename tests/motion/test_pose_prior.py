@@ -1,7 +1,5 @@
 """The closed-form denoiser of Gaussian motion."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

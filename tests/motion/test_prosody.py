@@ -1,7 +1,5 @@
 """Which mel columns a frame listens to."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from hypothesis import given

@@ -1,7 +1,5 @@
 """The released layout against the reference outputs of the authors' networks, weights drawn by name."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import wave

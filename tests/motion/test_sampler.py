@@ -1,7 +1,5 @@
 """Samplers, judged with denoisers whose answer is known: Gaussian data."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

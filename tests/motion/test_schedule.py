@@ -1,7 +1,5 @@
 """The diffusion schedule."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

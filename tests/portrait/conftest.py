@@ -1,7 +1,5 @@
 """One landmarker for all tests of the room, and the bundled face as pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

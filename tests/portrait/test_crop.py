@@ -1,7 +1,5 @@
 """The head crop: size, place, landmarks that follow, and no visible border."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray

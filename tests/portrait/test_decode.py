@@ -1,7 +1,5 @@
 """Every format a phone or browser makes, and every way a file can be wrong."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import struct

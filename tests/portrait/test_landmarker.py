@@ -1,7 +1,5 @@
 """Faces of every size and place; images without one."""
 
-from __future__ import annotations
-
 import logging
 
 import cv2

@@ -1,7 +1,5 @@
 """The visible label is there, legible and nowhere else."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The signed note beside a video: good as written, and every change shows."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

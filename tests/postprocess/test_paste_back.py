@@ -1,7 +1,5 @@
 """The whole portrait with the moving head in it: where it should be, and without a visible border."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

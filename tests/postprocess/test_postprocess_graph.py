@@ -1,7 +1,5 @@
 """Label and mark in tensors against those of `Postprocess`, and I420 of a step against the colour kernel."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The invisible mark: unseen, found again after codecs and resizing, and not found where it is not."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`import_release` and `check_weights` on a small release, and everything that they must refuse."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Paper-size checkpoint files through ``gohd weights import`` and ``check``, against the authors' own outputs."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import shutil

@@ -1,7 +1,5 @@
 """One cache of built networks for all tests of the runtime: an export takes ten seconds, so each is made once."""
 
-from __future__ import annotations
-
 import pytest
 
 from engine.runtime import EngineCache

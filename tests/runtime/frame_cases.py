@@ -1,7 +1,5 @@
 """Networks of random weights, frames for them, and what eager makes of those: what every backend is compared with."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import importlib

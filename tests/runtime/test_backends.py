@@ -1,7 +1,5 @@
 """Every backend against eager, in one table, and what those that are not here say."""
 
-from __future__ import annotations
-
 import importlib.util
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The captured per-frame step while sessions join and leave, by the twin of a CUDA graph."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest

@@ -1,7 +1,5 @@
 """The bookkeeping around CUDA graphs, by a twin that runs the step at every replay; the graph itself on a GPU."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import Tensor

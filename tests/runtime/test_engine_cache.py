@@ -1,7 +1,5 @@
 """Built networks on disk: what is kept, found, refused and cleared."""
 
-from __future__ import annotations
-
 import dataclasses
 import multiprocessing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The animator exported and run by ONNX Runtime, against eager."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What runs the exported step on a CPU: OpenVINO and ONNX Runtime against eager, and which of them is taken."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor

@@ -3,8 +3,6 @@
 TensorRT-RTX builds without a GPU; what runs the engines needs one.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import sys

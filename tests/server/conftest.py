@@ -1,7 +1,5 @@
 """A served fake engine for every test of the server."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any

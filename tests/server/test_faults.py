@@ -4,8 +4,6 @@ Each test breaks something beside a steady session: an engine that raises or han
 reader that does not read, a clock that jumps. Whom it concerns gets an error with a name.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """The wire, against the vectors that the JavaScript tests read too."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

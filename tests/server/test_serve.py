@@ -1,7 +1,5 @@
 """The running server as a process of its own: its address, its signals, its end."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A synthetic face in the layout of a Basel Face Model file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A task of a few dozen weights with what trips trainers: two optimisers, dropout, buffers, a correlation."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator, Mapping

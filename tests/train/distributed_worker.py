@@ -1,7 +1,5 @@
 """What `test_distributed.py` starts under torchrun: every scenario once, in one group of processes."""
 
-from __future__ import annotations
-
 import errno
 import json
 import sys

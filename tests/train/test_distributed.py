@@ -1,7 +1,5 @@
 """Two CPU processes under torchrun: they see the batch that one process sees, end together, and say what was wrong."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The fit recovers a linear face that was planted, and keeps people apart."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from pathlib import Path
 

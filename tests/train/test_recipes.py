@@ -1,7 +1,5 @@
 """Recipes: found by name, listed with what they do, changed by settings, with advice for every mistake."""
 
-from __future__ import annotations
-
 import dataclasses
 import subprocess
 import sys

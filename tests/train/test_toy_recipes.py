@@ -1,7 +1,5 @@
 """Every toy recipe from end to end: it trains, stops, goes on bit for bit, exports, evaluates, and its loss falls."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

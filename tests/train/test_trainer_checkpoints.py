@@ -1,7 +1,5 @@
 """Checkpoints: a run that was interrupted anywhere goes on bit for bit, and a full disk costs no checkpoint."""
 
-from __future__ import annotations
-
 import errno
 import resource
 import signal

@@ -1,7 +1,5 @@
 """From checkpoints to weights folders, and from one run to the next that starts from it."""
 
-from __future__ import annotations
-
 import errno
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The loop: shares add up, averages and rates follow their formulas, bad losses end it with the batch's name."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

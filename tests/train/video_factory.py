@@ -1,7 +1,5 @@
 """Films for tests, made from the bundled portrait and voice alone."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A task for worker processes that can be told to crash; imports little, because each process imports it."""
 
-from __future__ import annotations
-
 import os
 
 from engine.errors import InputError

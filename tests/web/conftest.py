@@ -1,7 +1,5 @@
 """A real headless Chromium with an audio file for a microphone, and a served fake engine."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import threading

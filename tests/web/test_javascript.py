@@ -1,7 +1,5 @@
 """The page's modules under node, where it is there."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

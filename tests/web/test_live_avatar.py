@@ -1,7 +1,5 @@
 """The product as a newcomer meets it: ``gohd serve`` as a process, the page in Chromium, a voice in its microphone."""
 
-from __future__ import annotations
-
 import base64
 import time
 import wave

@@ -1,7 +1,5 @@
 """The page in a real headless Chromium, against a fake engine."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page in a real Chromium whose media may take no other way than through a real coturn."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -5,8 +5,6 @@ late. Training divides each part by its usual size; at export the division goes 
 so the shipped network takes plain descriptors.
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -6,8 +6,6 @@
 Shape suffixes: B rows, T frames, D descriptor (72), N landmarks (478), H and W pixels.
 """
 
-from __future__ import annotations
-
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

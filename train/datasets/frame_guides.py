@@ -1,7 +1,5 @@
 """Guides of a batch: the mesh's image and flow of each source in the motion of its target."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -4,8 +4,6 @@ Each clip's inner-lip opening is brought to the same mean and spread by the leas
 network with little video spends nothing on learning whose mouth it is.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

@@ -8,8 +8,6 @@ Two layouts:
 Shape suffixes: B rows, T frames, C channels, M prosody (320).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Head poses or gazes of clips as sequences to learn: smoothed, at several speeds, each with its voice."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The shape is linear in e (Eq. 10), and e is in standard deviations, so the likel
 linear wish is a ridge or least-norm solution.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

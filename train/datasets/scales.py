@@ -6,8 +6,6 @@ neutral face (ratio 1, brows 0).
 Shape suffix: F eye feature (21) [blink ratio | 20 brow displacements].
 """
 
-from __future__ import annotations
-
 import copy
 
 import torch

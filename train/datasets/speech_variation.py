@@ -1,7 +1,5 @@
 """Settings that all batches with audio share: what is heard, and how much it is varied."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

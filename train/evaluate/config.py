@@ -1,7 +1,5 @@
 """What is evaluated: folders, metrics, pretrained networks, and what each metric needs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

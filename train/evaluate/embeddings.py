@@ -1,7 +1,5 @@
 """Embeddings of a video's frames by the pretrained networks, and the likeness of two videos' images."""
 
-from __future__ import annotations
-
 from collections import deque
 from typing import Any
 

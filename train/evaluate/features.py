@@ -3,8 +3,6 @@
 cache/NAME.KIND.KEY.safetensors      KEY: the files' names, sizes and dates, the framing, the network's folder
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From the features of video pairs to figures: one row a pair, one figure a metric over all pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ head_pose   SSIM_p, Var_p     the pose of the landmark fit, said in the table
 perceptual  perceptual dist.  PerceptualBackbone (open; there is no file)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which generated video belongs to which real one: the file's name without its suffix."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Plots of an evaluation: every metric video by video, and the motion of the first pairs."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """An evaluation as tables in the paper's layout, and as CSV."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The evaluation of two folders: match, look, compare; what fails is named and the rest goes on."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ face would make, the same box for all frames: what ``gohd render`` makes of a vi
 pixel on the video.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ D of Eq. 16 is a probability: D(I) = sigmoid(score(I)). All means are over rows.
 Shape suffixes: B rows, C channels, H and W pixels.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

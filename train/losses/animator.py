@@ -7,8 +7,6 @@ the mean of those of its parts. Images are RGB in [-1, 1].
 Shape suffixes: B rows, C channels, H and W pixels, F features, K classes.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

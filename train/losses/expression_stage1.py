@@ -8,8 +8,6 @@ its distances (Tables 3, 5, 6) suggests; eye features are in units of their usua
 Shape suffixes: R rows, K frames of a row, E expression (64), F eye feature (21), L landmarks (68), D reading features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ Eq. 25 is put together in `train.tasks.expression_stage2`; its L1' (Eq. 27) is `
 Shape suffixes: B rows, T frames, F eye feature (21).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Noise prediction loss of the pose diffusion (Eq. 2), over the frames that are not given."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 

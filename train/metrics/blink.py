@@ -1,7 +1,5 @@
 """Blinks in a curve of blink ratios: how often, how deep, how long."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,8 +6,6 @@ tr (C_1 C_2)^(1/2) = tr (C_1^(1/2) C_2 C_1^(1/2))^(1/2), whose matrix is symmetr
 fewer features than dimensions and the covariances are singular.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """CSIM: is it still the same person (section D.2)."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

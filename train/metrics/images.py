@@ -1,7 +1,5 @@
 """Likeness of images: PSNR, structural similarity, perceptual distance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -4,8 +4,6 @@ MLD, SSIM_e and Var_e take landmarks of the expression alone, pose and identity 
 head or another face costs nothing. Landmark error and jitter take landmarks in the image.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -7,8 +7,6 @@ For each lag k the distances |v_t - a_(t+k)| are averaged over the video. LSE-D 
 their median less their least.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

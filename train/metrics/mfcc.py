@@ -6,8 +6,6 @@
 The definition is that of the python_speech_features package (its defaults), which SyncNet's evaluation uses.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How well a predicted mouth follows the real one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

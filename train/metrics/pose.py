@@ -1,7 +1,5 @@
 """How heads move: range, speed, jitter, and jumps where sampled windows meet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ not give. Here it is 1 for places as shares of the crop (SSIM_e: `eye_brow_seque
 for rotations in radians (SSIM_p: the paper's detector is a full-range one).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``python -m train.motion_space``: fit the landmark motion space to a data folder."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os

@@ -1,7 +1,5 @@
 """Procrustes alignment and mirror-symmetric weighted PCA: the linear algebra of the motion space."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

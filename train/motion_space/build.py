@@ -1,7 +1,5 @@
 """From a data folder to ``motion_space.safetensors``: find landmarks, fit, measure on held-out people, write."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import asdict
 from pathlib import Path

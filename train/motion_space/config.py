@@ -1,7 +1,5 @@
 """What the fit of the motion space may choose."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """What the expression tasks ask of a motion space: 68 landmarks and eye features, linear in 64 numbers."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from torch import Tensor

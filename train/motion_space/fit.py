@@ -6,8 +6,6 @@ images of unknown expression: expression part solved for and taken out, then per
 neutral stills that look into the camera -> centre of the eyeball
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Landmarks of a data folder: found in its images and clips once, then read from a cache."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

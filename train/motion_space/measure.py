@@ -1,7 +1,5 @@
 """How well a motion space holds people that its fit has not seen."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

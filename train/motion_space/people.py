@@ -1,7 +1,5 @@
 """Landmarks by person: the stills and clips of each, and the people that are held out."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 Shape suffixes: B rows, T frames, F eye feature (21), Z noise.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

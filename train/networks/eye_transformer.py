@@ -3,8 +3,6 @@
 Shape suffixes: B rows, T frames, A audio embedding, E expression (64), F eye feature (21), Z noise, H hidden.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -6,8 +6,6 @@ The spread is one more channel: how much the rows of a group differ, the same at
 Shape suffixes: B rows, G groups, N rows a group, C channels, H and W pixels.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 

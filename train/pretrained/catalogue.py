@@ -4,8 +4,6 @@ None is shipped. A user puts the file in one folder (``pretrained=FOLDER``); it 
 compared with the published one where there is one, else with the one noted at first use.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal

@@ -1,7 +1,5 @@
 """Networks that were trained on close cuts of faces, applied to head crops."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final, cast
 

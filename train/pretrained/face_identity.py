@@ -4,8 +4,6 @@ It stands in for ArcFace (CSIM, section D.2). Figures of the two are not compara
 images have a cosine of 0.985 to 0.995 here, different people 0.76 to 0.91. Not differentiable.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Finding, checking and loading a pretrained network: nothing in its file is run, every name and shape must fit."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """From our images, float32 (B, 3, H, W) in [-1, 1], to what a frozen network was trained on."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -14,8 +14,6 @@ clockwise). Coordinates count from the corner of the image, so the middle of the
 Shape suffixes: B rows, C channels, H and W pixels, N landmarks.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import torch

@@ -11,8 +11,6 @@ region masks of the open data (README.md). What the landmarks do not outline (ha
 Shape suffixes: B rows, C channels, K regions, H and W pixels.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Training runs as functions that return their whole configuration; this folder is searched for them."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Recipes of the face animator: the paper's, Table 4, ours, and a toy."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

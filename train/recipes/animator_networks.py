@@ -1,7 +1,5 @@
 """The pretrained networks that the animator's losses look through: the paper's, or open substitutes."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

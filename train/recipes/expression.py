@@ -3,8 +3,6 @@
 The paper's and its ablations are in `train.recipes.expression_paper`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field

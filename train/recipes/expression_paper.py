@@ -9,8 +9,6 @@ sizes, numbers of steps, the layouts of the discriminators, and the units of lan
 (`train.losses.expression_stage1`).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from engine.motion.networks.eye_lstm import EyeConfig

@@ -1,7 +1,5 @@
 """Data that recipes of motion networks share: prepared clips or made-up ones, and the record of what was trained on."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Recipes of the step before stage 1: made-up speech, and an audio encoder that hears phones in it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

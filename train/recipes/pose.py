@@ -1,7 +1,5 @@
 """Recipes of the pose and gaze diffusion: the paper's, the ones behind the shipped weights, toys, Table 7."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Recipes that make data and the motion space, not networks."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections import Counter

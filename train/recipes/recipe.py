@@ -12,8 +12,6 @@ A recipe that trains derives from `TrainingRecipe` and builds its experiment; an
 ablation table are `variants` of a recipe.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import re

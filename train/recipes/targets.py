@@ -1,7 +1,5 @@
 """Whether a prepared folder holds the targets that a recipe of the expression predictor is about."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from engine.errors import CommandInvalid

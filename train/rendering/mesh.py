@@ -9,8 +9,6 @@ r"""The mouth region of a face mesh, linear in the expression, with its opening 
 Shape suffixes: V vertices, F triangles, K points of the middle line, 64 expression numbers.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

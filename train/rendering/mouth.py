@@ -6,8 +6,6 @@ opening darkens with the gap between the lips.
 Shape suffixes: B images, V vertices, F triangles, K points of the middle line, E expression (64).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -11,8 +11,6 @@ Shape suffixes: B images, V vertices, F triangles, H and W pixels, P = H W, C va
 pixels of all images, M candidates (triangle, pixel of its box).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

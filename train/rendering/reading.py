@@ -3,8 +3,6 @@
 Shape suffixes: R rows, K frames of a row, E expression (64), H and W pixels, D features.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

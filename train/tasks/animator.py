@@ -7,8 +7,6 @@
 Shape suffixes: B rows, T frames, D descriptor (72), N landmarks (478), H and W pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@ Any animator can be judged: it is a callable from pairs to images.
 Shape suffixes: B rows, T frames, D descriptor (72), H and W pixels.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Sequence

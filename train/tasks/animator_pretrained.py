@@ -1,7 +1,5 @@
 """The frozen networks that the animator's losses look through, as callables, so that recipes differ only here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Where a training of the animator begins: with exported weights, or as the image of the mesh."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

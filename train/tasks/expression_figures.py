@@ -1,7 +1,5 @@
 """Figures of predicted expressions that both stages report: MLD, SSIM_e and Var_e of Tables 2, 3, 5 and 6."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -6,8 +6,6 @@ from videos that Wav2Lip has resynchronised (App. C).
 Shape suffixes: R runs, K frames a run, N = R K, E expression (64), F eye feature (21), A audio embedding.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -10,8 +10,6 @@ motion. Without it there is one sample, which goes everywhere, as in the paper.
 Shape suffixes: B rows, T frames, A audio embedding, E expression (64), F eye feature (21), Z noise, L eye points (22).
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Figures of eye features (T,21) that stage 2 reports: blinks, motion of the brows, drift."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

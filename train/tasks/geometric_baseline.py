@@ -1,7 +1,5 @@
 """Any animator of the engine on the pairs by which training judges its network, for comparison."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

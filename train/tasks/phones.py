@@ -6,8 +6,6 @@ of its frame has learnt what is common to voices, and stage 1 needs little video
 Shape suffixes: N windows, F mel bands (80), W mel columns, A audio embedding, P phones.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ times. What a batch is, see `train.datasets.pose_batches`: sequences as in the p
 Shape suffixes: B rows, T frames (the window), C channels (pose 6, gaze 2), M prosody (320).
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

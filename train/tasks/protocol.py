@@ -3,8 +3,6 @@
 Each share of a batch (`train.datasets.batch_rng`) runs ``Task.updates`` on its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable

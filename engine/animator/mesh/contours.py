@@ -5,8 +5,6 @@ upper  o--o--o--o--o        both run left to right and share their corners
 lower  o--o--o--o--o
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import cv2

@@ -1,7 +1,5 @@
 """The white and the iris of a portrait's eye, each continued where the other or a lid hides it."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import numpy.typing as npt

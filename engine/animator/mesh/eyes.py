@@ -4,8 +4,6 @@ The shares of eye height and the pixel widths below were chosen by eye on portra
 leave a slit when they shut nor swallow the iris when they follow it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import cv2

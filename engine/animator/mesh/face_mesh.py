@@ -7,8 +7,6 @@ border o . . o . . o      border points never move: the background stays still
        o--o face o-o      face points are the landmarks
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 

@@ -3,8 +3,6 @@
 descriptor --> landmarks, head motion, eye-in-head gaze --> layers of the portrait --> image
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The mesh's image and flow as one tensor, which a guided network takes for every frame."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import numpy.typing as npt

@@ -1,7 +1,5 @@
 """From moved landmarks to an image: the warped portrait, with eyeballs under the lids and a mouth behind the lips."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import cv2

@@ -5,8 +5,6 @@ shares of the mouth's width, colours shares of the portrait's light. All of them
 256 px, so that speech shows mostly the upper row, and the lower one only where the mouth is wide open.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 import cv2

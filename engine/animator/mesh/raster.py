@@ -9,8 +9,6 @@ near side shows. As the border of the mesh stays put, what faces the camera stil
 which a row crosses an edge is always computed from the edge's upper end, so neighbours agree on it and leave no gap.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -4,8 +4,6 @@ Proportions, gum, seams and shading were chosen by eye, so that a row that is a 
 not as a bar.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import numpy.typing as npt

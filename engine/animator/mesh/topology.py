@@ -4,8 +4,6 @@ The 852 surface triangles (``face_triangles.npy``) are the face tessellation pub
 Google). Mouth and eyes are left out there and closed here by strips between the upper and the lower contour.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Final

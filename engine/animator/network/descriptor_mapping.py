@@ -8,8 +8,6 @@ The window is narrowed by convolutions without padding; what is left of it is av
 Shape suffixes: B rows, T frames, D descriptor (72), S style, M directions.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import torch

@@ -6,8 +6,6 @@
 Shape suffixes: B rows, C channels, H and W pixels, S style.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -5,8 +5,6 @@ For inference `freeze` writes the scales into the weights, which changes no resu
 weights for every frame.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

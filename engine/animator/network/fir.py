@@ -4,8 +4,6 @@ blur      pad p before and after, 4x4 kernel                          H -> H + 2
 upsample  a zero after every sample, pad 2 before and 1 after, 4x4    H -> 2H
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

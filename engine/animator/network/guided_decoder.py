@@ -18,8 +18,6 @@ inside. The last doubling is a fold of four pixels into channels, which costs a 
 Shape suffixes: B rows, C channels, H and W pixels, S style.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

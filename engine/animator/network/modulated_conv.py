@@ -8,8 +8,6 @@ Scaling what goes in and what comes out leaves one shared weight: rows batch, an
 faster than grouped convolutions. Shape suffixes: B rows, I and O channels, S style.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Orthogonal motion directions of the latent space: the codebook M of Eq. 9."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

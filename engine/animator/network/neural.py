@@ -1,7 +1,5 @@
 """The neural animator: `FaceAnimatorNetwork` behind the interface that sessions use."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

@@ -8,8 +8,6 @@ Shape suffixes: B rows, S style, T frames of the window, D descriptor, C channel
 of a watermark's pattern.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

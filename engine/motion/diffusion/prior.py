@@ -11,8 +11,6 @@ own range and speed. It is the preconditioning of Karras et al. 2022 with a cova
 Shape suffixes: B rows, T frames, C channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -10,8 +10,6 @@ predicts eps. `with_known_frames` wraps such a network so that some frames of th
 Shape suffixes: B rows, T frames, C channels, N noise draws.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -6,8 +6,6 @@
 Shape suffixes: N windows, C channels, F mel bands, W mel columns, A embedding.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Self
 

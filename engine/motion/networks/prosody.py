@@ -10,8 +10,6 @@ Columns before 0 are silence. A frame is a number, or an int64 tensor of many.
 Shape suffixes: N frames, F mel bands (80), M columns of the audio, W columns of a window.
 """
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import torch

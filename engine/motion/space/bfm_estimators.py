@@ -7,8 +7,6 @@ Deng et al. 2019, "Accurate 3D Face Reconstruction with Weakly-Supervised Learni
 "L2CS-Net". Shape suffixes: B rows, H and W pixels, F features.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import torch

@@ -9,8 +9,6 @@ In the camera frame it is the gaze of the motion descriptor; in the head's own f
 eye-in-head. A constant camera gaze keeps eye contact while the head turns.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

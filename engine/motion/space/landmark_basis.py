@@ -1,7 +1,5 @@
 """The file that defines the landmark motion space: mean face, two bases, and what it takes to measure gaze."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path

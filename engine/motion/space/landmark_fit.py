@@ -1,7 +1,5 @@
 """From measured landmarks to coefficients of the landmark motion space (numpy, float64 inside)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

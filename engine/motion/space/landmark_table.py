@@ -5,8 +5,6 @@ image-right half in the same order (248..467), then five points per iris (468..4
 those of the image, so the subject's right eye is the left one.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

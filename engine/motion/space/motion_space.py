@@ -4,8 +4,6 @@ landmark   our own: everything is measured on the 478 landmarks
 bfm        of the released weights: Deep3DFaceRecon coefficients and L2CS gaze
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 

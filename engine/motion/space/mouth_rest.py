@@ -1,7 +1,5 @@
 """How a portrait's mouth rests: where the mixer brings it while nobody speaks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

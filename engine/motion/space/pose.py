@@ -10,8 +10,6 @@ With these axes rx > 0 lowers the nose (looks down), ry > 0 turns it to the imag
 seen. The projection is weak-perspective, which is what MediaPipe's landmarks are.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np

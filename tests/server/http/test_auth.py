@@ -1,7 +1,5 @@
 """Bearer tokens: the shared one and JSON Web Tokens, the good and every kind of bad."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -4,8 +4,6 @@ The rule says what must happen; it knows nothing of how the server does it. A do
 right origin, then the right token, then the right content type; what is behind it answers in its own way.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import time

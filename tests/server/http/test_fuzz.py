@@ -4,8 +4,6 @@ What once broke something, here or in a library, is kept in ``tests/golden`` and
 descriptions, fragments, messages and requests, ``hostile_images.json`` files (base64).
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import contextlib

@@ -1,7 +1,5 @@
 """The HTTP side: what is answered, what is refused, and in which words."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Pictures of strangers: whatever they do, they do it to a child process."""
 
-from __future__ import annotations
-
 import io
 import os
 import signal

@@ -1,7 +1,5 @@
 """Hosts, origins, content types, rates and the settings themselves."""
 
-from __future__ import annotations
-
 import pytest
 
 from server import ServerConfig

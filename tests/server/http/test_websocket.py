@@ -1,7 +1,5 @@
 """The WebSocket: audio and control in, events out, and nothing that breaks it."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """WHEP with a real WebRTC peer: every method, every status."""
 
-from __future__ import annotations
-
 import numpy as np
 from aiortc import RTCSessionDescription
 

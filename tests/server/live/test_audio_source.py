@@ -1,7 +1,5 @@
 """Audio of any rate becomes 48 kHz, and at 16 kHz it is still there as it came."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest

@@ -1,7 +1,5 @@
 """States and gaze, by hand."""
 
-from __future__ import annotations
-
 from server.live.avatar_state import AvatarState
 from server.live.messages import Gaze, Look
 

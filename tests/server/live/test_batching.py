@@ -1,7 +1,5 @@
 """Which frames are made together, and when: simulated devices, sessions and clocks."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any

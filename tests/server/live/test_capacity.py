@@ -1,7 +1,5 @@
 """How many fit, who watches over it, and how a server ends."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

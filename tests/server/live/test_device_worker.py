@@ -1,7 +1,5 @@
 """Sessions of a real server that share one device."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

@@ -1,7 +1,5 @@
 """Of the frames that wait for their moment the newest that is due is shown, and few wait."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from server.live.frame import LiveFrame

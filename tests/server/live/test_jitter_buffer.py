@@ -1,7 +1,5 @@
 """The voice's waiting room: nothing lost while somebody speaks, no delay kept in pauses."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from hypothesis import given

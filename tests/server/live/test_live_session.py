@@ -1,7 +1,5 @@
 """A real WebRTC peer speaks with a served fake engine over loopback."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import json

@@ -1,7 +1,5 @@
 """The media clock, by hand: no time passes here but what the tests say."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from server.live.block import BLOCK_S, BLOCK_SAMPLES, Block

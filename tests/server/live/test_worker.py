@@ -1,7 +1,5 @@
 """The worker that runs an engine session, step by step in one thread: places, drops, generations, errors."""
 
-from __future__ import annotations
-
 import threading
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is done to aiortc and aioice from outside finds what it looks for."""
 
-from __future__ import annotations
-
 import aioice
 from aiortc import RTCPeerConnection
 from aiortc.rtp import RtpPacket

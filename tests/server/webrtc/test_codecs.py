@@ -1,7 +1,5 @@
 """Encoders use the bits that they are given, at every rate of frames."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from fractions import Fraction
 

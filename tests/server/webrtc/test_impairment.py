@@ -1,7 +1,5 @@
 """Bad networks: the path itself, how a viewing is judged, and one short viewing over a line that loses packets."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import time

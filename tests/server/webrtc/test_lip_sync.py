@@ -1,7 +1,5 @@
 """Sound and image stay together: flash and beep through the chain to a real peer, and an hour on paper."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Session descriptions, good and bad: a clear refusal in a moment, and the server goes on."""
 
-from __future__ import annotations
-
 import contextlib
 import random
 import time

@@ -1,7 +1,5 @@
 """Offsets, the split, augmentation of speech, and shards and manifests that come back as written."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Videos: read at 25 frames a second from any rate and any place, refused where they are damaged."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

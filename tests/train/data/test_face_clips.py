@@ -1,7 +1,5 @@
 """Clips with images: round trip, exact labels of synthetic clips, and what is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

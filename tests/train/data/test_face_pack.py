@@ -1,7 +1,5 @@
 """The pack of videos and stills: what goes in comes out, thinned; and what cannot be used is said."""
 
-from __future__ import annotations
-
 import shutil
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From videos to shards: what comes out, what is kept between runs, what is refused, and a disk that is full."""
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import json

@@ -1,7 +1,5 @@
 """Readers of data sets: annotations parsed or refused with their line, folders found or shown as they should be."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 

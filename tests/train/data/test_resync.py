@@ -1,7 +1,5 @@
 """Resynchronisation by the user's Wav2Lip: its command line, its results checked, its failures named."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import shutil

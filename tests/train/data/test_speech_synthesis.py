@@ -1,7 +1,5 @@
 """Made-up speech: phones lie end to end, loud where vowels are, and missing tools are named."""
 
-from __future__ import annotations
-
 import ctypes.util
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Cuts and speakers are found, unfit clips refused; a crash of a decoder costs one clip."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

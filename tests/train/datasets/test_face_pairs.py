@@ -1,7 +1,5 @@
 """Pairs for the animator: windows, shares, and changes of the crop that motion descriptors follow exactly."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Training mouths brought to one habit of opening."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

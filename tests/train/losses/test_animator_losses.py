@@ -1,7 +1,5 @@
 """Animator losses against independent computations of Eq. 11-17."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

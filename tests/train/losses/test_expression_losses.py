@@ -1,7 +1,5 @@
 """Eq. 18-27 against computations in numpy, and the networks of stage 2 that only training has."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Losses against independent computations of their equations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

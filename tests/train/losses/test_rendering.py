@@ -1,7 +1,5 @@
 """The rasteriser against a brute-force one, its gradients against finite differences, mouths of both motion spaces."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

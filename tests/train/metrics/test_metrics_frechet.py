@@ -1,7 +1,5 @@
 """Frechet distance against closed forms and against the matrix square root itself."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.linalg

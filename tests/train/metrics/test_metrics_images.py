@@ -1,7 +1,5 @@
 """PSNR, structural similarity and perceptual distance of images against their definitions."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """LSE-C, LSE-D and the cepstra below them, against the published package and a loop by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

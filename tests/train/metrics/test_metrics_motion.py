@@ -1,7 +1,5 @@
 """Structure, spread, landmark distances and identity on cases with known answers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

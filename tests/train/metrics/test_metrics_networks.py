@@ -1,7 +1,5 @@
 """What reaches the frozen networks of an evaluation, seen through small stand-ins with their interfaces."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -4,8 +4,6 @@ Independent of the networks in ``train.pretrained``: the tests fill these layout
 Tensors that are not used are stood in for by one number.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator

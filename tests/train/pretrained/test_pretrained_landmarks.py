@@ -1,7 +1,5 @@
 """The landmark network in PyTorch: the same numbers as Google's runtime, the same faces as MediaPipe, gradients."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pretrained networks from files in their published layouts: what they compute, and which files are refused."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator

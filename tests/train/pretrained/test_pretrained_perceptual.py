@@ -1,7 +1,5 @@
 """The open perceptual network and the open identity, whose weights come in optional packages."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The boxes of Eq. 11 and the region parser."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -1,7 +1,5 @@
 """Reading TensorFlow Lite files: operators by hand, damaged files."""
 
-from __future__ import annotations
-
 import contextlib
 import zipfile
 

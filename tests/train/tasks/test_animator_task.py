@@ -1,7 +1,5 @@
 """The animator's training: gradients, losses, shares, start and export."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The two tasks of the expression predictor, and every row of Tables 3, 5 and 6."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The step before stage 1: an encoder that learns phones from synthetic speech."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

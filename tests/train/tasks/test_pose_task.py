@@ -1,7 +1,5 @@
 """Pose and gaze diffusion: what batches hold, Eq. 2 by hand, the two models of Eq. 3, shares, export to the engine."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is exported: networks side by side in one folder, in the units of the engine."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -10,8 +10,6 @@ The crop is the one that `engine.portrait.crop_face` makes at enrolment, around 
 every frame, so a trained animator meets at run time the framing it was trained on.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping

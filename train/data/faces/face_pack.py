@@ -8,8 +8,6 @@
 Landmarks of frames without an image are not kept: they stand in the middle of the crop.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import zipfile

@@ -1,7 +1,5 @@
 """Many small images in one tensor file: JPEG files end to end, and where each begins."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Left-right mirror of poses and gaze; expressions are mirrored by `LandmarkModel.mirror_expression`."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

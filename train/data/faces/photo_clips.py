@@ -4,8 +4,6 @@ Two photographs with different expressions teach what a smile does to a face; on
 face without motion stays as it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

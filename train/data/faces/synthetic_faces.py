@@ -1,7 +1,5 @@
 """A few frames of moving faces from the bundled portrait alone. For tests and the toy recipes."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

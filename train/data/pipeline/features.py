@@ -4,8 +4,6 @@ shards/CLIP.safetensors   motion and mels (`ClipFeatures`)        pose in a crop
 faces/CLIP.safetensors    images and motion (`FaceClip`)        pose in the crop that the images show
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from collections.abc import Iterator

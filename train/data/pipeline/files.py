@@ -1,7 +1,5 @@
 """Results of preparation: each file is written whole or not at all, and a full disk has one named error."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path

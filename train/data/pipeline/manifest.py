@@ -1,7 +1,5 @@
 """The manifest: one JSON line a clip, with its licence, its offset, and why it was refused if it was."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

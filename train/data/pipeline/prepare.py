@@ -6,8 +6,6 @@
 Interrupt it anywhere and run it again: finished files carry a key of what went into them and are kept.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

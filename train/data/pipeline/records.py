@@ -1,7 +1,5 @@
 """Dataclasses about clips as lines of JSON; fields of their `Provenance` stand among their own."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """Change of sample rate, of whole waves."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

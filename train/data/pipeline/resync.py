@@ -12,8 +12,6 @@ keeps its intermediate files in ``temp/`` under the current one; arguments are a
 in a file name is ever read as a command.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -4,8 +4,6 @@ tracks/CLIP.safetensors   landmarks float32 (T,478,3) px of the video | opening 
                           header: key of what went in, what the video's header said, why the clip is refused
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib

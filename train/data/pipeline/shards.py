@@ -1,7 +1,5 @@
 """One prepared clip: features on the 25 fps grid and the mels that belong to them, in one safetensors file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

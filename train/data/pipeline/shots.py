@@ -4,8 +4,6 @@ change |.....:..#......      a cut is a frame that differs from the one before f
              ^  cut          and a flash one after which the image is back where it was
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

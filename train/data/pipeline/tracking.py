@@ -1,7 +1,5 @@
 """One speaker's face through a clip: 478 landmarks a frame, or the reason why the clip is refused."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Many clips over a few processes, so that one video that crashes a decoder costs one clip and not the run."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

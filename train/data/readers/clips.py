@@ -7,8 +7,6 @@ Unlike `engine.media`, which plays on over damage, a damaged video is refused he
 an error is no training data.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ DATA/clips.csv              optional: clip,person,split,licence,credit,resynced_
                             `train.data.pipeline.resync` writes the last column)
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -12,8 +12,6 @@ File names are the published ones, "annotion" included. Videos that were cut int
 ``source=folder``. Formats as in the README and the lists of the HDTF repository.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Sequence

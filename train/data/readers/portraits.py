@@ -1,7 +1,5 @@
 """Expressions of still portraits: what an avatar's e_0 looks like, smiles included."""
 
-from __future__ import annotations
-
 import logging
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Who is in a clip, on which side of the split that person is, and under which licence the clip may be used."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

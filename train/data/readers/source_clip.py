@@ -1,7 +1,5 @@
 """One clip of a data set before it is prepared: which part of which video shows whom, under which licence."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Person, licence and side of the split of the open clips, known by the names of their files."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from dataclasses import dataclass

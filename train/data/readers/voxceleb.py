@@ -14,8 +14,6 @@ a file in which nothing exceeds 2 is taken for shares. This reading follows the 
 tools do with it; the sign of ``Offset`` is not documented, so it is not used: the offset is measured.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Waves are changed once, at preparation, into a few variants of each clip; mels are changed anew in every batch.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Texts of the synthetic speech: sentences of this project's own, and commands in the grammar of GRID."""
 
-from __future__ import annotations
-
 import numpy as np
 
 SENTENCES = (

@@ -7,8 +7,6 @@ shared library, because its command tells no times.
                                                       0 .21 .25 .32     seconds, end of each
 """
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 import re

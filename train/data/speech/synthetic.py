@@ -1,7 +1,5 @@
 """Synthetic clips with a known rule: the louder, the wider open. For tests and the toy recipes."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

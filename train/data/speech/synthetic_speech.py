@@ -3,8 +3,6 @@
 utterance | utterance | ...       mel (M,80) and phone (M,) end to end; ``first`` (U,) says where each begins
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

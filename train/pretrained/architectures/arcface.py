@@ -3,8 +3,6 @@
 Shape suffixes: B rows, C channels, H and W pixels.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from train.pretrained.pixels import resized

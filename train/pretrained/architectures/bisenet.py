@@ -8,8 +8,6 @@
 Shape suffixes: B rows, C channels, K classes, H and W pixels.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -7,8 +7,6 @@ TensorFlow pads. Weights: Google's, Apache-2.0, in the package ``efficientnet-li
 Shape suffixes: B rows, C channels, H and W pixels.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from typing import Final, cast

@@ -3,8 +3,6 @@
 Shape suffixes: B rows, H and W pixels, F features.
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 from torch import Tensor, nn

@@ -6,8 +6,6 @@ bilinearly without a low-pass. Names are those of the file that the pytorch-fid 
 Shape suffixes: B rows, C channels, H and W pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

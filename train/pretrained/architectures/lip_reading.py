@@ -6,8 +6,6 @@ What follows in a published file (a temporal network and a word or sentence deco
 the front end are per frame, as Eq. 23 asks. Shape suffixes: B rows, T frames, C channels, H and W pixels.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from torch import Tensor, nn

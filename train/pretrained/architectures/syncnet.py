@@ -7,8 +7,6 @@ Distances between the two say how well audio and lips belong together; the slidi
 ``train.metrics``. Shape suffixes: B rows, T frames, H and W pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

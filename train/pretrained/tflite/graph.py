@@ -3,8 +3,6 @@
 Field numbers are those of the published schema (tensorflow/lite/schema/schema.fbs).
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

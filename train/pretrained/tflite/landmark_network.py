@@ -12,8 +12,6 @@ few hundredths of a second; nothing is converted or stored. Shape suffixes: B ro
 F features.
 """
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Final

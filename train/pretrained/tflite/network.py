@@ -7,8 +7,6 @@ The graph is written for a batch of one. Its first axis is the batch here: shape
 constants that meet it spread over it, and slices leave it alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
