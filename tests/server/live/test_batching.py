@@ -14,8 +14,8 @@ from server.live.batching import FRAME_S, Batcher, BatchTimes, sessions_that_fit
 _TIMES = {1: 0.002, 2: 0.0025, 4: 0.003, 8: 0.004, 16: 0.006}
 
 
-def _batcher(*sessions: str, times: dict[int, float] | None = None, patience_s: float = 0.002) -> Batcher[int]:
-    batcher: Batcher[int] = Batcher(BatchTimes(times or _TIMES), patience_s=patience_s, margin_s=0.0)
+def _batcher(*sessions: str, times: dict[int, float] | None = None, patience_s: float = 0.002) -> Batcher:
+    batcher: Batcher = Batcher(BatchTimes(times or _TIMES), patience_s=patience_s, margin_s=0.0)
     for session in sessions:
         batcher.join(session)
     return batcher
