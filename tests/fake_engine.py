@@ -29,6 +29,8 @@ class FakeFrame:
 
 @dataclass(slots=True, eq=False)
 class FakeJob:
+    """What the live runtime reads and writes of a `FrameJob`; types say ``Any`` where the real class is asked for."""
+
     row: Any
     generation: int
     pts_samples: int
@@ -71,7 +73,7 @@ class FakeSession:
             self.render(job)
         return [self.postprocess(job) for job in jobs]
 
-    def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[FakeJob]:
+    def listen(self, chunk: npt.NDArray[np.int16], sample_rate_hz: int) -> list[Any]:
         self.threads.add(threading.get_ident())
         if self.fail:
             raise RuntimeError("the fake engine was told to fail")
@@ -94,7 +96,7 @@ class FakeSession:
         self.next_frame += 1
         return frame
 
-    def render(self, job: FakeJob) -> None:
+    def render(self, job: Any) -> None:
         if self.render_s:
             time.sleep(self.render_s)
 
@@ -114,7 +116,7 @@ class FakeSession:
     def row(self) -> Any:
         return id(self)
 
-    def postprocess(self, job: FakeJob) -> FakeFrame:
+    def postprocess(self, job: Any) -> FakeFrame:
         if job.error is not None:
             raise job.error
         return job.frame
@@ -140,7 +142,7 @@ class FakeRenderer:
         self.full_for: set[Any] = set()
         self.fail = False
 
-    def render(self, jobs: Sequence[FakeJob]) -> None:
+    def render(self, jobs: Sequence[Any]) -> None:
         time.sleep(self.batch_s)
         if self.fail:
             raise RuntimeError("the fake device was told to fail")
