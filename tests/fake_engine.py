@@ -119,7 +119,8 @@ class FakeSession:
     def postprocess(self, job: Any) -> FakeFrame:
         if job.error is not None:
             raise job.error
-        return job.frame
+        frame: FakeFrame = job.frame
+        return frame
 
     def interrupt(self, generation: int | None = None) -> int:
         self.interrupts += 1
