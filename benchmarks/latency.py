@@ -1,4 +1,4 @@
-"""How fast one live session is on this machine: every stage, frames a second, audio in to image out.
+"""How fast one live session is on this machine: every stage, frames a second, audio in to frame out.
 
     python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--preset NAME] [--seconds 20] [--json OUT]
 
@@ -141,7 +141,7 @@ def floor_of(animator: object, device: str, samples_ms: list[float], *, quick: b
 def show(report: Report) -> None:
     """Print the report as a table."""
     table = Table("stage", "p50 ms", "p95 ms", "p99 ms", title="One live session", title_justify="left")
-    for name, row in [*report["stages_ms"].items(), ("audio in -> image out", report["latency_ms"])]:
+    for name, row in [*report["stages_ms"].items(), ("audio in -> frame out", report["latency_ms"])]:
         table.add_row(name, *(f"{row[key]:.2f}" for key in ("p50", "p95", "p99")))
     console = Console()
     console.print(table)

@@ -2,8 +2,8 @@
 
     python benchmarks/sessions.py [--device cpu|cuda] [--backend auto] [--preset NAME] [--quick] [--json OUT]
 
-Sessions run on the server's own threads, as many as there: one a session and, where sessions share a device, the one
-that makes their frames in batches. Each hears the demo voice in blocks of 20 ms by the clock, at a phase of its own.
+Sessions run on the same threads as in the server: one a session and, where sessions share a device, one more that
+renders their frames in batches. Each hears the demo voice in blocks of 20 ms by the clock, at a phase of its own.
 
     audio of the frame ....[look-ahead]|<--------- slot --------->|
                                     block comes              the frame is late from here on

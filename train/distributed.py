@@ -25,9 +25,9 @@ from engine.errors import BackendUnavailable
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 _BUCKET_BYTES = 25 * 2**20
-_FAREWELL_S = 0.5
-_PATIENCE = timedelta(hours=2)
-"""The others wait for as long while the leader evaluates or writes."""
+_SHUTDOWN_DELAY_S = 0.5
+_TIMEOUT = timedelta(hours=2)
+"""How long the other processes wait while the leader evaluates or writes."""
 
 
 def is_leader() -> bool:
@@ -54,7 +54,7 @@ def open_processes(device: DeviceChoice = "auto") -> Iterator[Processes]:
         return
     opened = not dist.is_initialized()
     if opened:
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_TIMEOUT)
     try:
         yield Processes(rank=dist.get_rank(), size=dist.get_world_size(), device=place)
     finally:
@@ -62,7 +62,7 @@ def open_processes(device: DeviceChoice = "auto") -> Iterator[Processes]:
             dist.destroy_process_group()
             # torch's optimisers keep the group, and so gloo's threads, alive; one that still frees the last tensor when
             # the interpreter ends aborts the process. It needs the interpreter for an instant: asleep, we let it.
-            time.sleep(_FAREWELL_S)
+            time.sleep(_SHUTDOWN_DELAY_S)
 
 
 def _place(device: DeviceChoice, local_rank: int) -> torch.device:

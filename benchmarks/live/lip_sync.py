@@ -1,13 +1,13 @@
-"""Lips and voice together, by flash and beep through the whole chain; and the time from a voice to its image.
+"""Lips and voice together, by flash and beep through the whole chain; and the time from a voice to its frame.
 
     python -m benchmarks.live.lip_sync [--seconds 40] [--json OUT]
 
-- ``flash``: a peer beeps; the fake engine makes white each frame that holds a loud sample; audio and image come back
-  through the real server, encoders and RTP. Audio minus image at each flash, by time stamps (as receivers play
+- ``flash``: a peer beeps; the fake engine turns each frame with a loud sample white; audio and frames come back
+  through the real server, encoders and RTP. Audio minus video at each flash, by time stamps (as receivers play
   them) and by arrival. A frame shows 40 ms of audio from its own time on, so a beep lies 0 to 40 ms after its flash,
   20 in the mean.
 - ``file``: the same flashes and beeps through ``Mp4Writer``, by the time stamps of the file.
-- ``voice``: ``gohd serve`` with the default weights. From a sound at the microphone to the arrival of the image of
+- ``voice``: ``gohd serve`` with the default weights. From a sound at the microphone to the arrival of the frame of
   that moment, encoded, at a peer over loopback. Part of it is ``held_by_microphone_ms``, until its block of 20 ms is
   full; 13 ms are Opus's own, there and back.
 """
@@ -39,7 +39,7 @@ _BLOCK_S, _FRAME_S = 0.02, 0.04
 
 
 async def measure_flash(seconds: float) -> Report:
-    """Audio minus image at a peer of a server with the fake engine."""
+    """Audio minus video at a peer of a server with the fake engine."""
     wave, onsets_s = beeping_wave(seconds)
     async with contextlib.AsyncExitStack() as stack:
         served = await start_server(stack)
@@ -67,7 +67,7 @@ async def measure_flash(seconds: float) -> Report:
 
 
 def measure_file(seconds: float) -> Report:
-    """Audio minus image in a video whose frames flash where the fake engine hears a beep."""
+    """Audio minus video in a file whose frames flash where the fake engine hears a beep."""
     wave, _ = beeping_wave(seconds)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
@@ -91,7 +91,7 @@ def measure_file(seconds: float) -> Report:
 
 
 async def measure_voice(seconds: float) -> Report:
-    """Through a real ``gohd serve``: from the microphone to the image and the audio of the same moment."""
+    """Through a real ``gohd serve``: from the microphone to the frame and the audio of the same moment."""
     wave, onsets_s = beeping_wave(seconds)
     server = await asyncio.to_thread(ServerProcess, "serve", "--port", "0")
     try:
@@ -112,7 +112,7 @@ async def measure_voice(seconds: float) -> Report:
 
 
 def latencies_ms(peer: TimedPeer, onsets_s: list[float]) -> Report:
-    """From each beep at the microphone to its audio, and to the image of its moment, at the same peer."""
+    """From each beep at the microphone to its audio, and to the frame of its moment, at the same peer."""
     heard, seen = peer.beeps(), peer.images()
     times = np.array([image.time_s for image in seen])
     to_audio, to_image, held = [], [], []

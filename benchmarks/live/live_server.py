@@ -6,7 +6,7 @@
 - leaks: memory (after a garbage collection and ``malloc_trim``), tasks, peer connections, descriptors and threads of
   the server's process after a fifth of those cycles and after all, and the slope of memory in between.
 - interrupt: from the call to the first frame of the new generation, and to the frame whose mouth is at rest, as they
-  leave a session that speaks. How many sessions a machine serves at once says ``benchmarks/sessions.py``.
+  leave a session that speaks. `benchmarks/sessions.py` measures how many sessions a machine serves at once.
 """
 
 import argparse

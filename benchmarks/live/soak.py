@@ -1,15 +1,15 @@
-"""Does a server stay as it is? Sessions come and go for minutes, one stays, and what the process holds is counted.
+"""Soak test: sessions come and go for minutes, one stays; does the server leak, and does the one that stays suffer?
 
     python -m benchmarks.live.soak [--minutes 20] [--clients 2] [--cores N] [--seed 0] [--json OUT]
 
 A real ``gohd serve`` in a process of its own. One session speaks all the time; beside it clients come, stay 3 to 12 s
 and leave in every way there is (`VISITS`). What a full server refuses (503) comes again later and is counted. With
-``--cores`` the server believes in so many and lets in more sessions than it could serve in time: more come and go, and
-the figures of the steady session are then those of an overloaded server.
+``--cores`` the server is told that it has so many cores and admits more sessions than it can serve in time: more come
+and go, and the figures of the steady session are those of an overloaded server.
 
 - held: memory after a garbage collection and ``malloc_trim``, tasks, descriptors, threads, peer connections; with the
   one session alone after a warm-up, and again at the end; and the slope of memory in between.
-- steady: gaps between the images of the session that stays, and how far its audio and image drift apart: the
+- steady: gaps between the frames of the session that stays, and how far its audio and video drift apart: the
   difference of (arrival - time stamp) of the two, by the least of each ten seconds: first and last minute, and slope.
 """
 
@@ -40,7 +40,7 @@ _FREEZE_S = 0.5
 
 
 class Soak:
-    """``run`` is the whole of it."""
+    """One server process under load for minutes; `run` gives the report."""
 
     def __init__(self, clients: int, seed: int, cores: int | None = None) -> None:
         self._clients = clients

@@ -1,10 +1,10 @@
-"""Figures of image, delay and lip sync from what a viewer noted (pure functions of ``browser_viewer``'s report).
+"""Figures of smoothness, delay and lip sync from what a viewer noted (pure functions of ``browser_viewer``'s report).
 
 - A freeze is a frame that stays for longer than three times the usual and 150 ms more than it, whichever is longer
   (as WebRTC's ``totalFreezesDuration`` counts them); the usual is the mean of the last 30.
 - Latency is from a frame's own time (its RTP time stamp) to its moment on the screen. The two clocks are tied together
   by the fastest packet before the impairment, so encoding and the bare loopback, a few milliseconds, are left out.
-- Skew is audio minus image by the receiver's own estimates of what it plays: positive is audio too early.
+- Skew is audio minus video by the receiver's own estimates of what it plays: positive is audio too early.
 - Recovery is from the end of the impairment to the frame from which on one second passes without a freeze, at a
   latency of less than half a second.
 """

@@ -4,9 +4,8 @@ from functools import partial
 
 import torch
 
-from benchmarks.ops.measuring import OpCase
+from benchmarks.ops.measuring import OpCase, triton_here
 from kernels.backward_warp import Mode, backward_warp
-from kernels.choice import installed, triton_runs_on
 
 _CASES: list[tuple[str, tuple[int, int, int], torch.dtype, Mode]] = [
     ("portrait 256 uint8", (1, 3, 256), torch.uint8, "bicubic"),
@@ -27,14 +26,13 @@ def cases(device: torch.device, *, quick: bool) -> list[OpCase]:
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         grid = torch.stack([columns + 3 * torch.sin(rows / 9), rows + 2 * torch.cos(columns / 7)], -1)
         grid = grid.expand(batch, -1, -1, -1).contiguous()
-        here = ["opencv"] if device.type == "cpu" and dtype in (torch.uint8, torch.float32) else []
-        here += ["triton"] if installed("triton") and triton_runs_on(device) else []
+        opencv = ("opencv",) if device.type == "cpu" and dtype in (torch.uint8, torch.float32) else ()
         found.append(
             OpCase(
                 operation="backward_warp",
                 name=name,
                 call=partial(backward_warp, image, grid, mode=mode),
-                implementations=tuple(here),
+                implementations=opencv + triton_here(device),
                 bytes_moved=2 * image.numel() * image.element_size() + grid.numel() * grid.element_size(),
                 flop=image.numel() * (32 if mode == "bicubic" else 8),
             )

@@ -73,7 +73,7 @@ def _latency(report: dict[str, Any], path: Path) -> Iterator[str]:
     yield "|---|---:|---:|---:|"
     for stage, row in report["stages_ms"].items():
         yield _row(_STAGES.get(stage, stage), *(f"{row[name]:.1f}" for name in ("p50", "p95", "p99")))
-    title = f"**audio in to encoded image out**, look-ahead of {report['lookahead_ms']:.0f} ms included"
+    title = f"**audio in to encoded frame out**, look-ahead of {report['lookahead_ms']:.0f} ms included"
     yield _row(title, *(f"{report['latency_ms'][name]:.0f}" for name in ("p50", "p95", "p99")))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from train.datasets.batch_rng import BatchRng
 from train.distributed import gather_rows
 from train.tasks.protocol import Update
-from train.trainer import TrainerConfig
+from train.trainer_config import TrainerConfig
 
 ROWS = 12
 

@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from engine.errors import BackendUnavailable, CommandInvalid, MissingDependency, NonFiniteLoss
 from tests.train.curve_task import CurveTask, trainer_config
 from train.datasets.batch_rng import BatchRng
-from train.trainer import TrainerConfig, train
+from train.trainer import train
+from train.trainer_config import TrainerConfig
 
 
 def _logged(out: Path, key: str) -> list[float]:

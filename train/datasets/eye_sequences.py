@@ -15,11 +15,11 @@ from torch import Tensor
 
 from engine.audio import MEL_SILENCE
 from engine.motion.networks.prosody import lip_window, mel_windows
-from train.data.pipeline.shards import ClipFeatures, FloatArray, resample_motion
+from train.data.storage.shards import ClipFeatures, FloatArray, resample_motion
 from train.datasets.batch_rng import BatchRng
 from train.datasets.speech_variation import SpeechVariation
+from train.expression_model import ExpressionModel
 from train.metrics.blink import blink_statistics
-from train.motion_space.expression_model import ExpressionModel
 
 _ENCODE_FRAMES = 2048
 

@@ -1,7 +1,7 @@
 """Evens the range of mouth openings over clips: how wide a person articulates is a habit that the voice does not tell.
 
-Each clip's inner-lip opening is brought to the same mean and spread by the least change of its expressions, so that a
-network with little video spends nothing on learning whose mouth it is.
+Each clip's inner-lip opening gets the same mean and standard deviation by the least change of its expressions, so that
+a network with little video spends nothing on learning whose mouth it is.
 """
 
 import dataclasses
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from train.data.pipeline.shards import ClipFeatures
+from train.data.storage.shards import ClipFeatures
 from train.datasets.regions import mouth_closing_operator, mouth_opening_direction
+from train.expression_model import ExpressionModel
 from train.metrics.mouth import mouth_opening
-from train.motion_space.expression_model import ExpressionModel
 
 
 def even_mouths(clips: Sequence[ClipFeatures], model: ExpressionModel, amount: float) -> list[ClipFeatures]:
-    """Training clips with audio on the way to the median mean and spread of all of them; others as they are.
+    """Training clips with audio moved towards the median mean and deviation of all of them; others as they are.
 
     With o the opening, C the operator of the closing lips and u the direction that opens them,
     e' = e + (g - 1) e C + s u, so that o' = g o + c. ``amount`` 0 changes nothing, 1 makes all alike.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.motion.networks.prosody import PROSODY_COLUMNS, mel_windows, prosody_columns
 from train.data.faces.mirror import mirror_gaze, mirror_pose
-from train.data.pipeline.shards import ClipFeatures, resample_motion
+from train.data.storage.shards import ClipFeatures, resample_motion
 
 MotionPart = Literal["pose", "gaze"]
 

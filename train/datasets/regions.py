@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.motion.space.landmark_table import EYES_AND_BROWS_68, INNER_LIP_PAIRS_68, LIPS_AND_JAW_68
-from train.motion_space.expression_model import ExpressionModel
+from train.expression_model import ExpressionModel
 
 _MOUTH, _EYES = list(LIPS_AND_JAW_68), list(EYES_AND_BROWS_68)
 _STIFFNESS = 1e4

@@ -1,6 +1,6 @@
 """Units in which the networks see eye features; folded into their first and last layers at export.
 
-A blink ratio moves by 0.2, a brow by 0.01 face units: networks get both in units of their usual spread around the
+A blink ratio moves by 0.2, a brow by 0.01 face units: networks get both in units of their usual deviation from the
 neutral face (ratio 1, brows 0).
 
 Shape suffix: F eye feature (21) [blink ratio | 20 brow displacements].
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from engine.motion.networks.eye_lstm import EyeMotionNetwork
 from engine.motion.networks.lip import LipNetwork
 from train.datasets.regions import mouth_closing_operator, mouth_opening_direction
-from train.motion_space.expression_model import ExpressionModel
+from train.expression_model import ExpressionModel
 
 EYE_FEATURE_MEAN = torch.tensor([1.0] + [0.0] * 20)
 EYE_FEATURE_STD = torch.tensor([0.2] + [0.01] * 20)
 
 
 def normalise(feature_F: Tensor) -> Tensor:
-    """Eye features (...,21) in units of their spread."""
+    """Eye features (...,21) in units of their usual deviation."""
     return (feature_F - EYE_FEATURE_MEAN.to(feature_F)) / EYE_FEATURE_STD.to(feature_F)
 
 

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from engine.audio import MEL_SILENCE
 from engine.motion.networks.prosody import lip_window
-from train.data.pipeline.shards import ClipFeatures, resample_motion
 from train.data.speech.augment import MelAugmentation, augment_mel
+from train.data.storage.shards import ClipFeatures, resample_motion
 from train.datasets.batch_rng import BatchRng
 from train.datasets.regions import eye_swap_operator, mouth_closing_operator
 from train.datasets.speech_variation import SpeechVariation
-from train.motion_space.expression_model import ExpressionModel
+from train.expression_model import ExpressionModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

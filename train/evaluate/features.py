@@ -1,4 +1,4 @@
-"""What is kept of each video: landmarks, motion, and what the frozen networks say. Cached, so that a rerun is quick.
+"""What is kept of each video: landmarks, motion, embeddings of frozen networks. Cached, so that a rerun is quick.
 
 cache/NAME.KIND.KEY.safetensors      KEY: the files' names, sizes and dates, the framing, the network's folder
 """

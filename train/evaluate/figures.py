@@ -58,7 +58,7 @@ def motion_figures(
     """Figures of landmarks and motion over the frames that both videos have.
 
     Args:
-        heads: what the head pose network says of the two videos (SSIM_p of its rotations, Var_p of its feature
+        heads: outputs of the head pose network for the two videos (SSIM_p of its rotations, Var_p of its feature
             vectors); None takes the pose p of the landmark fit for both.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The frozen networks that metrics look through, found once, or the reason why one is missing.
+"""The frozen networks that metrics use, found once, or the reason why one is missing.
 
 network     metrics           where its file is missing
 syncnet     LSE-C, LSE-D      not computed
@@ -20,8 +20,8 @@ from engine.errors import GohdError, WeightsNotFound
 class Networks:
     """What was found.
 
-    ``identities`` change, by network, with its file. ``missing`` and ``notes`` say why one is not there and what is
-    used instead.
+    ``identities``: by network, a text that changes with its file. ``missing`` and ``notes``: by network, why it is not
+    there and what is used instead.
     """
 
     found: dict[str, Any] = field(default_factory=dict)

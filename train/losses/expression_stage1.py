@@ -3,7 +3,7 @@
 Norms are sums over a frame's numbers, as written in the paper, and everything is averaged over frames and rows.
 The paper does not say in which units its landmarks and eye features are. Here landmarks are the 68 points of an
 expression with pose and identity zero, 3-D, in pixels of a 256-pixel crop (0.35 * 256 px a face unit), as the size of
-its distances (Tables 3, 5, 6) suggests; eye features are in units of their usual spread (`train.datasets.scales`).
+its distances (Tables 3, 5, 6) suggests; eye features are in units of their usual deviation (`train.datasets.scales`).
 
 Shape suffixes: R rows, K frames of a row, E expression (64), F eye feature (21), L landmarks (68), D reading features.
 """
@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from engine.motion.space.landmark_table import LIPS_AND_JAW_68
+from engine.motion.space.pose import REFERENCE_SCALE
 from train.datasets.scales import normalise
-from train.motion_space.expression_model import ExpressionModel
+from train.expression_model import ExpressionModel
 
 LipReader = Callable[[Tensor], Tensor]
 """Expressions (R,K,64) to lip reading features (R,K,D) of their mouths (`train.rendering.MouthReader`)."""
 
-PIXELS_PER_FACE_UNIT = 0.35 * 256
+PIXELS_PER_FACE_UNIT = REFERENCE_SCALE * 256
 _UPPER_INNER, _LOWER_INNER = slice(60, 64), slice(64, 68)
 _EPSILON = 1e-8
 

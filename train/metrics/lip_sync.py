@@ -1,6 +1,6 @@
 """LSE-C and LSE-D: how well lips and voice agree to a SyncNet (Chung & Zisserman 2016; Prajwal et al. 2020).
 
-    frame t   | 5 images t .. t+4        -> lip embedding v_t
+    frame t   | 5 images t .. t+4          -> lip embedding v_t
               | 20 mfcc columns from 4 t   -> voice embedding a_t        (200 ms each)
 
 For each lag k the distances |v_t - a_(t+k)| are averaged over the video. LSE-D is the least of the averages, LSE-C

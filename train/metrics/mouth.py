@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.motion.space.landmark_table import INNER_LIP_PAIRS_68
-from train.motion_space.expression_model import ExpressionModel
+from train.expression_model import ExpressionModel
 
 FloatArray = NDArray[np.float32]
 

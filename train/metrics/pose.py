@@ -11,8 +11,7 @@ _RHYTHM_FRAMES = 9
 
 @dataclass(frozen=True, slots=True)
 class PoseStatistics:
-    """Means over sequences and channels. A gaze (pitch, yaw) counts as a rotation; it has no translation, whose
-    figures are then 0.
+    """Means over sequences and channels. A gaze (pitch, yaw) counts as a rotation; its figures of translation are 0.
 
     Attributes:
         rotation_std_rad, translation_std: standard deviation over time.

@@ -109,11 +109,11 @@ class BfmModel(nn.Module):
     def mouth_mesh(self) -> MouthMesh:
         """The mouth region, for `train.rendering.MouthRenderer`; a surface closed between the lips stays closed."""
         corners = self.keypoints[_MOUTH_CORNERS_68]
-        rims = self._lip_rims()
-        return surface_mouth_mesh(self.mean, self.basis, self.triangles, self.albedo, corners, rims)
+        contours = self._lip_contours()
+        return surface_mouth_mesh(self.mean, self.basis, self.triangles, self.albedo, corners, contours)
 
-    def _lip_rims(self) -> tuple[IntArray, IntArray] | None:
-        """Upper and lower rim of the mouth's opening, image left to right, sharing both ends; None without one."""
+    def _lip_contours(self) -> tuple[IntArray, IntArray] | None:
+        """Upper and lower contour of the mouth's opening, image left to right, sharing both ends; None without one."""
         loop = _boundary_loop(self.triangles, self.mean, self.mean[self.keypoints[_INNER_LIPS_68]])
         if loop is None:
             return None
@@ -121,7 +121,7 @@ class BfmModel(nn.Module):
         turned = np.roll(loop, -left)
         turn = (right - left) % len(loop)
         one, other = turned[: turn + 1], np.concatenate([turned[turn:], turned[:1]])[::-1]
-        # The rims may touch in the mean face; the skin beside them tells which is the upper one.
+        # The lips may touch in the mean face; the skin beside them tells which is the upper one.
         height = {}
         for name, chain in (("one", one), ("other", other)):
             beside = np.isin(self.triangles, chain[1:-1]).any(1)

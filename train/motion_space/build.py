@@ -20,7 +20,7 @@ def build_motion_space(
     """Fit the motion space and write it to ``output``.
 
     cache: folder of landmarks, filled from ``data`` where a file is missing; without ``data`` it is used as it is.
-    Returns what the fit and the held-out people say; None where nobody is held out.
+    Returns the figures of the fit and those of the held-out people (None where nobody is held out).
     """
     if data is not None:
         find_landmarks(data, cache)

@@ -27,14 +27,12 @@ from train.motion_space.samples import (
     vertex_weight,
 )
 
-__all__ = ["FitReport", "MotionSpaceConfig", "fit_motion_space"]
-
 _Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What the training data say: variance held by 20 and by all components, and how many people and frames."""
+    """Figures of the training data: share of variance in 20 and in all components, numbers of people and frames."""
 
     identity_held: float
     expression_held: float

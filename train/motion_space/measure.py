@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from engine.motion.space.landmark_basis import LandmarkBasis
 from engine.motion.space.landmark_fit import LandmarkFitter, straighten_irises
 from engine.motion.space.landmark_model import LandmarkModel
+from engine.motion.space.landmark_table import IRIS_CENTRES
 from train.motion_space.people import FaceData
-
-_PUPILS = (468, 473)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class HeldOutReport:
 
 
 def measure_held_out(space: LandmarkBasis, data: FaceData) -> HeldOutReport:
-    """Measure ``space`` on ``data``, which holds people of neither basis."""
+    """Measure ``space`` on ``data``, people that neither basis was fitted to."""
     model, fitter = LandmarkModel(space), LandmarkFitter(space)
     held: list[float] = []
     held_20: list[float] = []
@@ -78,6 +77,7 @@ def measure_held_out(space: LandmarkBasis, data: FaceData) -> HeldOutReport:
 
 
 def _relative_error(seen: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
-    between = np.linalg.norm(truth[:, _PUPILS[0], :2] - truth[:, _PUPILS[1], :2], axis=-1)
+    left, right = IRIS_CENTRES
+    between = np.linalg.norm(truth[:, left, :2] - truth[:, right, :2], axis=-1)
     distance = np.linalg.norm(seen[..., :2] - truth[:, : seen.shape[1], :2], axis=-1)
     return float((distance.mean(1) / between).mean())

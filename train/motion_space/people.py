@@ -5,16 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from train.data.readers.portraits import portrait_held_out
 from train.data.readers.sources import HELD_OUT_CLIPS
 from train.data.readers.sources import describe_clip as clip_source
-
-_HELD_OUT_STILLS = (
-    "composite-",
-    "canada-003f",
-    "canada-008f",
-    "canada-010f",
-    *(f"london-{n:03d}-" for n in range(1, 11)),
-)
 
 _Array = NDArray[np.float32]
 
@@ -70,7 +63,7 @@ def split_held_out(data: FaceData) -> tuple[FaceData, FaceData]:
     """(training, held out), split by person."""
 
     def still_out(still: Still) -> bool:
-        return still.name.startswith("B") if still.group == "small" else still.name.startswith(_HELD_OUT_STILLS)
+        return still.name.startswith("B") if still.group == "small" else portrait_held_out(still.name)
 
     def clip_out(clip: Clip) -> bool:
         return clip.name in HELD_OUT_CLIPS

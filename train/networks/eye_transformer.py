@@ -57,8 +57,7 @@ class EyeMotionTransformer(nn.Module):
         self.head = nn.Sequential(nn.Linear(hidden, bottleneck), nn.LeakyReLU(_SLOPE), nn.Linear(bottleneck, features))
 
     def forward(self, audio_BTA: Tensor, expression0_BE: Tensor, eye_feature0_BF: Tensor, noise_BTZ: Tensor) -> Tensor:
-        """Features (B, T, 21), as `engine.motion.networks.eye_lstm.EyeMotionNetwork.forward`: frame 0 is what is
-        given."""
+        """Features (B, T, 21), as those of `EyeMotionNetwork.forward`: frame 0 is ``eye_feature0_BF``."""
         rows, frames, _ = audio_BTA.shape
         omega0_BTH = self.feature_encoder(eye_feature0_BF)[:, None].expand(rows, frames, -1)
         start_BTE = expression0_BE[:, None].expand(rows, frames, -1)

@@ -1,4 +1,4 @@
-"""Frozen networks that losses and metrics look through.
+"""Frozen networks that losses and metrics use.
 
 `load_pretrained` loads those of the paper, whose files the user brings; the others are open substitutes that need
 nothing but this package or small optional ones. All are frozen, in evaluation mode, and pass gradients to the image.

@@ -3,7 +3,7 @@ r"""Cutting faces out of images, differentiably.
 A place is a rotated square: (B, 4) = centre x, centre y, side in px, roll in radians (positive: the face leans
 clockwise). Coordinates count from the corner of the image, so the middle of the first pixel is at 0.5.
 
-    image              cut
+    image                cut
     +-----------+        +-------+
     |   /\      |        |  o o  |
     |  /o \     | -----> |   v   |

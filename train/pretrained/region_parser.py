@@ -5,8 +5,8 @@
 Why this and not region masks of the landmarks themselves: a mask that is drawn from 478 points can only pull those
 points, and says nothing where a pixel looks wrong. The head classifies every pixel by what the trunk sees there, as
 BiSeNet does, so the cross-entropy pulls on colours and edges, inside and outside the face. The trunk is MediaPipe's
-face model, so its maps already tell lips from skin; the head is ours, fitted to
-region masks of the open data (README.md). What the landmarks do not outline (hair, neck, clothes) is background to it.
+face model, so its maps already tell lips from skin; the head is ours, fitted to region masks of the open data
+(README.md). What the landmarks do not outline (hair, neck, clothes) is background to it.
 
 Shape suffixes: B rows, C channels, K regions, H and W pixels.
 """

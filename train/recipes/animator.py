@@ -22,7 +22,8 @@ from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe, v
 from train.tasks.animator import AnimatorTask, AnimatorTaskConfig
 from train.tasks.animator_start import load_start
 from train.tasks.geometric_baseline import geometric_render
-from train.trainer import TrainerConfig, TrainingResult
+from train.trainer import TrainingResult
+from train.trainer_config import TrainerConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

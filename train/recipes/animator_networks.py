@@ -1,4 +1,4 @@
-"""The pretrained networks that the animator's losses look through: the paper's, or open substitutes."""
+"""The pretrained networks of the animator's losses: the paper's, or open substitutes."""
 
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ def animator_networks(
 ) -> PretrainedNetworks:
     """The paper's networks from ``folder``, or the open substitutes (None): those that ``weights`` give a weight.
 
-    The landmark network comes always: it needs no file, and evaluation looks through it.
+    The landmark network comes always: it needs no file, and evaluation uses it.
 
     Args:
         identity: dlib's face recognition too, for evaluation.

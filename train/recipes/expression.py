@@ -1,4 +1,4 @@
-"""Recipes of the expression predictor: stage 1 (audio to lips) and stage 2 (eye motion); those shipped and the toys.
+"""Recipes of the expression predictor: stage 1 (audio to lips) and stage 2 (eye motion), open and toy.
 
 The paper's and its ablations are in `train.recipes.expression_paper`.
 """
@@ -16,7 +16,7 @@ from engine.motion.networks.eye_lstm import EyeConfig
 from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from train.data.pipeline.shards import ClipFeatures
+from train.data.storage.shards import ClipFeatures
 from train.datasets.eye_sequences import EyeSequencesConfig
 from train.datasets.mouth_range import even_mouths
 from train.datasets.scales import gain_mouth
@@ -217,8 +217,8 @@ def open_expression_stage1() -> ExpressionStage1Recipe:
     Differs from the paper: the lite network (a twentieth of the size) at 1e-3; an audio encoder that has learnt phones
     from made-up speech (`open_phones`) and goes on at three tenths of that rate; runs of 4 frames, varied in voice,
     level, face and eyes; mouths that open alike; terms for the spread, correlation and velocity of the mouth (see
-    `ExpressionStage1Config`). No lip reading and no distillation: neither the reader nor Wav2Lip can be had
-    under a licence that lets us ship what was trained with it.
+    `ExpressionStage1Config`). No lip reading and no distillation: the licences of the lip reader and of Wav2Lip do not
+    let us ship what was trained with them.
     """
     return ExpressionStage1Recipe(
         task=ExpressionStage1Config(

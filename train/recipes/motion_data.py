@@ -10,9 +10,9 @@ import torch
 from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
 from train.data.pipeline.prepare import load_prepared
-from train.data.pipeline.shards import ClipFeatures
 from train.data.readers.portraits import load_styles
 from train.data.speech.synthetic import synthetic_clips
+from train.data.storage.shards import ClipFeatures
 from train.trainer import TrainingResult
 
 PREPARED = Path("runs/prepared")
@@ -42,7 +42,7 @@ def resting_expressions(prepared: Path) -> torch.Tensor:
 
 
 def training_record(result: TrainingResult, clips: Sequence[ClipFeatures]) -> dict[str, Any]:
-    """What exported weights say about their training: data, steps, seconds, held-out people and figures."""
+    """The record of a training in its exported weights: data, steps, seconds, held-out people and figures."""
     trained_on = [clip for clip in clips if clip.split == "train"]
     return {
         "steps": result.step,

@@ -1,4 +1,4 @@
-"""Recipes of the pose and gaze diffusion: the paper's, the ones behind the shipped weights, toys, Table 7."""
+"""Recipes of the pose and gaze diffusion: the paper's, those of the shipped weights, toys, Table 7."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,12 +8,13 @@ from pathlib import Path
 
 from engine.motion.diffusion.denoiser import DenoiserConfig
 from engine.motion.diffusion.window import PoseWindowConfig
-from train.data.pipeline.shards import ClipFeatures
+from train.data.storage.shards import ClipFeatures
 from train.export import export_network
 from train.recipes.motion_data import PREPARED, SYNTHETIC, motion_clips, training_record
 from train.recipes.recipe import Experiment, LossFall, TrainingRecipe, recipe, variant, variants
 from train.tasks.pose import PoseTask, PoseTaskConfig
-from train.trainer import TrainerConfig, TrainingResult
+from train.trainer import TrainingResult
+from train.trainer_config import TrainerConfig
 
 _TINY = DenoiserConfig(
     width=16, blocks=2, attention_layers=1, heads=2, feed_forward_factor=2, step_width=16, step_frequencies=8
@@ -107,7 +108,7 @@ def open_pose() -> PoseRecipe:
 
 @recipe
 def open_gaze() -> PoseRecipe:
-    """Gaze diffusion of the shipped kind: as open_pose, on pitch and yaw, hardly smoothed."""
+    """Gaze diffusion: as open_pose, on pitch and yaw, hardly smoothed."""
     return variant(
         open_pose(),
         "open_gaze",

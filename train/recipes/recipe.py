@@ -23,7 +23,8 @@ from typing import Any, Protocol, TypeVar
 
 from train.distributed import is_leader
 from train.tasks.protocol import Task
-from train.trainer import TrainerConfig, TrainingResult, config_json, train
+from train.trainer import TrainingResult, config_json, train
+from train.trainer_config import TrainerConfig
 
 _log = logging.getLogger(__name__)
 

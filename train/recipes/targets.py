@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from engine.errors import CommandInvalid
-from train.data.pipeline.manifest import read_manifest
+from train.data.storage.manifest import read_manifest
 
 
 def check_targets(prepared: Path, space: str, resynced: bool | None) -> None:

@@ -1,10 +1,10 @@
 r"""The mouth region of a face mesh, linear in the expression, with its opening closed by a dark sheet.
 
-    upper rim   o--o--o--o--o
+    upper lip   o--o--o--o--o
                 |\ |\ |\ | /|      the sheet's middle line darkens with the gap over it,
     middle      o  d  d  d  o      so that no edge of an opening jumps in the image
                 |/ | /| /| \|
-    lower rim   o--o--o--o--o      both rims share their ends, the mouth's corners
+    lower lip   o--o--o--o--o      both lips share their ends, the mouth's corners
 
 Shape suffixes: V vertices, F triangles, K points of the middle line, 64 expression numbers.
 """
@@ -58,8 +58,8 @@ class MouthMesh:
 
 def landmark_mouth_mesh(model: LandmarkModel) -> MouthMesh:
     """The mouth region of the 478-landmark mesh."""
-    rim = set(MOUTH_UPPER.tolist()) | set(MOUTH_LOWER.tolist())
-    whole = np.array([t for t in FACE_TRIANGLES.tolist() if max(t) < FACE_POINTS and not set(t) <= rim])
+    inner = set(MOUTH_UPPER.tolist()) | set(MOUTH_LOWER.tolist())
+    whole = np.array([t for t in FACE_TRIANGLES.tolist() if max(t) < FACE_POINTS and not set(t) <= inner])
     albedo = np.full(len(model.mean), _SKIN)
     albedo[[*OUTER_LIPS, *INNER_LIPS]] = _LIPS
     return surface_mouth_mesh(
@@ -78,21 +78,21 @@ def surface_mouth_mesh(
     triangles: IntArray,
     albedo: FloatArray,
     corners: IntArray,
-    rims: tuple[IntArray, IntArray] | None,
+    contours: tuple[IntArray, IntArray] | None,
 ) -> MouthMesh:
     """The mouth region of any face surface.
 
     Args:
         mean (V,3), basis (64,V,3), triangles (F,3), albedo (V,): of the whole surface.
         corners: (2,), the corners of the mouth; the middle of the image lies between them.
-        rims: vertices of the upper and the lower inner lip, image left to right, sharing both ends; None for a
+        contours: vertices of the upper and the lower inner lip, image left to right, sharing both ends; None for a
             surface that is closed there.
     """
     centre = mean[corners, :2].mean(0)
     reach = MOUTH_EXTENT / 2 + _MARGIN
     near = (np.abs(mean[:, :2] - centre) <= reach).all(1)
     kept = triangles[near[triangles].all(1)]
-    used = np.unique(np.concatenate([kept.ravel(), *(rims or ())]))
+    used = np.unique(np.concatenate([kept.ravel(), *(contours or ())]))
     number = np.full(len(mean), -1)
     number[used] = np.arange(len(used))
     skin = MouthMesh(
@@ -105,19 +105,19 @@ def surface_mouth_mesh(
         gap_basis=np.zeros((len(basis), 0)),
         centre=centre,
     )
-    return skin if rims is None else _with_sheet(skin, number[rims[0]], number[rims[1]])
+    return skin if contours is None else _with_sheet(skin, number[contours[0]], number[contours[1]])
 
 
 def _with_sheet(skin: MouthMesh, upper: IntArray, lower: IntArray) -> MouthMesh:
     """The mesh with its opening closed."""
-    # Over each inner point of the upper rim: the two points of the lower rim around it, and the share of the second.
+    # Over each inner point of the upper lip: the two points of the lower lip around it, and the share of the second.
     x = skin.mean[upper[1:-1], 0]
     after = np.clip(np.searchsorted(skin.mean[lower, 0], x), 1, len(lower) - 1)
     left, right = skin.mean[lower[after - 1], 0], skin.mean[lower[after], 0]
     part = np.clip((x - left) / np.maximum(right - left, 1e-9), 0, 1)[:, None]
 
     def across(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Values (...,V,3) on the upper rim and, at the same x, on the lower."""
+        """Values (...,V,3) on the upper lip and, at the same x, on the lower."""
         below = values[..., lower[after - 1], :] * (1 - part) + values[..., lower[after], :] * part
         return values[..., upper[1:-1], :], below
 

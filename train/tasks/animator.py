@@ -58,7 +58,7 @@ class AnimatorTaskConfig:
         rows: batch size over all processes.
         learning_rate, discriminator_rate: of Adam; betas, discriminator_betas: its decays.
         adversarial_from_step: where Eq. 16 and the discriminator begin.
-        r1_gamma, r1_every: weight gamma / 2 of R1, added (times ``r1_every``) at every so manieth step.
+        r1_gamma, r1_every: weight gamma / 2 of R1, added (times ``r1_every``) once every ``r1_every`` steps.
         hold_share: see `FacePairs`; scaled_descriptors: see `train.datasets.descriptor_scale` (landmark space only).
         landmarks_every: steps at which the landmark term is computed, and weighs as much more; its network costs
             half of all the rest.

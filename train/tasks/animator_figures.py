@@ -160,9 +160,7 @@ def _gaze_figures(
 
 
 def iris_shift(landmarks_px: NDArray[np.floating]) -> NDArray[np.float64]:
-    """How far the irises of (B, 478, 3) stand to the image right of the middle between the eye corners, over the
-    width of the eye; mean of both eyes, (B,).
-    """
+    """Offset (B,) of irises to the image right of the eyes' middles, in eye widths, mean of both; from (B, 478, 3)."""
     shifts = []
     for iris, (left, right) in zip(IRIS_CENTRES, _EYE_CORNERS, strict=True):
         corner_left, corner_right = landmarks_px[:, left, :2], landmarks_px[:, right, :2]
@@ -184,14 +182,7 @@ def contact_sheet(render: Render, pairs: Sequence[EvaluationPair], size: int) ->
     """Rows of source | target | generated, uint8 (rows x size, 3 x size, 3): one pair of each clip, up to eight."""
     shown = list({pair.clip.clip: pair for pair in pairs}.values())[:_SHEET_ROWS]
     rows = [
-        np.concatenate(
-            [
-                shrink(pair.clip.rgb(pair.source), size),
-                shrink(pair.clip.rgb(pair.target), size),
-                image,
-            ],
-            1,
-        )
+        np.concatenate([*(shrink(pair.clip.rgb(frame), size) for frame in (pair.source, pair.target)), image], 1)
         for pair, image in zip(shown, render(shown), strict=True)
     ]
     return np.concatenate(rows, 0)

@@ -1,4 +1,4 @@
-"""The frozen networks that the animator's losses look through, as callables, so that recipes differ only here."""
+"""The frozen networks of the animator's losses, as callables, so that recipes differ only here."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class PretrainedNetworks:
 
     Attributes:
         perceptual: RGB to feature maps (B, C, H, W) of several layers.
-        face: what is seen of a face, by the name of its term: "expression" and "gaze", features (B, F), and
+        face: outputs of the face networks, by the name of the loss term: "expression" and "gaze", features (B, F), and
             "parsing", scores (B, K, H, W) of K classes. One call, so that the networks can share work.
         terms: the names that ``face`` returns.
         landmarks: landmarks (B, 478, 3) px of an image, for evaluation.

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from train.expression_model import ExpressionModel
 from train.losses.expression_stage1 import PIXELS_PER_FACE_UNIT
 from train.metrics import (
     average_variance,
@@ -13,7 +14,6 @@ from train.metrics import (
     mouth_landmark_distance,
     structural_similarity,
 )
-from train.motion_space.expression_model import ExpressionModel
 
 _CROP_PX = 256
 _VARIANCE_SCALE = 1e5

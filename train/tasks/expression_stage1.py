@@ -20,11 +20,12 @@ from engine.audio import MEL_SILENCE
 from engine.motion.networks.lip import LipConfig, LipNetwork
 from engine.motion.networks.prosody import lip_window, mel_windows
 from engine.motion.space.landmark_table import LIPS_68
-from train.data.pipeline.shards import ClipFeatures
+from train.data.storage.shards import ClipFeatures
 from train.datasets.batch_rng import BatchRng
 from train.datasets.scales import normalise
 from train.datasets.speech_runs import SpeechRuns, SpeechRunsConfig
 from train.distributed import gather_rows
+from train.expression_model import ExpressionModel
 from train.losses.expression_stage1 import (
     Stage1LossWeights,
     correlation_loss,
@@ -32,7 +33,6 @@ from train.losses.expression_stage1 import (
     stage1_losses,
 )
 from train.metrics.mouth import mouth_agreement, mouth_opening
-from train.motion_space.expression_model import ExpressionModel
 from train.rendering import MouthReader
 from train.tasks.expression_figures import expression_figures
 from train.tasks.protocol import Update

@@ -21,11 +21,12 @@ from engine.audio import MEL_SILENCE
 from engine.motion.networks.eye_lstm import EyeConfig, EyeMotionNetwork
 from engine.motion.networks.lip import LipNetwork
 from engine.motion.space.landmark_table import EYES_AND_BROWS_68
-from train.data.pipeline.shards import ClipFeatures
+from train.data.storage.shards import ClipFeatures
 from train.datasets.batch_rng import BatchRng
 from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig, EyeTrack
 from train.datasets.scales import normalise, restore
 from train.distributed import gather_rows
+from train.expression_model import ExpressionModel
 from train.losses.expression_stage1 import Stage1LossWeights, eye_feature_loss, stage1_losses
 from train.losses.expression_stage2 import (
     Stage2LossWeights,
@@ -35,7 +36,6 @@ from train.losses.expression_stage2 import (
     sliced_wasserstein,
     ssim_loss,
 )
-from train.motion_space.expression_model import ExpressionModel
 from train.networks.eye_posterior import EyePosterior
 from train.networks.eye_transformer import EyeMotionTransformer, EyeTransformerConfig
 from train.networks.temporal_discriminators import (

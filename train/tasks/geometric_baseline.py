@@ -1,4 +1,4 @@
-"""Any animator of the engine on the pairs by which training judges its network, for comparison."""
+"""Renders evaluation pairs by any animator of the engine, for comparison with the trained network."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Diffusion of head poses and of gazes: predict the noise of residuals (section 3.1, Eq. 2-4).
 
 The two models of Eq. 3 are two networks, each trained on its own, or one network whose initial pose is dropped at
-times. What a batch is, see `train.datasets.pose_batches`: sequences as in the paper, or windows as the stream samples.
+times. `train.datasets.pose_batches` draws the batches: sequences as in the paper, or windows as the stream samples.
 
 Shape suffixes: B rows, T frames (the window), C channels (pose 6, gaze 2), M prosody (320).
 """
@@ -20,7 +20,7 @@ from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
 from engine.motion.diffusion.prior import fit_lags
 from engine.motion.diffusion.schedule import DiffusionSchedule
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
-from train.data.pipeline.shards import ClipFeatures
+from train.data.storage.shards import ClipFeatures
 from train.datasets.batch_rng import BatchRng
 from train.datasets.pose_batches import MotionBatch, StreamAugmentation, draw_sequences, draw_windows
 from train.datasets.pose_tracks import MotionPart, Track, clip_tracks, rms
@@ -46,7 +46,7 @@ class PoseTaskConfig:
         layout: "sequence": the whole sequence noised alike; "stream": all but the newest frames known and clean.
         sequence_frames: of the sequence layout; a stream's are its window.
         models: "network" trains a second, unconditional network; "dropout" drops the initial pose in one.
-        normalise: units of the data's spread; else raw ones, as the release has.
+        normalise: divide by the data's RMS deviation; False keeps raw units, as the release does.
         sampling: as the stream will sample; with ``normalise`` mean and std are filled in from the data.
         hop_share: stream rows with exactly ``hop`` unknown frames; the others have a random number.
         condition_dropout: rows without the initial pose, where one network is both models of Eq. 3.

@@ -12,14 +12,14 @@ from engine.errors import InputError
 from engine.motion.space.landmark_model import LandmarkModel
 from train.data.faces.mirror import mirror_pose
 from train.data.pipeline.align import AlignmentClip, estimate_offsets
-from train.data.pipeline.manifest import ClipRecord, read_manifest, write_manifest
-from train.data.pipeline.shards import load_clip, resample_motion, save_clip
 from train.data.readers.clips import read_audio, read_frames
 from train.data.readers.portraits import portrait_held_out
-from train.data.readers.provenance import Provenance
 from train.data.readers.sources import HELD_OUT_CLIPS, describe_clip
 from train.data.speech.augment import augment_mel, augment_wave
 from train.data.speech.synthetic import synthetic_clips
+from train.data.storage.manifest import ClipRecord, read_manifest, write_manifest
+from train.data.storage.provenance import Provenance
+from train.data.storage.shards import load_clip, resample_motion, save_clip
 
 _SPACE = Path(__file__).resolve().parents[3] / "engine" / "weights" / "default" / "motion_space.safetensors"
 

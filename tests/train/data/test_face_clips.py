@@ -12,8 +12,8 @@ from engine.portrait import FaceLandmarker
 from train.data.faces.face_clips import FaceClip, load_face_clips, save_face_clip
 from train.data.faces.jpeg import encode_jpeg
 from train.data.faces.synthetic_faces import synthetic_face_clips
-from train.data.pipeline.manifest import ClipRecord, write_manifest
-from train.data.readers.provenance import Provenance
+from train.data.storage.manifest import ClipRecord, write_manifest
+from train.data.storage.provenance import Provenance
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from train.data.faces.face_pack import StillPortrait, load_still_portraits
 from train.data.faces.jpeg import encode_jpeg
 from train.data.faces.photo_clips import photo_clips
 from train.data.faces.synthetic_faces import synthetic_face_clips
-from train.data.pipeline.manifest import ClipRecord, write_manifest
-from train.data.readers.provenance import Provenance
+from train.data.storage.manifest import ClipRecord, write_manifest
+from train.data.storage.provenance import Provenance
 
 _PORTRAIT = Path(__file__).resolve().parents[3] / "engine" / "assets" / "portrait.jpg"
 

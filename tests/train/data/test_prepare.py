@@ -23,10 +23,11 @@ from engine.motion.space.resnet import ResNetConfig
 from engine.portrait import FaceLandmarker, crop_face
 from tests.train.video_factory import face_frames, write_video
 from train.data.faces.face_clips import load_face_clips
-from train.data.pipeline import features, files, scan, tracking
+from train.data.pipeline import features, scan, tracking
 from train.data.pipeline.align import AlignmentConfig
-from train.data.pipeline.manifest import ClipRecord, read_manifest
 from train.data.pipeline.prepare import PrepareConfig, load_prepared, prepare
+from train.data.storage import files
+from train.data.storage.manifest import ClipRecord, read_manifest
 
 _ANY_SYNC = AlignmentConfig(min_score=-1.0)
 """The mouths of these videos do not follow the voice."""

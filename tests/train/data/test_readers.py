@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from engine.errors import InputError
 from train.data.readers.folder import ClipFolder, read_clip_list
 from train.data.readers.hdtf import Hdtf, read_subset
-from train.data.readers.provenance import Provenance
 from train.data.readers.source_clip import Box, clip_name, side_of
 from train.data.readers.voxceleb import VoxCeleb, read_utterance
+from train.data.storage.provenance import Provenance
 
 _HEAD = (
     "Identity  : \tid10001\nReference : \t1zcIwhmdeo4\nOffset    : \t-2\nFV Conf   : \t16.6\t(1)\nASD Conf  : \t3.7\n\n"

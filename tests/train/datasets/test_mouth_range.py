@@ -8,8 +8,8 @@ import torch
 
 from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from train.data.pipeline.shards import ClipFeatures
 from train.data.speech.synthetic import synthetic_clips
+from train.data.storage.shards import ClipFeatures
 from train.datasets.mouth_range import even_mouths
 from train.metrics.mouth import mouth_opening
 

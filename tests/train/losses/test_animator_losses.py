@@ -15,7 +15,7 @@ from train.losses.animator import (
     perceptual_loss,
     reconstruction_loss,
 )
-from train.networks.image_discriminator import ImageDiscriminator, minibatch_spread
+from train.networks.image_discriminator import ImageDiscriminator, minibatch_std
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -98,11 +98,11 @@ def test_landmarks_are_compared_in_the_image_plane() -> None:
 
 def test_spread_is_the_groups_standard_deviation() -> None:
     x = _random(8, 3, 2, 2)
-    spread = minibatch_spread(x)[:, 3]
+    spread = minibatch_std(x)[:, 3]
     for row in range(8):
         group = x.numpy()[row % 2 :: 2]
         assert spread[row].numpy() == pytest.approx(np.sqrt(group.var(0) + 1e-8).mean())
-    assert minibatch_spread(_random(5, 3, 2, 2))[:, 3].max() < 1e-3
+    assert minibatch_std(_random(5, 3, 2, 2))[:, 3].max() < 1e-3
 
 
 def _discriminator() -> ImageDiscriminator:

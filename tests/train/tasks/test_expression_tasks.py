@@ -17,9 +17,9 @@ from engine.motion.networks.prosody import lip_window, mel_windows
 from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
 from tests.train.basel_face import face_file
-from train.data.pipeline.manifest import ClipRecord, write_manifest
-from train.data.readers.provenance import Provenance
 from train.data.speech.synthetic import synthetic_clips
+from train.data.storage.manifest import ClipRecord, write_manifest
+from train.data.storage.provenance import Provenance
 from train.datasets.batch_rng import BatchRng
 from train.datasets.eye_sequences import EyeSequences, EyeSequencesConfig
 from train.datasets.scales import fold_lip

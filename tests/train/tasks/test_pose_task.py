@@ -15,8 +15,8 @@ from engine.media import read_audio
 from engine.motion.diffusion.schedule import DiffusionSchedule
 from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
-from train.data.pipeline.shards import ClipFeatures
 from train.data.speech.synthetic import synthetic_clips
+from train.data.storage.shards import ClipFeatures
 from train.datasets.batch_rng import BatchRng
 from train.datasets.pose_batches import draw_sequences
 from train.losses.pose import noise_prediction_loss

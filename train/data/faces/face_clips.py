@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 
 from engine.errors import InputError
 from train.data.faces.jpeg import decode_jpeg, packed
-from train.data.pipeline.files import save_tensors
-from train.data.pipeline.manifest import read_manifest
+from train.data.storage.files import save_tensors
+from train.data.storage.manifest import read_manifest
 
 FACE_SIZE: Final = 256
 
@@ -42,7 +42,7 @@ class FaceClip(Protocol):
         clip: name, unique in its folder; person: label, never on both sides of the split.
         split: "train" or "held_out".
         frames: T.
-        descriptors: float32 (T,72), expression 64, pose 6, gaze 2 in the crop (see `engine.motion`).
+        descriptors: float32 (T,72), expression 64, pose 6, gaze 2 in the crop (`engine.motion.space.coefficients`).
         landmarks_px: float32 (T,478,3), crop px; the middle of the first pixel is at 0.5.
         image_frames: int64 (P,), the frames that have an image, in order: all, or some where videos were thinned.
     """

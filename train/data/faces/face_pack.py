@@ -27,14 +27,13 @@ from engine.files import replacing
 from engine.portrait import FaceLandmarker, crop_face, load_image
 from train.data.faces.face_clips import FACE_SIZE, FaceClip, load_face_clips, save_face_clip
 from train.data.faces.jpeg import decode_jpeg, encode_jpeg, packed
-from train.data.pipeline.files import make_folder, save_tensors
-from train.data.pipeline.manifest import read_manifest, write_manifest
-from train.data.readers.portraits import portrait_held_out
+from train.data.readers.portraits import PORTRAIT_SUFFIXES, portrait_held_out
+from train.data.storage.files import make_folder, save_tensors
+from train.data.storage.manifest import read_manifest, write_manifest
 
 _log = logging.getLogger(__name__)
 
 _STILLS = "stills.safetensors"
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _CENTRE_PX = FACE_SIZE / 2
 _EXPRESSIONS = ("-neutral", "-smile")
 """Ends of file names under which one person is shown more than once."""
@@ -59,7 +58,7 @@ class FacePackConfig:
         prepared: folder of `prepare` with images; None packs stills only.
         portraits: folders of still portraits.
         out: folder of the pack; the archive lies beside it.
-        every: videos keep the image of every so manieth frame.
+        every: videos keep the image of every n-th frame.
         quality: JPEG quality; colours at half resolution.
         most_mib: the archive must not be larger.
     """
@@ -152,7 +151,7 @@ def _pack_video(clip: FaceClip, config: FacePackConfig) -> int:
 
 def _still_portraits(folders: Sequence[Path]) -> Iterator[StillPortrait]:
     """Head crops of all portraits in which a face is found."""
-    paths = [p for folder in folders for p in sorted(folder.iterdir()) if p.suffix.lower() in _SUFFIXES]
+    paths = [p for folder in folders for p in sorted(folder.iterdir()) if p.suffix.lower() in PORTRAIT_SUFFIXES]
     landmarker = FaceLandmarker()
     for path in track(paths, description="stills"):
         try:

@@ -5,7 +5,7 @@ the clip: the lag at which its prediction agrees best with the real mouth is the
 better offsets make a better regression; the first round starts from loudness against opening. Only moments of the
 features are kept, so the memory does not grow with the data; beyond 64 people they are left out in 64 groups.
 
-    image  |0|1|2|3|4|5|6|          offset +2: what is seen in frame t is heard
+    image    |0|1|2|3|4|5|6|        offset +2: what is seen in frame t is heard
     audio        |0|1|2|3|4|5|6|      at frame t + 2, so the audio is late
 """
 
@@ -18,9 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.timebase import MEL_HOP_SAMPLES, SAMPLES_PER_FRAME
+
 _log = logging.getLogger(__name__)
 _CONTEXT_COLUMNS = np.arange(-12, 13, 3)
-_COLUMNS_PER_FRAME = 3.2
+_COLUMNS_PER_FRAME = SAMPLES_PER_FRAME / MEL_HOP_SAMPLES
 _BANDS = 20
 _FEATURES = _BANDS * len(_CONTEXT_COLUMNS)
 _MOST_FOLDS = 64

@@ -1,7 +1,7 @@
 """Second pass over a clip: motion, audio and images, aligned with each other, as the tasks read them.
 
 shards/CLIP.safetensors   motion and mels (`ClipFeatures`)        pose in a crop centred on the clip's median face
-faces/CLIP.safetensors    images and motion (`FaceClip`)        pose in the crop that the images show
+faces/CLIP.safetensors    images and motion (`FaceClip`)          pose in the crop that the images show
 """
 
 import functools
@@ -25,9 +25,9 @@ from engine.timebase import SAMPLES_PER_FRAME
 from train.data.faces.face_clips import FACE_SIZE, save_face_clip
 from train.data.faces.jpeg import encode_jpeg
 from train.data.pipeline.scan import ScanTask, centred_motion, load_model, read_landmarks, read_scan
-from train.data.pipeline.shards import ClipFeatures, MelVariant, save_clip
 from train.data.readers.clips import read_audio, read_frames, shift_samples
 from train.data.speech.augment import WaveAugmentation, augment_wave
+from train.data.storage.shards import ClipFeatures, MelVariant, save_clip
 
 FloatArray = NDArray[np.float32]
 
@@ -66,14 +66,7 @@ class FeatureTask:
 
     def key(self, scan_key: str) -> str:
         """Changes when anything that goes into the files does."""
-        parts = (
-            _VERSION,
-            scan_key,
-            self.offset_frames,
-            self.variants,
-            self.augmentation,
-            self.seed,
-        )
+        parts = (_VERSION, scan_key, self.offset_frames, self.variants, self.augmentation, self.seed)
         return hashlib.sha256(repr((*parts, str(self.weights))).encode()).hexdigest()[:32]
 
     def finished(self, scan_key: str) -> str | None:

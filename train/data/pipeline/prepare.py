@@ -1,7 +1,7 @@
 """From videos to shards: scan, align, describe. Resumable, parallel; bad clips are refused by name.
 
     videos -> scan (face track, audio) -> align (offset of all clips together) -> features -> shards, faces, manifest
-             tracks/CLIP                                                         in either motion space
+              tracks/CLIP                                                         in either motion space
 
 Interrupt it anywhere and run it again: finished files carry a key of what went into them and are kept.
 """
@@ -18,10 +18,7 @@ from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.timebase import FRAME_RATE_HZ
 from train.data.pipeline.align import AlignmentClip, AlignmentConfig, Offset, estimate_offsets
 from train.data.pipeline.features import FeatureTask, write_features
-from train.data.pipeline.files import make_folder
-from train.data.pipeline.manifest import ClipRecord, read_manifest, write_manifest
 from train.data.pipeline.scan import Scan, ScanTask, load_model, read_alignment, read_scan, refuse, scan_clip
-from train.data.pipeline.shards import ClipFeatures, load_clip
 from train.data.pipeline.tracking import TrackingConfig
 from train.data.pipeline.workers import WorkerDied, default_workers, run_tasks
 from train.data.readers.folder import ClipFolder
@@ -30,6 +27,9 @@ from train.data.readers.portraits import prepare_portraits
 from train.data.readers.source_clip import Source, SourceClip
 from train.data.readers.voxceleb import VoxCeleb
 from train.data.speech.augment import WaveAugmentation
+from train.data.storage.files import make_folder
+from train.data.storage.manifest import ClipRecord, read_manifest, write_manifest
+from train.data.storage.shards import ClipFeatures, load_clip
 
 _log = logging.getLogger(__name__)
 

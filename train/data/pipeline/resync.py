@@ -35,13 +35,13 @@ from engine.files import file_sha256, replacing
 from engine.media import Mp4Writer
 from engine.portrait import crop_face
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from train.data.pipeline.files import make_folder, save_text
-from train.data.pipeline.manifest import ClipRecord, read_manifest
-from train.data.pipeline.records import read_records, write_records
 from train.data.pipeline.scan import read_landmarks
 from train.data.pipeline.workers import WorkerDied, run_tasks
 from train.data.readers.clips import read_audio, read_frames, shift_samples, video_facts
-from train.data.readers.provenance import Provenance
+from train.data.storage.files import make_folder, save_text
+from train.data.storage.manifest import ClipRecord, read_manifest
+from train.data.storage.provenance import Provenance
+from train.data.storage.records import read_records, write_records
 
 _log = logging.getLogger(__name__)
 
@@ -164,20 +164,20 @@ def _resync_clip(task: _Task) -> str:
     config, record = task.config, task.record
     try:
         with tempfile.TemporaryDirectory(prefix="resync-") as name:
-            room = Path(name)
-            (room / "temp").mkdir()
-            frames = _write_input(room, task)
-            _run(config, room)
-            _check_result(room / "result.mp4", frames)
+            folder = Path(name)
+            (folder / "temp").mkdir()
+            frames = _write_input(folder, task)
+            _run(config, folder)
+            _check_result(folder / "result.mp4", frames)
             target = config.out / f"{record.clip}.mp4"
             with replacing(target) as partial:
-                shutil.copyfile(room / "result.mp4", partial)
+                shutil.copyfile(folder / "result.mp4", partial)
     except InputError as error:
         return str(error)
     return ""
 
 
-def _write_input(room: Path, task: _Task) -> int:
+def _write_input(folder: Path, task: _Task) -> int:
     """The clip's head crop at 25 fps and its audio, offset corrected; how many frames."""
     record = task.record
     landmarks = read_landmarks(task.config.prepared / "tracks" / f"{record.clip}.safetensors")
@@ -187,17 +187,17 @@ def _write_input(room: Path, task: _Task) -> int:
     if audio is None:
         raise InputError("no sound")
     frames = 0
-    with Mp4Writer(room / "face.mp4", (_SIDE_PX, _SIDE_PX), audio_rate_hz=None, crf=12) as writer:
+    with Mp4Writer(folder / "face.mp4", (_SIDE_PX, _SIDE_PX), audio_rate_hz=None, crf=12) as writer:
         for rgb in read_frames(task.video, record.start_s, end_s):
             writer.write(crop_face(rgb, median, _SIDE_PX).rgb, frames * SAMPLES_PER_FRAME)
             frames += 1
     aligned = shift_samples(audio, -record.offset_frames * SAMPLES_PER_FRAME)[: frames * SAMPLES_PER_FRAME]
     aligned = np.pad(aligned, (0, frames * SAMPLES_PER_FRAME - len(aligned)))
-    (room / "voice.wav").write_bytes(_wav(aligned))
+    (folder / "voice.wav").write_bytes(_wav(aligned))
     return frames
 
 
-def _run(config: ResyncConfig, room: Path) -> None:
+def _run(config: ResyncConfig, folder: Path) -> None:
     command: Sequence[str] = (
         str(config.python.absolute()),
         str((config.checkout / _SCRIPT).resolve()),
@@ -208,7 +208,7 @@ def _run(config: ResyncConfig, room: Path) -> None:
         # A session of its own, so that what it starts (ffmpeg) can be ended with it.
         program = subprocess.Popen(
             command,
-            cwd=room,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -262,8 +262,8 @@ def _write_lists(out: Path, records: Sequence[ResyncRecord]) -> None:
     writer.writerow(("clip", "person", "split", "licence", "credit", "resynced_by"))
     for r in records:
         if not r.refused:
-            who = r.provenance
-            writer.writerow((r.clip, who.person, who.split, who.licence, who.credit, r.checkpoint_sha256))
+            source = r.provenance
+            writer.writerow((r.clip, source.person, source.split, source.licence, source.credit, r.checkpoint_sha256))
     save_text(out / "clips.csv", table.getvalue())
 
 

@@ -24,10 +24,10 @@ from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.pose import REFERENCE_SCALE, similarity_from_pose
 from engine.portrait import FaceLandmarker
 from train.data.pipeline.align import AlignmentClip
-from train.data.pipeline.files import save_tensors
 from train.data.pipeline.tracking import TrackingConfig, track_face
 from train.data.readers.clips import VideoFacts, read_audio, read_frames, video_facts
 from train.data.readers.source_clip import SourceClip
+from train.data.storage.files import save_tensors
 from train.metrics.mouth import mouth_opening
 
 FloatArray = NDArray[np.float32]
@@ -68,7 +68,7 @@ class Scan:
 
     Attributes:
         frames: at 25 a second; refused: empty, or why the clip is left out.
-        rate_hz, variable: of the video, before it was held to 25.
+        rate_hz, variable: of the video, before it was resampled to 25.
     """
 
     key: str

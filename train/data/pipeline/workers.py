@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from rich.progress import Progress, track
 
-_PATIENCE_S = 5.0
+_TERMINATE_S = 5.0
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -69,7 +69,7 @@ class _Pool(Generic[Task, Result]):
         waiting = list(range(len(tasks)))[::-1]
         working: dict[Connection, int] = {}
         for _, pipe in self._workers[: len(tasks)]:
-            self._give(pipe, tasks, waiting, working)
+            self._send_task(pipe, tasks, waiting, working)
         while working:
             for ready in wait(list(working)):
                 assert isinstance(ready, Connection)
@@ -78,12 +78,12 @@ class _Pool(Generic[Task, Result]):
                 try:
                     result, error = ready.recv()
                 except (EOFError, OSError):
-                    result, error = WorkerDied(self._bury(ready)), None
+                    result, error = WorkerDied(self._replace_dead(ready)), None
                     pipe = self._workers[-1][1]
                 if error is not None:
                     raise error
                 if waiting:
-                    self._give(pipe, tasks, waiting, working)
+                    self._send_task(pipe, tasks, waiting, working)
                 yield index, result
 
     def end(self) -> None:
@@ -91,12 +91,12 @@ class _Pool(Generic[Task, Result]):
             process.terminate()
             pipe.close()
         for process, _ in self._workers:
-            process.join(_PATIENCE_S)
+            process.join(_TERMINATE_S)
             if process.is_alive():
                 process.kill()
                 process.join()
 
-    def _give(
+    def _send_task(
         self, pipe: Connection, tasks: Sequence[Task], waiting: list[int], working: dict[Connection, int]
     ) -> None:
         index = waiting.pop()
@@ -112,7 +112,7 @@ class _Pool(Generic[Task, Result]):
         theirs.close()
         return process, ours
 
-    def _bury(self, pipe: Connection) -> int | None:
+    def _replace_dead(self, pipe: Connection) -> int | None:
         """Replace the worker behind a broken pipe; its successor is the last of the list."""
         place = next(i for i, (_, own) in enumerate(self._workers) if own is pipe)
         process, _ = self._workers.pop(place)
@@ -124,7 +124,7 @@ class _Pool(Generic[Task, Result]):
 
 
 def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
-    """A worker's life: tasks in, (result, None) or (None, error) out, until the pipe closes."""
+    """The loop of a worker process: tasks in, (result, None) or (None, error) out, until the pipe closes."""
     # Ctrl-C goes to the whole group; the parent decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Ended as by an error, so that temporary folders and programs that a task has started go with it.

@@ -1,6 +1,6 @@
 """Videos as training sees them: frames at 25 a second, audio at 16 kHz, both counted from the start of the clip.
 
-video at any or changing rate    |a  |b  |c  |d  |e  |f  |g  |
+video at any or changing rate   |a  |b  |c  |d  |e  |f  |g  |
 frames at 25 Hz                 |a   |b   |c   |d   |f   |g   |     the one then on screen; none is blended
 
 Unlike `engine.media`, which plays on over damage, a damaged video is refused here: what a decoder makes up to conceal
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from engine.errors import VideoUnreadable
 from engine.media import open_input, upright, video_track
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
-from train.data.pipeline.resample import resample
+from train.data.resample import resample
 
 CLIP_SUFFIXES = frozenset({".mp4", ".mov", ".mpg", ".mkv", ".webm", ".avi", ".m4v"})
 

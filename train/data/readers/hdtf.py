@@ -20,8 +20,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 from engine.errors import InputError
-from train.data.readers.provenance import Provenance
 from train.data.readers.source_clip import Box, SourceClip, clip_name, side_of, videos_by_stem
+from train.data.storage.provenance import Provenance
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +37,7 @@ _SPAN = re.compile(r"(?:(\d+):)?(\d+):(\d\d)-(?:(\d+):)?(\d+):(\d\d)")
 
 @dataclass(frozen=True, slots=True)
 class HdtfVideo:
-    """One video of a list: clip number to its (start, end) in seconds and its crop; clips without a crop are
-    missing."""
+    """One video of a list: (start, end) in seconds and crop by clip number; ``crops`` lacks clips without one."""
 
     name: str
     subset: str

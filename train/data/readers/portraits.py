@@ -11,10 +11,10 @@ from safetensors.numpy import load_file
 
 from engine.errors import InputError, PortraitError
 from engine.motion.space.landmark_model import LandmarkModel
-from train.data.pipeline.files import make_folder, save_tensors
+from train.data.storage.files import make_folder, save_tensors
 
 _log = logging.getLogger(__name__)
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+PORTRAIT_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _HELD_OUT = re.compile(r"composite-.*|london-0(0\d|10)(-.*)?|canada-0(03|08|10)f(-.*)?")
 
 
@@ -35,7 +35,7 @@ def prepare_portraits(folder: Path, out: Path, model: LandmarkModel) -> int:
         raise InputError(f"'{folder}' is no folder of portraits")
     cache = out / "tracks" / "portraits.safetensors"
     landmarks = load_file(cache) if cache.is_file() else {}
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PORTRAIT_SUFFIXES)
     missing = [path for path in paths if path.stem not in landmarks]
     if missing:
         from engine.portrait import FaceLandmarker, load_image

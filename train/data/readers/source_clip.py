@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.readers.clips import CLIP_SUFFIXES
-from train.data.readers.provenance import Provenance
+from train.data.storage.provenance import Provenance
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from train.data.readers.provenance import Provenance
+from train.data.storage.provenance import Provenance
 
 UNKNOWN_LICENCE = "unknown (supplied by the user)"
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from engine.errors import InputError
 from engine.timebase import FRAME_RATE_HZ
-from train.data.readers.provenance import Provenance
 from train.data.readers.source_clip import Box, FaceBox, SourceClip, clip_name, videos_by_stem
+from train.data.storage.provenance import Provenance
 
 _log = logging.getLogger(__name__)
 
@@ -178,9 +178,9 @@ def _provenance(person: str, path: Path) -> Provenance:
 
 
 def _around(boxes: Sequence[Box]) -> Box:
-    """A window that holds every box with a face's width of room on each side."""
-    room = _WINDOW_MARGIN * max(max(box.width, box.height) for box in boxes)
-    left, top = min(box.left for box in boxes) - room, min(box.top for box in boxes) - room
-    right = max(box.left + box.width for box in boxes) + room
-    bottom = max(box.top + box.height for box in boxes) + room
+    """A window that holds every box with a margin of a face's width on each side."""
+    margin = _WINDOW_MARGIN * max(max(box.width, box.height) for box in boxes)
+    left, top = min(box.left for box in boxes) - margin, min(box.top for box in boxes) - margin
+    right = max(box.left + box.width for box in boxes) + margin
+    bottom = max(box.top + box.height for box in boxes) + margin
     return Box(left, top, right - left, bottom - top, boxes[0].video_height_px)

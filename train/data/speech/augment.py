@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.timebase import SAMPLE_RATE_HZ
-from train.data.pipeline.resample import resample
+from train.data.resample import resample
 
 FloatArray = NDArray[np.float32]
 _MEL_PER_DECIBEL = 0.08

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from engine.errors import MissingDependency
 from engine.timebase import SAMPLE_RATE_HZ
-from train.data.pipeline.resample import resample
+from train.data.resample import resample
 
 FloatArray = NDArray[np.float32]
 

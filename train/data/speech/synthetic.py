@@ -5,7 +5,7 @@ import torch
 
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.landmark_table import INNER_LIP_PAIRS_68
-from train.data.pipeline.shards import ClipFeatures, MelVariant
+from train.data.storage.shards import ClipFeatures, MelVariant
 
 
 def synthetic_clips(model: LandmarkModel, people: int = 3, frames: int = 160, seed: int = 0) -> list[ClipFeatures]:

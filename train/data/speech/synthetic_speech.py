@@ -16,7 +16,6 @@ from safetensors.numpy import load_file
 from engine.audio import mel_spectrogram
 from engine.errors import InputError, MissingDependency
 from engine.timebase import MEL_HOP_SAMPLES, SAMPLE_RATE_HZ
-from train.data.pipeline.files import make_folder, save_tensors
 from train.data.speech.augment import WaveAugmentation, augment_wave
 from train.data.speech.sentences import random_sentence
 from train.data.speech.speech_synthesis import (
@@ -28,6 +27,7 @@ from train.data.speech.speech_synthesis import (
     Synthesiser,
     Voice,
 )
+from train.data.storage.files import make_folder, save_tensors
 
 _log = logging.getLogger(__name__)
 _COLUMN_S = MEL_HOP_SAMPLES / SAMPLE_RATE_HZ

@@ -128,7 +128,7 @@ def _conv(graph: Graph, op: Operator, args: _Args) -> Tensor:
     bias = args[2] if len(args) > 2 else None
     x_BCHW = x.permute(0, 3, 1, 2)
     dilation = op.options["dilation_y"], op.options["dilation_x"]
-    reach = [(size - 1) * spread + 1 for size, spread in zip(weight.shape[2:], dilation, strict=True)]
+    reach = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
     groups = weight.shape[0] if op.name == "depthwise_conv_2d" else 1
     if groups > 1 and x_BCHW.shape[1] != groups:
         raise CheckpointRefused("depthwise convolutions that multiply channels are not known here")

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from engine.errors import InputError
-from train.data.pipeline.files import save_tensors
+from train.data.storage.files import save_tensors
 
 FloatArray = NDArray[np.float32]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.errors import InputError
-from train.data.pipeline.files import save_text
-from train.data.readers.provenance import Provenance
+from train.data.storage.files import save_text
+from train.data.storage.provenance import Provenance
 
 _Record = TypeVar("_Record")
 _PROVENANCE = tuple(field.name for field in dataclasses.fields(Provenance))

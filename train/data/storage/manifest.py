@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.data.pipeline.records import read_records, write_records
-from train.data.readers.provenance import Provenance
+from train.data.storage.provenance import Provenance
+from train.data.storage.records import read_records, write_records
 
 _KEYS = {"video": "film", "has_audio": "has_sound", "without_images": "without_pictures"}
 """Keys of prepared folders that are older than the names of the fields."""
@@ -24,7 +24,7 @@ class ClipRecord:
         offset_score: correlation of predicted and real mouth opening at that offset.
         refused: empty, or the reason why the clip is left out.
         video: path of the video within the data set; start_s: where in it the clip begins.
-        rate_hz, variable: mean frame rate of the video before it was held to 25, and whether it changes.
+        rate_hz, variable: mean frame rate of the video before it was resampled to 25, and whether it changes.
         space: motion space of the numbers, "landmark" or "bfm".
         resynced_by: sha256 of the Wav2Lip checkpoint that made the video's mouth; empty for a video as it was shot.
         without_images: empty, or the reason why the clip has no images though they were asked for.

@@ -1,4 +1,4 @@
-"""What the expression tasks ask of a motion space: 68 landmarks and eye features, linear in 64 numbers."""
+"""The motion space as the expression tasks use it: 68 landmarks and eye features, linear in 64 numbers."""
 
 from typing import Protocol
 

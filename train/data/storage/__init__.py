@@ -1,0 +1,1 @@
+"""Files of prepared data: clips, their records, and writing them whole."""
