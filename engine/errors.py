@@ -11,6 +11,7 @@
     |   |   |-- AudioInvalid        samples of the wrong shape, type or value
     |   |   `-- AudioUnreadable     a file that holds no audio that we can decode
     |   |-- VideoUnreadable
+    |   |-- RigUnreadable           a saved rig is damaged or of another version
     |   |-- ManifestUnreadable      the signed note beside a video is damaged or not ours
     |   `-- CommandInvalid          a control value out of its range
     |-- OutputUnwritable            the place to write to is missing, full or forbidden
@@ -75,6 +76,10 @@ class AudioInvalid(AudioError):
 
 class AudioUnreadable(AudioError):
     """A file that holds no audio that can be decoded."""
+
+
+class RigUnreadable(InputError):
+    """A folder that holds no saved rig that can be read."""
 
 
 class VideoUnreadable(InputError):

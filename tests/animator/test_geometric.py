@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.animator import GeometricAnimator, PreparedPortrait
+from engine.animator import CpuRig, GeometricAnimator
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.portrait import FaceCrop, FaceLandmarker, crop_face, load_image
 
@@ -29,7 +29,7 @@ class Stage:
 
     animator: GeometricAnimator
     crop: FaceCrop
-    prepared: PreparedPortrait
+    prepared: CpuRig
     rest: npt.NDArray[np.float32]
     blink: npt.NDArray[np.float32]
     open_mouth: npt.NDArray[np.float32]
@@ -197,26 +197,11 @@ def test_any_motion_leaves_the_border_still_and_tears_nothing(
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         assert np.array_equal(picture[edge], stage.crop.rgb[edge])
     # A hole would show the unmoved portrait: a place that maps to itself amid places that do not.
-    points, depth = _mesh_of(stage, descriptor)
-    mesh = stage.prepared.layers.mesh
-    moved = mesh.source_map(points, depth)
-    assert np.isfinite(moved).all()
-    still = (moved == mesh.identity_map).all(axis=2)
-    inner = still[64:192, 80:176]
-    assert inner.mean() < 0.02 or np.abs(np.array(pose)).max() < 1e-2
-
-
-def _mesh_of(
-    stage: Stage, descriptor: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    from engine.animator.mesh.head_motion import HeadMotion, HeadPlace
-
-    size = len(stage.crop.rgb)
-    landmarks = stage.animator.landmarks(stage.prepared, descriptor)
-    head = HeadMotion.between(stage.prepared.rest_place, HeadPlace.of(descriptor[64:70], size))
-    points, depth = stage.prepared.layers.mesh.deform(landmarks, head)
-    stage.prepared.layers.mesh.settle_lids(points, head)
-    return points, depth
+    _, places = stage.animator.render_with_map(stage.prepared, descriptor[None])
+    assert np.isfinite(places).all()
+    rows, columns = np.mgrid[: len(places), : len(places)]
+    still = (places[..., 0] == columns) & (places[..., 1] == rows)
+    assert still[64:192, 80:176].mean() < 0.02 or np.abs(np.array(pose)).max() < 1e-2
 
 
 def test_a_smile_can_close_its_lips(data_dir: Path, stage: Stage) -> None:

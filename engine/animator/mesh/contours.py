@@ -7,7 +7,6 @@ lower  o--o--o--o--o
 
 import dataclasses
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -62,8 +61,8 @@ def box_around(points_px: Float64Array, margin_px: float, height: int, width: in
     )
 
 
-def contour_mask(upper_px: Float64Array, lower_px: Float64Array, box: Box, softness_px: float = 0.0) -> ContourMask:
-    """Mask of a box for contours (N, 2) and (M, 2), given left to right; ``softness_px`` blurs the coverage."""
+def contour_mask(upper_px: Float64Array, lower_px: Float64Array, box: Box) -> ContourMask:
+    """Mask of a box for contours (N, 2) and (M, 2), given left to right."""
     columns = np.arange(box.left, box.right, dtype=np.float64)
     rows = np.arange(box.top, box.bottom, dtype=np.float64)[:, None]
     y_upper = _height_at(columns, upper_px)
@@ -72,8 +71,6 @@ def contour_mask(upper_px: Float64Array, lower_px: Float64Array, box: Box, softn
     left, right = upper_px[0, 0], upper_px[-1, 0]
     inside = np.clip(np.minimum(columns - left, right - columns) + 0.5, 0.0, 1.0)
     covered = (np.clip(coverage, 0.0, 1.0) * inside).astype(np.float32)
-    if softness_px > 0.0:
-        covered = cv2.GaussianBlur(covered, (3, 3), softness_px)
     return ContourMask(
         coverage=covered,
         below_upper=(rows - y_upper).astype(np.float32),
@@ -105,6 +102,11 @@ def smooth_step(x: npt.NDArray[np.floating] | float) -> npt.NDArray[np.floating]
     """Hermite step: 0 up to 0, 1 from 1 on, smooth between."""
     x = np.clip(x, 0.0, 1.0)
     return np.asarray(x * x * (3.0 - 2.0 * x))
+
+
+def to_levels(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """Colours 0..255 as bytes."""
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def _height_at(columns: Float64Array, contour_px: Float64Array) -> Float64Array:

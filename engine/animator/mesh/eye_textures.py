@@ -12,15 +12,18 @@ Float32Array = npt.NDArray[np.float32]
 _BROWN = (1.0, 0.78, 0.62)
 
 
-def white_of_eye(image: Float32Array, known: npt.NDArray[np.bool_], coverage: Float32Array) -> Float32Array:
+def white_of_eye(
+    image: Float32Array, known: npt.NDArray[np.bool_], coverage: Float32Array, unit: float
+) -> Float32Array:
     """The eye (h, w, 3), RGB 0..255, with everything but its visible white smoothed over from that white.
 
     Args:
         image: (h, w, 3) of the portrait.
         known: (h, w) pixels that show white.
         coverage: (h, w) share between the lids; its bright pixels are taken where no white is known.
+        unit: size of the crop over `DESIGN_SIZE_PX`.
     """
-    if int(known.sum()) < 6:
+    if int(known.sum()) < 6 * unit**2:
         inside = image[coverage > 0.5]
         colour = np.quantile(inside if len(inside) > 12 else image.reshape(-1, 3), 0.8, axis=0)
         colour = 0.3 * colour + 0.7 * colour.mean()
@@ -31,6 +34,7 @@ def white_of_eye(image: Float32Array, known: npt.NDArray[np.bool_], coverage: Fl
     filled = np.zeros_like(image)
     missing = np.ones_like(weight)
     for sigma in (0.8, 1.6, 3.2, 6.4, 12.8):
+        sigma *= unit
         mass = cv2.GaussianBlur(weight, (0, 0), sigma)
         value = cv2.GaussianBlur(total, (0, 0), sigma) / np.maximum(mass, 1e-6)[..., None]
         trust = np.clip(mass / 0.15, 0.0, 1.0) * missing
@@ -47,6 +51,7 @@ def whole_iris(
     radius: float,
     white: Float32Array,
     sealed: bool,
+    unit: float,
 ) -> Float32Array:
     """Iris disc with a soft edge, (h, w, 4) premultiplied RGBA 0..255; what the lids hide continues the visible rings.
 
@@ -56,11 +61,12 @@ def whole_iris(
         distance: (h, w) from the middle of the iris, px; radius: of the iris, px.
         white: (h, w, 3) of `white_of_eye`.
         sealed: the eye is shut, and a brown iris in the portrait's light is invented.
+        unit: as for `white_of_eye`.
     """
-    rings = np.arange(0.0, 1.35 * radius, 0.75)
+    rings = np.arange(0.0, 1.35 * radius, 0.75 * unit)
     profile = np.zeros((len(rings), 3), np.float32)
     for k, r in enumerate(rings):
-        at = visible & (np.abs(distance - r) < 1.0)
+        at = visible & (np.abs(distance - r) < unit)
         if at.sum() >= 3:
             profile[k] = np.median(image[at], axis=0)
         elif k > 0:
@@ -74,9 +80,9 @@ def whole_iris(
         level = float(np.quantile(image, 0.8))
         profile = (level * shade[:, None] * np.array(_BROWN)).astype(np.float32)
     hidden = np.stack([np.interp(distance, rings, profile[:, c]) for c in range(3)], axis=-1)
-    trust = cv2.GaussianBlur(visible.astype(np.float32), (0, 0), 0.7)
+    trust = cv2.GaussianBlur(visible.astype(np.float32), (0, 0), 0.7 * unit)
     trust = np.clip(2.0 * trust - 1.0, 0.0, 1.0)[..., None]
     disc = image * trust + hidden.astype(np.float32) * (1.0 - trust)
-    alpha = 1.0 - smooth_step((distance - 0.98 * radius) / max(0.22 * radius, 1.0))
+    alpha = 1.0 - smooth_step((distance - 0.98 * radius) / max(0.22 * radius, unit))
     alpha = alpha.astype(np.float32)[..., None]
     return np.concatenate([disc * alpha, 255.0 * alpha], axis=2).astype(np.float32)

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from engine.animator.mesh.rig import TEXELS_PER_PX
+
 Float32Array = npt.NDArray[np.float32]
 
-# Texels a pixel of the crop: enough that an enlarged head still has edges. Painted finer still, for anti-aliasing.
-TEXELS_PER_PX = 3
+# Painted finer than they are kept, for anti-aliasing.
 _PAINT_SCALE = 4
 
 # Widths of the teeth from the middle outwards, as shares of half the row.

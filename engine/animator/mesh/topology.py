@@ -63,6 +63,9 @@ def _eye(ring: tuple[int, ...], crease: list[int], iris: tuple[int, ...], first_
 MOUTH_UPPER, MOUTH_LOWER = _contours(landmark_table.INNER_LIPS)
 """Inner lip contours, image left to right, sharing both corners."""
 
+CHIN: Final[IntArray] = np.array([152, 148, 377, 175, 199, 200])
+"""Landmarks that follow the jaw."""
+
 # The table lists the right eye from its outer corner too, which lies at image right: turned round, it begins at left.
 _RIGHT_RING = (*landmark_table.LID_RIGHT[8::-1], *landmark_table.LID_RIGHT[:8:-1])
 

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from engine.animator.mesh.geometric import GeometricAnimator, PreparedPortrait
+from engine.animator.mesh.cpu_renderer import CpuRig
+from engine.animator.mesh.geometric import GeometricAnimator
 from engine.animator.mesh.guide import frame_guide
 from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.step import FrameInputs, FrameStep, eager_step
@@ -33,7 +34,7 @@ class NeuralPortrait:
 
     identity_code: Tensor
     features: tuple[Tensor, ...]
-    mesh: PreparedPortrait | None = None
+    mesh: CpuRig | None = None
 
 
 class NeuralAnimator:
