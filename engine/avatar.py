@@ -17,7 +17,7 @@ class Avatar:
     """One enrolled portrait, shared by any number of sessions and never changed.
 
     Attributes:
-        crop: the 256x256 head crop and its landmarks.
+        crop: the square head crop and its landmarks.
         coefficients: e_0, p_0, gaze and identity of the image in the motion space.
         rest: how this mouth rests.
         eye_feature: (21,) float32, blink ratio and brow displacements of the image.
@@ -31,3 +31,8 @@ class Avatar:
     eye_feature: npt.NDArray[np.float32]
     prepared: Any
     paste_back: PasteBack
+
+    @property
+    def size(self) -> int:
+        """Side of the head's frames in pixels."""
+        return int(self.crop.rgb.shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from engine.motion.driving_motion import DrivingMotion
 from engine.motion.space.coefficients import Coefficients
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import load_motion_space
-from engine.portrait import CROP_SIZE, FaceLandmarker, crop_face, load_image
+from engine.portrait import CROP_SIZE, CROP_SIZES, FaceLandmarker, crop_face, largest_size, load_image
 from engine.postprocess import PasteBack, Postprocess, WatermarkConfig
 from engine.runtime.animator_loader import load_animator
 from engine.runtime.backends import BACKENDS
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.session import Session
+
+_log = logging.getLogger(__name__)
 
 
 def load_engine(
@@ -32,6 +35,7 @@ def load_engine(
     backend: str = "auto",
     watermark: WatermarkConfig | None = None,
     live_cores: int | None = None,
+    size: int | None = None,
 ) -> Engine:
     """Load and verify weights.
 
@@ -44,9 +48,11 @@ def load_engine(
         watermark: tag and key of the invisible watermark in every frame; None is tag 0 with the public key.
         live_cores: cores of this machine, where frames must come in time: with few of them "auto" shows a guided
             animator's mesh without its network. None is for work that may take longer and is the same everywhere.
+        size: side of the head's frames in pixels, 256, 384, 512, 768 or 1024, for portraits that have as many. None is
+            256. The paper's network draws 256 only.
 
     Raises:
-        CommandInvalid: the watermark's tag does not fit.
+        CommandInvalid: the watermark's tag does not fit, or the size is none that these weights draw.
         WeightsNotFound, WeightsCorrupt: see the message.
         BackendUnavailable: the device or backend is not on this machine.
     """
@@ -54,7 +60,7 @@ def load_engine(
         raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
     folder = WeightsFolder.open(weights)
     neural = folder.config.get("animator") == "neural" and backend != "geometric"
-    return Engine(folder, _device(device, neural), watermark or WatermarkConfig(), backend, live_cores)
+    return Engine(folder, _device(device, neural), watermark or WatermarkConfig(), backend, live_cores, size)
 
 
 class Engine:
@@ -67,13 +73,15 @@ class Engine:
         watermark: WatermarkConfig,
         backend: str = "auto",
         live_cores: int | None = None,
+        size: int | None = None,
     ) -> None:
         self.weights_path = folder.path
         self.space = load_motion_space(folder)
         self.networks = MotionNetworks.load(folder, device)
         self.animator = load_animator(folder, self.model, device, backend, watermark, live_cores)
         self._watermark = watermark
-        self._postprocess = Postprocess(CROP_SIZE, CROP_SIZE, watermark)
+        self._size = self._checked_size(CROP_SIZE if size is None else size)
+        self._postprocess = {self._size: Postprocess(self._size, self._size, watermark)}
         self.landmarker = FaceLandmarker()
 
     @property
@@ -81,33 +89,53 @@ class Engine:
         """The landmark model; in the bfm space it measures eye features only."""
         return self.space.model
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides of the head's frames, in pixels, that can be asked for."""
+        fixed = self.animator.fixed_size
+        return CROP_SIZES if fixed is None else (fixed,)
+
     def postprocess(self, avatar: Avatar, frame: str) -> Postprocess:
         """The last stage for frames of ``avatar``: "crop" is the head alone, "full" the whole portrait.
 
         Raises:
             CommandInvalid: ``frame`` is neither.
         """
-        if frame == "crop":
-            return self._postprocess
+        if frame not in ("crop", "full"):
+            raise CommandInvalid(f"frame must be 'crop' or 'full', not {frame!r}")
         if frame == "full":
-            return Postprocess(CROP_SIZE, CROP_SIZE, self._watermark, avatar.paste_back)
-        raise CommandInvalid(f"frame must be 'crop' or 'full', not {frame!r}")
+            return Postprocess(avatar.size, avatar.size, self._watermark, avatar.paste_back)
+        if avatar.size not in self._postprocess:
+            self._postprocess[avatar.size] = Postprocess(avatar.size, avatar.size, self._watermark)
+        return self._postprocess[avatar.size]
 
     def enroll(
-        self, image: Path | str | bytes | npt.NDArray[np.uint8], coefficients: Coefficients | None = None
+        self,
+        image: Path | str | bytes | npt.NDArray[np.uint8],
+        coefficients: Coefficients | None = None,
+        *,
+        size: int | None = None,
     ) -> Avatar:
         """Make an avatar of a portrait.
 
         Args:
             image: a path, the bytes of an image file, or uint8 RGB (H, W, 3).
             coefficients: of the image in the motion space of these weights, if they were measured elsewhere.
+            size: side of the head's frames in pixels; None is the engine's. A head that has fewer pixels itself gets
+                the largest of `sizes` that it fills.
 
         Raises:
+            CommandInvalid: the size is none of `sizes`.
             ImageUnreadable, ImageTooLarge, NoFaceFound, FaceTooSmall: the message says what to do.
             WeightsIncomplete: these weights cannot measure a portrait; give ``coefficients``.
         """
         rgb = load_image(image)
-        crop = crop_face(rgb, self.landmarker.detect(rgb))
+        landmarks_px = self.landmarker.detect(rgb)
+        wanted = self._size if size is None else self._checked_size(size)
+        size = wanted if wanted == self.animator.fixed_size else min(wanted, largest_size(rgb, landmarks_px))
+        if size < wanted:
+            _log.warning("the portrait's head has the pixels for frames of %d px, not %d: %d it is", size, wanted, size)
+        crop = crop_face(rgb, landmarks_px, size)
         if coefficients is None:
             coefficients = self.space.measure(crop)
         return Avatar(
@@ -139,7 +167,7 @@ class Engine:
             generate_gaze: let the gaze wander, by the weights' gaze network, while none is commanded.
             intensity: lambda of section 4.3: how far to go from the still, frontal, neutral face (0) to the
                 whole motion (1).
-            frame: "crop" gives the 256x256 head, "full" the whole portrait with the head moving in it.
+            frame: "crop" gives the head, of the avatar's size, "full" the whole portrait with the head moving in it.
             probe: called with the name of each stage as it ends (for benchmarks).
             renderer: from `open_renderer`, where sessions are rendered together; None gives this one its own.
 
@@ -194,6 +222,11 @@ class Engine:
         if np.isnan(landmarks).all():
             raise NoFaceFound("no frame of the video shows a face; choose a video with one clearly visible face")
         return self.space.measure_sequence(landmarks, size)
+
+    def _checked_size(self, size: int) -> int:
+        if size not in self.sizes:
+            raise CommandInvalid(f"the size of a frame must be one of {', '.join(map(str, self.sizes))}, not {size}")
+        return size
 
 
 def _device(name: str, neural: bool) -> torch.device:

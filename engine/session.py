@@ -47,7 +47,7 @@ class Frame:
     """One finished frame.
 
     Attributes:
-        rgb: uint8 (256, 256, 3), or the size of the whole portrait; labelled and watermarked.
+        rgb: uint8 (size, size, 3) of the avatar, or the size of the whole portrait; labelled and watermarked.
         index: number of the frame in the session; pts_samples: its time at 16 kHz (640 x index).
         descriptor: (72,) float32, the motion that it shows.
         speaking: whether the voice gate was open.

@@ -32,7 +32,7 @@ from engine.animator.network.neural import NeuralAnimator, NeuralPortrait, load_
 from engine.animator.network.step import FrameStep
 from engine.assets import PORTRAIT
 from engine.checkpoint import WeightsFolder, resolve_weights
-from engine.runtime import animator_graph, export_onnx
+from engine.runtime import export_onnx, step_graph
 from engine.runtime.onnx_step import onnxruntime_step
 from engine.runtime.openvino_step import openvino_step
 from engine.timebase import SAMPLE_RATE_HZ
@@ -93,7 +93,7 @@ def _prepare(folder: Path, weights: str) -> None:
     features = {f"feature_{index}": maps.numpy() for index, maps in enumerate(prepared.features)}
     inputs = {"windows": windows, "descriptors": descriptors, "code": prepared.identity_code.numpy(), **features}
     np.savez(folder / "inputs.npz", allow_pickle=False, **inputs)
-    export_onnx(animator_graph(network, as_bytes=True), folder / "fp32.onnx", dynamic_batch=True)
+    export_onnx(step_graph(network), folder / "fp32.onnx", dynamic_batch=True)
 
 
 def _network(weights: str) -> FaceAnimatorNetwork:
@@ -146,7 +146,7 @@ def _renderer(folder: Path, weights: str, way: str) -> tuple[Callable[[int], np.
             exported, precision="bf16" if precision == "bf16" else "f32", threads=torch.get_num_threads()
         )
     elif runner == "compiled":
-        frame = torch.compile(animator_graph(network.freeze().to(dtype), as_bytes=True).module, dynamic=False)
+        frame = torch.compile(step_graph(network.freeze().to(dtype)).module, dynamic=False)
         step = lambda inputs: frame(*inputs.flat())  # noqa: E731
     guided = network.config.guided
     animator = NeuralAnimator(network, dtype=dtype, step=step, backend=runner, mesh=mesh if guided else None)

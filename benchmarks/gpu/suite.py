@@ -146,7 +146,9 @@ class Suite:
         )
         portraits, window_BTD = self._inputs(animator.network, rows)
         render = partial(animator.render_batch, portraits, window_BTD, finished=[animator.finishes] * rows)
-        error = np.abs(render().astype(int) - self._expected(config, rows, finished=animator.finishes).astype(int))
+        error = np.abs(
+            np.stack(render()).astype(int) - self._expected(config, rows, finished=animator.finishes).astype(int)
+        )
         frame_ms = self._percentiles(render)
         like = portraits[0].identity_code
         with torch.inference_mode():
@@ -296,7 +298,7 @@ class Suite:
         animator = NeuralAnimator(random_network(config), device=self.device, mesh=self._mesh(config))
         images = animator.render_batch(*self._inputs(animator.network, rows))
         if not finished:
-            return images
+            return np.stack(images)
         finish = Postprocess(config.image_size, config.image_size, WatermarkConfig())
         return np.stack([finish.apply(rgb) for rgb in images])
 

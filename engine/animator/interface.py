@@ -15,12 +15,14 @@ class Animator(Protocol):
 
     Attributes:
         past_frames, future_frames: descriptors that it sees before and after the shown one.
+        fixed_size: the one size in pixels that it draws; None is any.
         batches: it renders rows in one pass, so that sessions gain from being rendered together.
         finishes: it can label and watermark the images as well.
     """
 
     past_frames: int
     future_frames: int
+    fixed_size: int | None
     batches: bool
     finishes: bool
 
@@ -39,8 +41,8 @@ class Animator(Protocol):
         *,
         intensity: Sequence[float] | None = None,
         finished: Sequence[bool] | None = None,
-    ) -> npt.NDArray[np.uint8]:
-        """Images uint8 (B, S, S, 3), one for each row.
+    ) -> Sequence[npt.NDArray[np.uint8]]:
+        """Images uint8 (S, S, 3), one for each row, each as large as its portrait.
 
         Args:
             prepared: from `prepare`, one for each row.

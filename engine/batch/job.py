@@ -37,7 +37,7 @@ class FrameJob:
 
     Set by the renderer:
         window_TD: (past + 1 + future, 72) descriptors, as the animator sees them.
-        rgb: uint8 (256, 256, 3), the head; None until it is rendered, and where it is not ``shown``.
+        rgb: uint8 (size, size, 3), the head; None until it is rendered, and where it is not ``shown``.
         error: what ended the session at this frame.
     """
 

@@ -129,14 +129,14 @@ class BatchRenderer:
     def _images(self, jobs: list[FrameJob]) -> list[npt.NDArray[np.uint8]]:
         size = next((bucket for bucket in self._buckets if bucket >= len(jobs)), len(jobs))
         padded = jobs + jobs[-1:] * (size - len(jobs)) if self.animator.batches else jobs
-        rgb_BHW3 = self.animator.render_batch(
+        images = self.animator.render_batch(
             [job.row.avatar.prepared for job in padded],
             np.stack([job.window_TD for job in padded if job.window_TD is not None]),
             intensity=[job.intensity for job in padded],
             finished=[job.row.animator_finishes for job in padded],
         )
         self._probe("animator")
-        return list(rgb_BHW3[: len(jobs)])
+        return list(images[: len(jobs)])
 
     def _with_room(self, jobs: list[FrameJob], call: Callable[[list[FrameJob]], list[_T]]) -> list[tuple[FrameJob, _T]]:
         """``call`` of the jobs that the device has memory for, each with its result."""

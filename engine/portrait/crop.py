@@ -18,13 +18,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 CROP_SIZE: Final = 256
+"""Side of a crop in pixels where nothing else is asked for; what the networks were trained at."""
+
+CROP_SIZES: Final = (256, 384, 512, 768, 1024)
+"""Sides that can be asked for."""
+
+# Of the head's own pixels: enlarging by so little costs no sharpness that can be seen.
+_MOST_ENLARGED = 1.1
 # Shares of the face's larger side. Room for hair and for a head that turns; in a tight image the crop gives up some of
 # it and shifts by the slack, before the image's edge has to be continued.
 _SIDE_PER_FACE = 1.9
 _TIGHT_SIDE_PER_FACE = 1.65
 _LIFT_PER_FACE = 0.1
 _SLACK_PER_FACE = 0.12
-# Beyond the image's edge: pixels until it is all blurred, and from there until it is blurred widely.
+# Beyond the image's edge: pixels of a crop of `CROP_SIZE` until it is all blurred, and from there until widely.
 _FEATHER_PX = 12.0
 _FADE_PX = 40.0
 
@@ -59,6 +66,14 @@ def crop_face(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating], size: 
     moved[:, :2] += matrix[:, 2]
     pixels = _cut(rgb, corner, side, size)
     return FaceCrop(pixels, moved.astype(np.float32), matrix.astype(np.float32))
+
+
+def largest_size(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating]) -> int:
+    """The largest of `CROP_SIZES` that the head of an image (H, W, 3) has the pixels for; at least the smallest."""
+    points = np.asarray(landmarks_px, np.float64)[:, :2]
+    low, high = points.min(0), points.max(0)
+    _, side = _place((low + high) / 2, float((high - low).max()), (rgb.shape[1], rgb.shape[0]))
+    return max((size for size in CROP_SIZES if size <= _MOST_ENLARGED * side), default=CROP_SIZES[0])
 
 
 def _place(middle: NDArray[np.float64], face: float, image: tuple[int, int]) -> tuple[NDArray[np.float64], float]:
@@ -103,10 +118,11 @@ def _blur_outside(pixels: NDArray[np.uint8], low: NDArray[np.float64], high: NDA
     beyond_x = np.maximum(np.maximum(low[0] - middles, middles - high[0]), 0)
     beyond_y = np.maximum(np.maximum(low[1] - middles, middles - high[1]), 0)
     distance = np.hypot(beyond_x[None, :], beyond_y[:, None])
-    share = (distance / _FEATHER_PX).clip(0, 1)[..., None]
+    unit = len(pixels) / CROP_SIZE
+    share = (distance / (_FEATHER_PX * unit)).clip(0, 1)[..., None]
     blurred = cv2.GaussianBlur(pixels, (0, 0), len(pixels) / 24, borderType=cv2.BORDER_REPLICATE)
     # Further out a wider blur, or hair that the edge cuts would stand above the head like a chimney.
     wide = cv2.GaussianBlur(pixels, (0, 0), len(pixels) / 6, borderType=cv2.BORDER_REPLICATE)
-    far = ((distance - _FEATHER_PX) / _FADE_PX).clip(0, 1)[..., None]
+    far = ((distance / unit - _FEATHER_PX) / _FADE_PX).clip(0, 1)[..., None]
     outside = blurred * (1 - far) + wide * far
     return np.asarray(np.rint(pixels * (1 - share) + outside * share), np.uint8)

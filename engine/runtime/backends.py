@@ -28,7 +28,7 @@ from engine.runtime.captured_frame import CapturedFrameStep
 from engine.runtime.compilation import FrameCompiler
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.runtime.engine_cache import EngineCache
-from engine.runtime.graphs import FinishedFrame, animator_graph
+from engine.runtime.graphs import FinishedFrame, step_graph
 from engine.runtime.onnx_step import onnx_runner, onnx_step, onnx_version
 from engine.runtime.tensorrt_package import choose_package, present_target
 from engine.runtime.tensorrt_step import TensorRTEngine
@@ -83,7 +83,7 @@ def neural_animator(
     elif backend == "compiled":
         step = _compiled(network, pattern_SP)
     else:
-        step = eager_step(network)
+        step = eager_step(network, device)
     return NeuralAnimator(network, device=device, dtype=dtype, step=step, backend=backend, finishes=finishes, mesh=mesh)
 
 
@@ -165,7 +165,7 @@ def _compiled(network: FaceAnimatorNetwork, pattern_SP: Tensor | None) -> FrameS
 
 def _frame(network: FaceAnimatorNetwork, pattern_SP: Tensor | None) -> nn.Module:
     if pattern_SP is None:
-        return animator_graph(network, as_bytes=True).module
+        return step_graph(network).module
     return FinishedFrame(network)
 
 

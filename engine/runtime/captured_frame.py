@@ -10,7 +10,7 @@ from engine.animator.network.step import FrameInputs
 from engine.runtime.cuda_graph import Capture, CapturedStep
 
 FlatStep = Callable[..., tuple[Tensor, ...]]
-"""Inputs of `animator_graph`, or of `finished_graph`, to (rgb_BHW3,)."""
+"""Inputs of `step_graph`, or of `finished_graph`, to (rgb_BHW3,)."""
 
 
 class CapturedFrameStep:

@@ -19,14 +19,14 @@ import torch
 from engine.animator.network.face_animator import FaceAnimatorNetwork
 from engine.errors import CommandInvalid
 from engine.runtime.engine_cache import EngineCache, EngineKey
-from engine.runtime.graphs import LAYOUTS, Graph, animator_graph, finished_graph
+from engine.runtime.graphs import LAYOUTS, Graph, finished_graph, step_graph
 from engine.runtime.onnx_export import export_onnx
 from engine.runtime.onnx_step import onnx_version
 from engine.runtime.tensorrt_build import build_from_onnx, build_from_torch
 from engine.runtime.tensorrt_package import Package, choose_package
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
-_REVISION = 2
+_REVISION = 3
 """Of how the step is exported; a new one leaves all built engines behind."""
 
 
@@ -129,7 +129,7 @@ class FrameCompiler:
         Raises:
             MissingDependency: the ``onnx`` extra is not installed.
         """
-        return self._cached(self._onnx_key(), lambda: _onnx_bytes(animator_graph(self._narrowed(), as_bytes=True)))
+        return self._cached(self._onnx_key(), lambda: _onnx_bytes(step_graph(self._narrowed())))
 
     def has_tensorrt(self, target: str) -> bool:
         """Whether `tensorrt` has nothing to build; raises as it does."""

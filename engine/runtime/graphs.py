@@ -49,17 +49,19 @@ class Graph:
         )
 
 
-def animator_graph(network: FaceAnimatorNetwork, *, as_bytes: bool = False) -> Graph:
-    """The per-frame part of the animator; ``network`` is frozen by this.
+def animator_graph(network: FaceAnimatorNetwork) -> Graph:
+    """The per-frame part of the animator, to ``image`` (B, 3, size, size) in [-1, 1]; ``network`` is frozen by this."""
+    return Graph("animator", _Animator(network), _animator_inputs(network), ("image",))
 
-    Args:
-        as_bytes: hand out ``rgb``, uint8 (B, size, size, 3), which frames are made of, in place of ``image``,
-            float (B, 3, size, size) in [-1, 1].
+
+def step_graph(network: FaceAnimatorNetwork) -> Graph:
+    """The step of a CPU: to ``rgb``, uint8 (B, size, size, 3), or of a guided network to ``correction``, float32
+    (B, 5, size, size) of `FaceAnimatorNetwork.correct`; ``network`` is frozen by this.
     """
     inputs = _animator_inputs(network)
-    if as_bytes:
-        return Graph("frame", _Frame(network), inputs, ("rgb",))
-    return Graph("animator", _Animator(network), inputs, ("image",))
+    if network.config.guided:
+        return Graph("correction", _Correction(network), inputs, ("correction",))
+    return Graph("frame", _Frame(network), inputs, ("rgb",))
 
 
 def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:
@@ -109,6 +111,11 @@ class _Animator(nn.Module):
 class _Frame(_Animator):
     def forward(self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor) -> Tensor:
         return to_bytes(super().forward(identity_code_BS, window_BTD, intensity_B, *features))
+
+
+class _Correction(_Animator):
+    def forward(self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor) -> Tensor:
+        return self.network.correct(identity_code_BS, features, window_BTD, intensity_B)
 
 
 class FinishedFrame(nn.Module):

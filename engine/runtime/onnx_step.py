@@ -45,7 +45,7 @@ def onnx_runner() -> str:
 
 
 def onnx_step(network: bytes) -> FrameStep:
-    """The step as an exported `animator_graph` with ``as_bytes`` computes it.
+    """The step as an exported `step_graph` computes it.
 
     Raises:
         MissingDependency: nothing here runs ONNX files. BackendUnavailable: what does refuses this one.

@@ -18,7 +18,7 @@ little on maps as small as these.
 
 
 def openvino_step(network: bytes, *, precision: str = "f32", threads: int | None = None) -> FrameStep:
-    """The step as an exported `animator_graph` with ``as_bytes`` computes it.
+    """The step as an exported `step_graph` computes it.
 
     Compiled for one row: shapes that are fixed are twice as fast as open ones, and a CPU wins nothing by batches.
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,8 @@ import torch
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork, GeometricAnimator, NeuralAnimator
 from engine.animator.mesh.guide import frame_guide
 from engine.animator.network.guided_decoder import GuidedDecoder
+from engine.animator.network.neural import load_network
+from engine.checkpoint import WeightsFolder
 from engine.motion.space.coefficients import GAZE, POSE, Coefficients
 from engine.motion.space.landmark_basis import BUNDLED_MOTION_SPACE
 from engine.motion.space.landmark_model import LandmarkModel
@@ -78,6 +81,26 @@ def test_rows_are_guided_each_by_its_own_portrait_and_motion(
         alone = animator.render(one, windows[row], intensity=1.0 - 0.5 * row)
         assert np.abs(together[row].astype(int) - alone).max() <= 1
     assert np.abs(together[0].astype(int) - together[1]).mean() > 5
+
+
+def test_a_larger_frame_is_corrected_like_the_networks_own(
+    mesh: GeometricAnimator, model: LandmarkModel, portrait: tuple[FaceCrop, Coefficients], windows: np.ndarray
+) -> None:
+    """The network works at its own size; what it changes is enlarged to frames of 512 px."""
+    network, _ = load_network(WeightsFolder.open("default"))
+    animator = NeuralAnimator(network, mesh=mesh)
+    turned = windows[1].copy()
+    turned[0, POSE][:2] += (0.1, 0.3)
+    rgb = load_image(_PORTRAIT)
+    large = crop_face(rgb, FaceLandmarker().detect(rgb), 512)
+    wide = animator.render(animator.prepare(large, model.fit(large.landmarks_px, 512)), turned)
+    small = animator.render(animator.prepare(*portrait), turned)
+    drawn = mesh.render(mesh.prepare(*portrait), turned)
+    assert wide.shape == (512, 512, 3)
+    shrunk = cv2.resize(wide, (256, 256), interpolation=cv2.INTER_AREA).astype(int)
+    changed = np.abs(drawn.astype(int) - small).max(-1) > 8
+    assert changed.sum() > 200
+    assert np.abs(shrunk - small)[changed].mean() < 0.5 * np.abs(shrunk - drawn)[changed].mean()
 
 
 def test_a_map_comes_with_the_image(

@@ -23,7 +23,7 @@ def test_whole_portrait_is_shown_and_only_the_head_moves(portrait_path: Path) ->
     frames = [frame.rgb for frame in [*session.push_pcm(noise, 16000), *session.flush()]]
     height, width = session.frame_size
     assert all(rgb.shape == (height, width, 3) for rgb in frames)
-    assert width == 2 * height
+    assert abs(width - 2 * height) <= 2  # both are rounded to even numbers
     apart = np.abs(frames[30].astype(int) - frames[5])
     assert apart[:, : width // 2].max() > 40
     # Beyond the head only the watermark differs.

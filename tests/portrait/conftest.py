@@ -21,5 +21,5 @@ def landmarker() -> Iterator[FaceLandmarker]:
 
 @pytest.fixture(scope="session")
 def face(portrait_path: Path) -> NDArray[np.uint8]:
-    """The bundled portrait, (512, 512, 3)."""
-    return np.asarray(Image.open(portrait_path).convert("RGB"), np.uint8)
+    """The bundled portrait as (512, 512, 3)."""
+    return np.asarray(Image.open(portrait_path).convert("RGB").resize((512, 512)), np.uint8)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from engine.animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.network.step import FrameInputs, FrameStep, eager_step
+from engine.animator.mesh.guide import corrected_frame
+from engine.animator.network.step import FrameInputs, FrameStep, eager_step, to_bytes
 from engine.postprocess import Postprocess, WatermarkConfig
 from engine.postprocess.graph import watermark_pattern
 from engine.runtime import EngineCache, FrameCompiler
@@ -35,10 +36,12 @@ class Frames:
     Attributes:
         given: without ``finished_B``.
         bare, finished: uint8 (rows, size, size, 3); nothing is finished where images are too small for a mark.
+        stepped: as ``bare``, by the step of a CPU, which of a guided network returns corrections.
     """
 
     given: FrameInputs
     bare: np.ndarray
+    stepped: np.ndarray
     finished: np.ndarray | None
 
     def run(self, step: FrameStep, dtype: torch.dtype, finished: bool | None, rows: int) -> np.ndarray:
@@ -53,7 +56,7 @@ class Frames:
                 tuple(maps[:rows].to(dtype) for maps in given.features),
                 flags,
             )
-            return step(inputs).numpy()
+            return _images(step(inputs), given)
 
 
 def drawn(config: FaceAnimatorConfig) -> FaceAnimatorNetwork:
@@ -76,11 +79,20 @@ def frames(layout: str, rows: int = 1) -> Frames:
         code, features = network.encode(rgb)
         features = (*features, *guides(config, rows))
         given = FrameInputs(code, window / 4, torch.linspace(1, 0.5, rows), features)
-        bare = eager_step(network)(given).numpy()
+        bare = to_bytes(network.animate(code, features, given.window_BTD, given.intensity_B)).numpy()
+        stepped = _images(eager_step(network)(given), given)
     assert bare.std() > 5
     size = config.image_size
     finish = Postprocess(size, size, MARKING) if size >= 112 else None
-    return Frames(given, bare, None if finish is None else np.stack([finish.apply(rgb) for rgb in bare]))
+    return Frames(given, bare, stepped, None if finish is None else np.stack([finish.apply(rgb) for rgb in bare]))
+
+
+def _images(made: Tensor, given: FrameInputs) -> np.ndarray:
+    """Images of a step, whose corrections are applied to the guides' own."""
+    if made.dtype == torch.uint8:
+        return made.numpy()
+    drawn = to_bytes(given.features[-1][: len(made), :3].float()).numpy()
+    return np.stack([corrected_frame(rgb, correction.numpy()) for rgb, correction in zip(drawn, made, strict=True)])
 
 
 def engine_twin(network: bytes) -> FrameStep:

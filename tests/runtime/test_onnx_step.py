@@ -11,7 +11,7 @@ import torch
 from engine.animator import FaceAnimatorNetwork
 from engine.animator.network.step import FrameInputs, FrameStep, eager_step
 from engine.errors import BackendUnavailable, MissingDependency
-from engine.runtime import animator_graph, export_onnx
+from engine.runtime import export_onnx, step_graph
 from engine.runtime.onnx_step import onnx_runner, onnx_step, onnxruntime_step
 from engine.runtime.openvino_step import openvino_step
 from tests.animator.neural_cases import SMALL, inputs
@@ -33,7 +33,7 @@ def network() -> FaceAnimatorNetwork:
 def exported(network: FaceAnimatorNetwork, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     pytest.importorskip("onnxscript")
     path = tmp_path_factory.mktemp("onnx") / "frame.onnx"
-    export_onnx(animator_graph(network, as_bytes=True), path, dynamic_batch=True)
+    export_onnx(step_graph(network), path, dynamic_batch=True)
     return path.read_bytes()
 
 

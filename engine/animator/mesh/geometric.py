@@ -26,11 +26,12 @@ class GeometricAnimator:
 
     Attributes:
         past_frames, future_frames: descriptors needed before and after the shown one; none.
-        batches, finishes: as `engine.animator.interface.Animator` says; neither.
+        fixed_size, batches, finishes: as `engine.animator.interface.Animator` says: any, and neither.
     """
 
     past_frames = 0
     future_frames = 0
+    fixed_size: int | None = None
     batches = False
     finishes = False
 
@@ -73,13 +74,13 @@ class GeometricAnimator:
         *,
         intensity: Sequence[float] | None = None,
         finished: Sequence[bool] | None = None,
-    ) -> UInt8Array:
-        """Frames (B, S, S, 3) of several rows, one after the other; arguments as `render`, one for each row."""
+    ) -> list[UInt8Array]:
+        """Frames (S, S, 3) of several rows, one after the other; arguments as `render`, one for each row."""
         if finished is not None and any(finished):
             raise ValueError("the geometric animator cannot finish images")
         lambdas = [1.0] * len(prepared) if intensity is None else intensity
         rows = zip(prepared, window_BTD, lambdas, strict=True)
-        return np.stack([self.render(portrait, window, intensity=value) for portrait, window, value in rows])
+        return [self.render(portrait, window, intensity=value) for portrait, window, value in rows]
 
     def render_with_map(
         self,

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from engine.animator.network.decoder import Decoder
@@ -171,6 +172,24 @@ class FaceAnimatorNetwork(nn.Module):
         """The per-frame part: images (B, 3, size, size) in [-1, 1]; arguments as `encode` and `navigate`."""
         image_B3HW: Tensor = self.decoder(self.navigate(identity_code_BS, window_BTD, intensity_B), features)
         return image_B3HW
+
+    def correct(
+        self,
+        identity_code_BS: Tensor,
+        features: tuple[Tensor, ...],
+        window_BTD: Tensor,
+        intensity_B: Tensor | None = None,
+    ) -> Tensor:
+        """What a guided layout changes of the mesh's frame, (B, 5, size, size) float32; arguments as `animate`.
+
+        Flow x, y in halves of the frame, then what is added to R, G, B in levels of 255.
+        """
+        assert isinstance(self.decoder, GuidedDecoder), "only a guided layout corrects"
+        flow_B2HW, colour_B3HW = self.decoder.correct(
+            self.navigate(identity_code_BS, window_BTD, intensity_B), features
+        )
+        correction_B5HW: Tensor = torch.cat([torch.tanh(flow_B2HW.float()), 127.5 * colour_B3HW.float()], 1)
+        return correction_B5HW
 
     def forward(self, rgb_B3HW: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None) -> Tensor:
         """`encode` and `animate` in one call."""

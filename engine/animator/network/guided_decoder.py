@@ -9,6 +9,7 @@
                  portrait's features ----------------------> warp by mesh's flow + correction, * m
 
     finish       mesh's image -> warp by the correction alone, + what it lacks in colour
+                 (both are smooth, so that they can be enlarged and applied to a larger image of the mesh)
 
 Flow, mask and blend are those of `engine.animator.network.decoder` (Fig. 2), with two differences. Where each place
 comes from is known from the landmarks' mesh before anything is learnt, so levels learn what it misses: hair, shoulders,
@@ -86,15 +87,14 @@ class _Finish(nn.Module):
         self.bias = nn.Parameter(torch.zeros(2 + 3))
         self.upsample = FirUpsample(2)
 
-    def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor, colours_B3HW: Tensor) -> tuple[Tensor, Tensor]:
-        """Image (B, 3, 2H, 2W), and correction (B, 2, 2H, 2W) before its activation."""
+    def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Correction of the flow (B, 2, 2H, 2W) before its activation, and colour to add (B, 3, 2H, 2W)."""
         folded_BCHW = self.conv(x_BCHW)
         flows = 2 * FOLD * FOLD
         own_B2HW = F.pixel_shuffle(folded_BCHW[:, :flows], FOLD) + self.bias[:2, None, None]
         added_B3HW = F.pixel_shuffle(folded_BCHW[:, flows:], FOLD) + self.bias[2:, None, None]
         correction_B2HW = _FLOW_GAIN * self.upsample(raw_B3HW[:, :2], own_B2HW)
-        moved_B3HW = flow_warp_reference(colours_B3HW, correction_B2HW, exact_grid=True)
-        return moved_B3HW + _COLOUR_GAIN * added_B3HW, correction_B2HW
+        return correction_B2HW, _COLOUR_GAIN * added_B3HW
 
 
 class GuidedDecoder(nn.Module):
@@ -137,6 +137,14 @@ class GuidedDecoder(nn.Module):
 
     def corrected(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """`forward`'s image, and the finest correction of the flow (B, 2, size, size) before its activation."""
+        correction_B2HW, added_B3HW = self.correct(latent_BS, features)
+        moved_B3HW = flow_warp_reference(features[-1][:, :3], correction_B2HW, exact_grid=True)
+        return moved_B3HW + added_B3HW, correction_B2HW
+
+    def correct(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """What is wrong with the mesh's image, for any size of it: correction of the flow (B, 2, size, size) before its
+        activation, and colour to add (B, 3, size, size); arguments as `forward`.
+        """
         *maps, guide_B5HW = features
         colours_B3HW, mesh_B2HW = guide_B5HW[:, :3], guide_B5HW[:, 3:]
         flows: list[Tensor] = []
@@ -147,5 +155,5 @@ class GuidedDecoder(nn.Module):
         raw: Tensor | None = None
         for level, feature_BCHW, flow_B2HW in zip(self.levels, maps, flows, strict=True):
             x_BCHW, raw = level(x_BCHW, latent_BS, feature_BCHW, raw, flow_B2HW, colours_B3HW)
-        image_B3HW, correction_B2HW = self.finish(x_BCHW, raw, colours_B3HW)
-        return image_B3HW, correction_B2HW
+        correction_B2HW, added_B3HW = self.finish(x_BCHW, raw)
+        return correction_B2HW, added_B3HW

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor
 
 from engine.animator.mesh.cpu_renderer import CpuRig
 from engine.animator.mesh.geometric import GeometricAnimator
-from engine.animator.mesh.guide import frame_guide
+from engine.animator.mesh.guide import corrected_frame, frame_guide
 from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
-from engine.animator.network.step import FrameInputs, FrameStep, eager_step
+from engine.animator.network.step import FrameInputs, FrameStep, corrects, eager_step
 from engine.checkpoint import WeightsFolder, load_into
 from engine.errors import CommandInvalid
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE, Coefficients
@@ -44,6 +45,7 @@ class NeuralAnimator:
         past_frames, future_frames: descriptors needed before and after the shown one.
         network: the frozen network.
         step, backend: what runs for every frame, and the name of where it comes from.
+        fixed_size: the network's, but for a guided network on a CPU, which corrects the mesh's frame of any size.
         batches, finishes: as `engine.animator.interface.Animator` says.
     """
 
@@ -76,7 +78,9 @@ class NeuralAnimator:
         self.past_frames = network.config.past_frames
         self.future_frames = network.config.future_frames
         self._device, self._dtype = torch.device(device), dtype
-        self.step = step or eager_step(self.network)
+        self._corrects = corrects(network, device)
+        self.fixed_size = None if self._corrects else network.config.image_size
+        self.step = step or eager_step(self.network, device)
         self._last: dict[int, tuple[tuple[NeuralPortrait, ...], NeuralPortrait]] = {}
         self.backend = backend
         self.finishes = finishes
@@ -87,16 +91,18 @@ class NeuralAnimator:
         """Encode a portrait, once.
 
         Args:
-            crop: square image (size, size, 3) uint8.
+            crop: square image (S, S, 3) uint8 of ``fixed_size``, or of any where there is none.
             coefficients: of the portrait, for the mesh that guides the network, if there is one.
 
         Raises:
             ValueError: the image has another size than the network's.
         """
-        size = self.network.config.image_size
-        if crop.rgb.shape != (size, size, 3):
-            raise ValueError(f"the animator takes images of ({size}, {size}, 3), not {crop.rgb.shape}")
-        rgb_HW3 = torch.from_numpy(np.ascontiguousarray(crop.rgb)).to(self._device)
+        size, rgb = self.network.config.image_size, crop.rgb
+        if rgb.shape[0] != size:
+            if self.fixed_size is not None:
+                raise ValueError(f"the animator takes images of ({size}, {size}, 3), not {rgb.shape}")
+            rgb = np.asarray(cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+        rgb_HW3 = torch.from_numpy(np.ascontiguousarray(rgb)).to(self._device)
         rgb_13HW = (rgb_HW3.float() / 127.5 - 1.0).permute(2, 0, 1)[None].contiguous()
         identity_code, features = self.network.encode(rgb_13HW.to(self._dtype))
         mesh = None if self._mesh is None else self._mesh.prepare(crop, coefficients)
@@ -110,7 +116,7 @@ class NeuralAnimator:
         intensity: float = 1.0,
         finished: bool = False,
     ) -> npt.NDArray[np.uint8]:
-        """Image (size, size, 3) uint8 RGB of the portrait in a motion.
+        """Image (S, S, 3) uint8 RGB of the portrait in a motion, as large as its crop.
 
         Args:
             window_TD: (past + 1 + future, 72) motion descriptors around the shown frame.
@@ -121,10 +127,8 @@ class NeuralAnimator:
             ValueError: another shape, values that are not finite, or nothing here to finish images with.
             CommandInvalid: the intensity is out of range.
         """
-        image_1HW3 = self.render_batch(
-            [prepared], np.asarray(window_TD)[None], intensity=[intensity], finished=[finished]
-        )
-        return image_1HW3.reshape(image_1HW3.shape[1:])
+        window_1TD = np.asarray(window_TD)[None]
+        return self.render_batch([prepared], window_1TD, intensity=[intensity], finished=[finished])[0]
 
     @torch.inference_mode()
     def render_batch(
@@ -134,8 +138,8 @@ class NeuralAnimator:
         *,
         intensity: Sequence[float] | None = None,
         finished: Sequence[bool] | None = None,
-    ) -> npt.NDArray[np.uint8]:
-        """Images (B, size, size, 3) of several sessions in one pass; arguments as `render`, one row each."""
+    ) -> list[npt.NDArray[np.uint8]]:
+        """Images (S, S, 3) of several sessions in one pass; arguments as `render`, one row each."""
         rows = len(prepared)
         expected = (rows, self.network.config.window_frames, DESCRIPTOR_SIZE)
         if window_BTD.shape != expected:
@@ -152,25 +156,33 @@ class NeuralAnimator:
         finished_B = torch.tensor(flags, device=self._device).to(self._dtype) if self.finishes else None
         window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)
         together = self._together(prepared)
-        features = (*together.features, *self._guide(prepared, window_BTD, lambdas))
-        rgb_BHW3 = self.step(FrameInputs(together.identity_code, window, intensity_B, features, finished_B))
-        images: npt.NDArray[np.uint8] = rgb_BHW3.cpu().numpy()
-        return images
+        guided = self._drawn(prepared, window_BTD, lambdas)
+        features = (*together.features, *self._guide(guided))
+        made = self.step(FrameInputs(together.identity_code, window, intensity_B, features, finished_B)).cpu().numpy()
+        if self._corrects:
+            return [corrected_frame(rgb, correction) for (rgb, _), correction in zip(guided, made, strict=True)]
+        return list(made)
 
-    def _guide(
+    def _drawn(
         self,
         prepared: Sequence[NeuralPortrait],
         window_BTD: npt.NDArray[np.floating],
         lambdas: Sequence[float],
-    ) -> tuple[Tensor, ...]:
-        """What the mesh makes of the rows, for a guided network; drawn one after the other on the CPU."""
+    ) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]:
+        """The mesh's frame and map of each row for a guided network, drawn one after the other; else nothing."""
         if self._mesh is None:
-            return ()
-        guides = []
+            return []
+        frames = []
         for portrait, window_TD, intensity in zip(prepared, window_BTD, lambdas, strict=True):
             assert portrait.mesh is not None
             shown_1D = window_TD[self.past_frames : self.past_frames + 1]
-            guides.append(frame_guide(*self._mesh.render_with_map(portrait.mesh, shown_1D, intensity=intensity)))
+            frames.append(self._mesh.render_with_map(portrait.mesh, shown_1D, intensity=intensity))
+        return frames
+
+    def _guide(self, drawn: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]) -> tuple[Tensor, ...]:
+        if not drawn:
+            return ()
+        guides = [frame_guide(rgb, source_map, self.network.config.image_size) for rgb, source_map in drawn]
         guide_B5HW = guides[0][None] if len(guides) == 1 else np.stack(guides)
         return (torch.from_numpy(guide_B5HW).to(self._device, self._dtype),)
 

@@ -34,7 +34,7 @@ class FrameInputs:
     finished_B: Tensor | None = None
 
     def flat(self, pattern_SP: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The inputs of `animator_graph`, or of `finished_graph`, in order.
+        """The inputs of `step_graph`, or of `finished_graph`, in order.
 
         Args:
             pattern_SP: of the watermark, for a step that finishes; `watermark_pattern`.
@@ -48,16 +48,27 @@ class FrameInputs:
 
 
 FrameStep = Callable[[FrameInputs], Tensor]
-"""Inputs to images (B, H, W, 3), uint8 RGB, which are the caller's own. Any thread may call it."""
+"""Inputs to images (B, H, W, 3), uint8 RGB, or to corrections (B, 5, H, W), see `corrects`; the caller's own. Any
+thread may call it.
+"""
 
 
-def eager_step(network: FaceAnimatorNetwork) -> FrameStep:
+def corrects(network: FaceAnimatorNetwork, device: torch.device | str) -> bool:
+    """Whether a step returns `FaceAnimatorNetwork.correct`, to be applied to the mesh's frame of any size.
+
+    So it is on a CPU, where that frame is; a graphics card makes and finishes the whole image, of the network's size.
+    """
+    return network.config.guided and torch.device(device).type == "cpu"
+
+
+def eager_step(network: FaceAnimatorNetwork, device: torch.device | str = "cpu") -> FrameStep:
     """The step as PyTorch runs it."""
+    correcting = corrects(network, device)
 
     def step(inputs: FrameInputs) -> Tensor:
         assert inputs.finished_B is None, "the eager step does not finish"
-        image_B3HW = network.animate(inputs.identity_code_BS, inputs.features, inputs.window_BTD, inputs.intensity_B)
-        return to_bytes(image_B3HW)
+        given = (inputs.identity_code_BS, inputs.features, inputs.window_BTD, inputs.intensity_B)
+        return network.correct(*given) if correcting else to_bytes(network.animate(*given))
 
     return step
 

@@ -54,7 +54,7 @@ class LandmarkSpace:
         self.model = model
 
     def measure(self, crop: FaceCrop) -> Coefficients:
-        return self.model.fit(crop.landmarks_px)
+        return self.model.fit(crop.landmarks_px, crop.rgb.shape[0])
 
     def measure_sequence(self, landmarks_px: npt.NDArray[np.floating], size_px: int) -> DrivingMotion:
         motion = self.model.fit_sequence(landmarks_px, crop_size=size_px)
