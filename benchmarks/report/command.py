@@ -16,7 +16,7 @@ from rich.console import Console
 
 Report = dict[str, Any]
 
-_PACKAGES = ("gohd-live", "torch", "numpy", "av", "aiortc", "opencv-contrib-python", "mediapipe")
+_PACKAGES = ("gohd-live", "torch", "numpy", "av", "aiortc", "opencv-contrib-python", "openvino")
 _EVERYDAY = {"intel", "amd", "processor", "cpu", "r", "tm", "genuine"}
 
 

@@ -1,27 +1,22 @@
-"""478 face landmarks by MediaPipe's FaceLandmarker, whose model file comes with the package."""
+"""478 face landmarks of the largest face of an image, however large it is and wherever."""
 
-import contextlib
 import logging
-import os
-import sys
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import FaceTooSmall, MissingDependency, NoFaceFound, WeightsNotFound
+from engine.errors import FaceTooSmall, NoFaceFound
+from engine.portrait.face_networks import FaceNetworks
 
 _log = logging.getLogger(__name__)
 
 MIN_FACE_PX: Final = 48
 """Smallest face, larger side of its landmarks' box, that leaves enough to animate."""
 
-_MODEL = Path(__file__).parent / "assets" / "face_landmarker.task"
 _MAX_FACES = 8
 # Below MediaPipe's default of 0.5, for a doubtful face is better than none; in parts of an image, where textures look
 # like faces, each is looked at twice.
@@ -50,9 +45,7 @@ class FaceLandmarker:
     """Finds the landmarks of the largest face of an image."""
 
     def __init__(self) -> None:
-        self._mediapipe, self._task = _create_task()
-        # MediaPipe's threads must be gone before the interpreter is: freed later, they can hang the exit.
-        self._finalizer = weakref.finalize(self, self._task.close)
+        self._networks = FaceNetworks()
 
     def detect(self, rgb: _Rgb) -> _Landmarks:
         """Landmarks (478, 3) px of the largest face: x right, y down, z in the same unit, smaller is nearer.
@@ -79,10 +72,6 @@ class FaceLandmarker:
     def detect_all(self, rgb: _Rgb) -> list[_Landmarks]:
         """Landmarks (478, 3) px of every face that the first successful look finds, largest first; may be none."""
         return sorted(self._look(rgb), key=_size, reverse=True)
-
-    def close(self) -> None:
-        """Free MediaPipe's graph."""
-        self._finalizer()
 
     def _look(self, rgb: _Rgb) -> list[_Landmarks]:
         """Faces of the image, else of it in a wide frame, enlarged, or part by part.
@@ -114,28 +103,7 @@ class FaceLandmarker:
         return nearest if nearest is not None and _distance(nearest, face) < 0.15 * _size(face) else None
 
     def _run(self, pixels: _Rgb) -> list[_Landmarks]:
-        image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels))
-        result = self._task.detect(image)
-        return [_to_pixels(face, pixels) for face in result.face_landmarks]
-
-
-def _create_task() -> tuple[Any, Any]:
-    try:
-        import mediapipe
-        from mediapipe.tasks.python import BaseOptions, vision
-    except ImportError as error:
-        raise MissingDependency("face landmarks need MediaPipe: pip install 'mediapipe>=1.2'") from error
-    if not _MODEL.is_file():
-        raise WeightsNotFound(f"the face model {_MODEL} is missing; install the package again")
-    options = vision.FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_buffer=_MODEL.read_bytes()),
-        running_mode=vision.RunningMode.IMAGE,
-        num_faces=_MAX_FACES,
-        min_face_detection_confidence=_CONFIDENCE,
-        min_face_presence_confidence=_CONFIDENCE,
-    )
-    with _quiet():
-        return mediapipe, vision.FaceLandmarker.create_from_options(options)
+        return [face.landmarks_px for face in self._networks.find(pixels, _CONFIDENCE, _MAX_FACES)]
 
 
 def _levels(rgb: _Rgb) -> Iterator[list[_View]]:
@@ -167,36 +135,9 @@ def _levels(rgb: _Rgb) -> Iterator[list[_View]]:
         ]
 
 
-def _to_pixels(face: Any, pixels: _Rgb) -> _Landmarks:
-    height, width = pixels.shape[:2]
-    return np.array([(point.x * width, point.y * height, point.z * width) for point in face], np.float32)
-
-
 def _size(landmarks: _Landmarks) -> float:
     return float((landmarks[:, :2].max(0) - landmarks[:, :2].min(0)).max())
 
 
 def _distance(one: _Landmarks, other: _Landmarks) -> float:
     return float(np.linalg.norm(one[:, :2] - other[:, :2], axis=1).mean())
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """While its graph starts, MediaPipe's C++ code writes notices to file descriptor 2; send them nowhere.
-
-    The descriptor belongs to the whole process, so this is for start-up only.
-    """
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # started without a standard error
-        yield
-        return
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -1,8 +1,6 @@
 """The per-frame step in OpenVINO, on the CPU, from the same ONNX file as ONNX Runtime runs."""
 
-import importlib
 import os
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor
 
 from engine.animator.network.step import FrameInputs, FrameStep
 from engine.errors import BackendUnavailable
+from engine.openvino_network import OpenVinoNetwork
 
 _THREADS = 2
 """Of one frame, where there are as many cores: the second halves what a live session waits for, and more of them win
@@ -30,36 +29,14 @@ def openvino_step(network: bytes, *, precision: str = "f32", threads: int | None
     Raises:
         BackendUnavailable: OpenVINO refuses the network.
     """
-    openvino: Any = importlib.import_module("openvino")
-    properties = {
-        "INFERENCE_PRECISION_HINT": precision,
-        "INFERENCE_NUM_THREADS": threads or min(_THREADS, os.cpu_count() or 1),
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        # The server's encoders and other workers share the cores.
-        "ENABLE_CPU_PINNING": False,
-    }
     try:
-        core = openvino.Core()
-        model = core.read_model(network, b"")
-        model.reshape({port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs})
-        compiled = core.compile_model(model, "CPU", properties)
+        row = OpenVinoNetwork(network, precision=precision, threads=threads or min(_THREADS, os.cpu_count() or 1))
     except Exception as error:  # RuntimeError as a rule; bindings raise others for broken files
         raise BackendUnavailable(f"OpenVINO cannot run the animator: {error}") from error
-    idle: list[Any] = []
-
-    def row(inputs: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-        # A request is one caller's at a time; list operations are atomic.
-        request = idle.pop() if idle else compiled.create_infer_request()
-        try:
-            image = request.infer(inputs, share_inputs=True, share_outputs=True)[0]
-            return np.array(image)
-        finally:
-            idle.append(request)
 
     def step(inputs: FrameInputs) -> Tensor:
         arrays = [tensor.numpy() for tensor in inputs.flat()]
-        images = [row([array[index : index + 1] for array in arrays]) for index in range(len(arrays[0]))]
+        images = [row(*(array[index : index + 1] for array in arrays))[0] for index in range(len(arrays[0]))]
         return torch.from_numpy(images[0] if len(images) == 1 else np.concatenate(images))
 
     return step

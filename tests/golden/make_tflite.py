@@ -4,7 +4,6 @@ pip install ai-edge-litert
 python tests/golden/make_tflite.py
 """
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
-_TASK = _ROOT / "engine" / "portrait" / "assets" / "face_landmarker.task"
+_ASSETS = _ROOT / "engine" / "portrait" / "assets"
 _LANDMARKS, _VALUES = 1434, 3
 
 
 def _run(name: str, values: np.ndarray[Any, Any]) -> dict[int, np.ndarray[Any, Any]]:
     """Outputs by number of elements."""
-    with zipfile.ZipFile(_TASK) as archive:
-        network = Interpreter(model_content=archive.read(f"{name}.tflite"), num_threads=1)
+    network = Interpreter(model_path=str(_ASSETS / f"{name}.tflite"), num_threads=1)
     network.allocate_tensors()
     network.set_tensor(network.get_input_details()[0]["index"], values)
     network.invoke()
@@ -30,7 +28,9 @@ def _run(name: str, values: np.ndarray[Any, Any]) -> dict[int, np.ndarray[Any, A
 
 def main() -> None:
     """As the module says."""
-    image = np.asarray(Image.open(_ROOT / "engine" / "assets" / "portrait.jpg").convert("RGB"), np.float32)
+    image = np.asarray(
+        Image.open(_ROOT / "engine" / "assets" / "portrait.jpg").convert("RGB").resize((512, 512)), np.float32
+    )
     landmarks = _run("face_landmarks_detector", image[None, 96:352, 128:384] / 255)[_LANDMARKS]
     points = np.random.default_rng(0).uniform(0, 256, (1, 146, 2)).astype(np.float32)
     detector = _run("face_detector", image[None, ::4, ::4] / 127.5 - 1)

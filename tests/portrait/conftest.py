@@ -1,6 +1,5 @@
 """One landmarker for all tests of the room, and the bundled face as pixels."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,9 @@ from engine.portrait import FaceLandmarker
 
 
 @pytest.fixture(scope="session")
-def landmarker() -> Iterator[FaceLandmarker]:
-    """MediaPipe with the bundled model."""
-    found = FaceLandmarker()
-    yield found
-    found.close()
+def landmarker() -> FaceLandmarker:
+    """With the bundled networks."""
+    return FaceLandmarker()
 
 
 @pytest.fixture(scope="session")

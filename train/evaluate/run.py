@@ -79,16 +79,13 @@ class _Run:
     def result(self) -> Evaluation:
         evaluation, pairs = self._evaluation, self._matching.pairs
         landmarker = FaceLandmarker()
-        try:
-            for index, pair in enumerate(pairs):
-                self._progress(index, len(pairs), pair.name)
-                try:
-                    evaluation.pairs.append(self._pair(pair, landmarker))
-                except InputError as error:
-                    evaluation.refused[pair.name] = str(error)
-                    _log.warning("%s is left out: %s", pair.name, error)
-        finally:
-            landmarker.close()
+        for index, pair in enumerate(pairs):
+            self._progress(index, len(pairs), pair.name)
+            try:
+                evaluation.pairs.append(self._pair(pair, landmarker))
+            except InputError as error:
+                evaluation.refused[pair.name] = str(error)
+                _log.warning("%s is left out: %s", pair.name, error)
         self._progress(len(pairs), len(pairs), "")
         if not evaluation.pairs:
             raise InputError(

@@ -30,21 +30,18 @@ def find_landmarks(data: Path, cache: Path) -> None:
     """
     cache.mkdir(parents=True, exist_ok=True)
     landmarker = FaceLandmarker()
-    try:
-        for folder in _STILL_FOLDERS:
-            target, images = cache / f"{folder}.npz", sorted((data / folder).glob("*.jpg"))
-            if images and not target.is_file():
-                found = np.stack([_find(landmarker, load_image(image)) for image in images])
-                np.savez(target, names=[image.name for image in images], landmarks=found)
-                _log.info("%s: %d images", folder, len(images))
-        for path in sorted((data / _CLIP_FOLDER).glob("*")):
-            target = cache / f"clip-{path.name}.npz"
-            if path.suffix in CLIP_SUFFIXES and not target.is_file():
-                found = np.stack([_find(landmarker, frame) for frame in read_frames(path)])
-                np.savez(target, landmarks=found)
-                _log.info("%s: %d frames", path.name, len(found))
-    finally:
-        landmarker.close()
+    for folder in _STILL_FOLDERS:
+        target, images = cache / f"{folder}.npz", sorted((data / folder).glob("*.jpg"))
+        if images and not target.is_file():
+            found = np.stack([_find(landmarker, load_image(image)) for image in images])
+            np.savez(target, names=[image.name for image in images], landmarks=found)
+            _log.info("%s: %d images", folder, len(images))
+    for path in sorted((data / _CLIP_FOLDER).glob("*")):
+        target = cache / f"clip-{path.name}.npz"
+        if path.suffix in CLIP_SUFFIXES and not target.is_file():
+            found = np.stack([_find(landmarker, frame) for frame in read_frames(path)])
+            np.savez(target, landmarks=found)
+            _log.info("%s: %d frames", path.name, len(found))
 
 
 def read_landmarks(cache: Path) -> FaceData:

@@ -109,4 +109,3 @@ def test_labels_of_a_synthetic_clip_are_where_the_landmarker_sees_them(made: lis
         pose = model.fit(seen).pose
         assert np.abs(pose[:3] - made[0].descriptors[frame, 64:67]).max() < 0.1
         assert np.abs(pose[3:6] - made[0].descriptors[frame, 67:70]).max() < 0.05
-    landmarker.close()

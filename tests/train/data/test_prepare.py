@@ -89,7 +89,6 @@ def test_images_are_framed_as_at_enrolment(prepared: tuple[Path, list[ClipRecord
     landmarker = FaceLandmarker()
     seen = landmarker.detect(face.rgb(7))
     enrolled = crop_face(face_frames()[7], landmarker.detect(face_frames()[7]))
-    landmarker.close()
     eyes = float(np.linalg.norm(seen[33, :2] - seen[263, :2]))
     assert np.linalg.norm(seen - face.landmarks_px[7], axis=1).mean() < 0.03 * eyes
     size, usual = (np.ptp(points[:, :2], axis=0).max() for points in (seen, enrolled.landmarks_px))

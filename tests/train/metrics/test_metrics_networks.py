@@ -34,9 +34,7 @@ def video(tmp_path_factory: pytest.TempPathFactory, portrait_path: Path) -> Vide
     landmarker = FaceLandmarker()
     model = LandmarkModel.load(BUNDLED_MOTION_SPACE)
     cache = FeatureCache(folder / "cache")
-    opened = open_video("film", folder / "film.mp4", cache, landmarker, model)
-    landmarker.close()
-    return opened
+    return open_video("film", folder / "film.mp4", cache, landmarker, model)
 
 
 class _Sync(nn.Module):

@@ -34,7 +34,7 @@ def network() -> LandmarkNetwork:
 
 @pytest.fixture(scope="module")
 def portrait(portrait_path: Path) -> NDArray[np.float32]:
-    return np.asarray(Image.open(portrait_path).convert("RGB"), np.float32)
+    return np.asarray(Image.open(portrait_path).convert("RGB").resize((512, 512)), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,6 @@ def crop(portrait: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
     rgb = portrait.astype(np.uint8)
     found = crop_face(rgb, landmarker.detect(rgb))
     points = landmarker.detect(found.rgb)
-    landmarker.close()
     pixels = torch.from_numpy(found.rgb.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     return pixels, torch.from_numpy(points)[None]
 

@@ -91,7 +91,6 @@ def test_one_person_is_nearer_to_herself_than_to_others(data_dir: Path) -> None:
     for name in ("london-004-neutral", "london-004-smile", "london-008-neutral", "london-008-smile"):
         rgb = load_image(data_dir / "portraits" / f"{name}.jpg")
         embeddings.append(identity(rgb, landmarker.detect(rgb)))
-    landmarker.close()
     cosines = np.array(embeddings) @ np.array(embeddings).T
     np.testing.assert_allclose(np.diag(cosines), 1, atol=1e-5)
     assert min(cosines[0, 1], cosines[2, 3]) > cosines[:2, 2:].max() + 0.1

@@ -21,7 +21,6 @@ def crop(portrait_path: Path) -> tuple[Tensor, Tensor]:
     rgb = np.asarray(Image.open(portrait_path).convert("RGB"))
     landmarker = FaceLandmarker()
     found = crop_face(rgb, landmarker.detect(rgb))
-    landmarker.close()
     pixels = torch.from_numpy(found.rgb.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     return pixels, torch.from_numpy(found.landmarks_px.copy())[None]
 

@@ -1,7 +1,6 @@
 """Reading TensorFlow Lite files: operators by hand, damaged files."""
 
 import contextlib
-import zipfile
 
 import numpy as np
 import pytest
@@ -9,21 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import engine.portrait
 from engine.errors import CheckpointRefused
+from engine.portrait.face_networks import ASSETS
 from train.pretrained.tflite.graph import Graph, Operator, read_graph
 from train.pretrained.tflite.network import TfliteNetwork
 
-_TASK = next(iter(engine.portrait.__path__)) + "/assets/face_landmarker.task"
 _SAME, _VALID = 0, 1
 
 
-def _data() -> bytes:
-    with zipfile.ZipFile(_TASK) as archive:
-        return archive.read("face_detector.tflite")
-
-
-_DATA = _data()
+_DATA = (ASSETS / "face_detector.tflite").read_bytes()
 
 
 def _one(operator: Operator, shapes: list[tuple[int, ...]], **constants: np.ndarray) -> TfliteNetwork:

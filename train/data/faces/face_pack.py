@@ -165,7 +165,6 @@ def _still_portraits(folders: Sequence[Path]) -> Iterator[StillPortrait]:
             person = person.removesuffix(expression)
         split = "held_out" if portrait_held_out(path.stem) else "train"
         yield StillPortrait(path.stem, person, split, crop.rgb, crop.landmarks_px)
-    landmarker.close()
 
 
 def _save_stills(path: Path, stills: Iterable[StillPortrait], quality: int) -> None:

@@ -29,9 +29,6 @@ def synthetic_face_clips(*, clips: int = 2, frames: int = 6, seed: int = 0) -> l
     """Clips of the bundled portrait in other light and random motion, drawn by the geometric animator.
 
     Each counts as a person of its own and the last is held out. About 0.03 s a frame and half a second to start.
-
-    Raises:
-        MissingDependency: MediaPipe is not installed.
     """
     model, animator = _animator()
     made: list[FaceClip] = []
@@ -52,10 +49,7 @@ def synthetic_face_clips(*, clips: int = 2, frames: int = 6, seed: int = 0) -> l
 @functools.cache
 def _portrait() -> FaceCrop:
     image = load_image(_PORTRAIT)
-    landmarker = FaceLandmarker()
-    crop = crop_face(image, landmarker.detect(image))
-    landmarker.close()
-    return crop
+    return crop_face(image, FaceLandmarker().detect(image))
 
 
 @functools.cache

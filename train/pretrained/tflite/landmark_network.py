@@ -7,27 +7,24 @@ The open recipes use it where the paper uses networks whose files only a user ca
                                                                            blendshape network: expression (Eq. 13)
                                                                            irises between eye corners: gaze (Eq. 14)
 
-Weights are MediaPipe's (Apache-2.0), read from ``engine/portrait/assets/face_landmarker.task`` at start, which takes a
+Weights are MediaPipe's (Apache-2.0), read from ``engine/portrait/assets`` at start, which takes a
 few hundredths of a second; nothing is converted or stored. Shape suffixes: B rows, H and W pixels, N landmarks,
 F features.
 """
 
-import zipfile
-from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-import engine.portrait
-from engine.errors import CheckpointRefused, WeightsNotFound
+from engine.errors import WeightsNotFound
 from engine.motion.space.landmark_table import EYE_CORNERS, IRIS_CENTRES, LANDMARK_COUNT
+from engine.portrait.face_networks import ASSETS
 from train.pretrained.pixels import resized
 from train.pretrained.places import cut_places, face_places, from_places
 from train.pretrained.tflite.graph import read_graph
 from train.pretrained.tflite.network import TfliteNetwork
 
-_TASK: Final = Path(engine.portrait.__file__).parent / "assets" / "face_landmarker.task"
 _SIZE_PX: Final = 256
 _PASSES: Final = 2
 """How often a face is looked for: where crops have it, then where it was found."""
@@ -56,14 +53,12 @@ def bundled_network(name: str) -> TfliteNetwork:
         WeightsNotFound: the package lacks its face model.
         CheckpointRefused: it is damaged.
     """
+    path = ASSETS / f"{name}.tflite"
     try:
-        with zipfile.ZipFile(_TASK) as archive:
-            data = archive.read(f"{name}.tflite")
-    except FileNotFoundError:
-        raise WeightsNotFound(f"the face model {_TASK} is missing; install the package again") from None
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointRefused(f"the face model {_TASK} is damaged: {error}") from error
-    return TfliteNetwork(read_graph(data, f"{_TASK.name}/{name}")).eval()
+        data = path.read_bytes()
+    except OSError:
+        raise WeightsNotFound(f"the face model {path} is missing; install the package again") from None
+    return TfliteNetwork(read_graph(data, path.name)).eval()
 
 
 class LandmarkNetwork(nn.Module):
