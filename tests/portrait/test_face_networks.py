@@ -15,7 +15,7 @@ def test_landmarks_are_those_of_the_runtime(face: NDArray[np.uint8]) -> None:
     """A square that is the network's own cut; decoders of JPEG may differ by a level."""
     found = FaceNetworks().look(face, np.array([256.0, 224.0, 256.0, 0.0], np.float32))
     with np.load(_GOLDEN) as golden:
-        expected = golden["landmarks"].reshape(478, 3) + [128, 96, 0]
+        expected = golden["landmarks"].reshape(478, 3) + np.array([128, 96, 0])
     np.testing.assert_allclose(found.landmarks_px, expected, atol=0.05)
     assert found.presence > 0.99
 
