@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -229,17 +230,34 @@ def test_a_smile_can_close_its_lips(data_dir: Path, stage: Stage) -> None:
     assert whitest(closed) < 0.85 * whitest(crop.rgb)
 
 
-def test_a_portrait_with_shut_eyes_can_open_them(stage: Stage) -> None:
+@pytest.mark.parametrize("shut", [(468,), (473,), (468, 473)], ids=["left", "right", "both"])
+def test_shut_eyes_open_with_a_white(stage: Stage, shut: tuple[int, ...]) -> None:
+    """Only dark lashes show between shut lids; the white comes from the other eye or suits the skin."""
+    asleep = stage.crop.rgb.copy()
+    blinking = stage.picture(stage.blink)
+    shut_px = FaceLandmarker().detect(blinking)[:, :2]
+    lids = {468: (_UPPER_LIDS[:7], _LOWER_LIDS[:7]), 473: (_UPPER_LIDS[7:], _LOWER_LIDS[7:])}
+    for iris in shut:
+        points = stage.crop.landmarks_px[[*lids[iris][0], *lids[iris][1]], :2]
+        (left, top), (right, bottom) = (points.min(0) - 8).astype(int), (points.max(0) + 8).astype(int)
+        asleep[top:bottom, left:right] = blinking[top:bottom, left:right]
+        line = (shut_px[lids[iris][0]] + shut_px[lids[iris][1]]) / 2
+        cv2.polylines(asleep, [line.round().astype(np.int32)], False, (28, 22, 22), 2)
     model = LandmarkModel.load(_WEIGHTS / "motion_space.safetensors")
-    asleep = stage.picture(stage.blink)
     crop = FaceCrop(asleep, FaceLandmarker().detect(asleep), stage.crop.matrix)
     coefficients = model.fit(crop.landmarks_px)
     prepared = stage.animator.prepare(crop, coefficients)
-    awake = coefficients.descriptor.copy()
-    awake[:64] = stage.rest[:64]
-    for iris in (468, 473):
-        opened = stage.patch(stage.animator.render(prepared, awake[None]), iris, 3)
-        assert opened.mean() < 0.8 * stage.patch(asleep, iris, 3).mean()
+    skin = stage.patch(asleep, 50, 4).mean()
+    for side, iris in enumerate((468, 473)):
+        white = prepared.rig.eyes[side].white.mean()
+        assert not prepared.rig.eyes[side].sealed or iris in shut
+        assert 0.5 * skin < white < 1.5 * skin
+    if len(shut) == 2:
+        awake = coefficients.descriptor.copy()
+        awake[:64] = stage.rest[:64]
+        picture = stage.animator.render(prepared, awake[None])
+        for iris in shut:
+            assert stage.patch(picture, iris, 3).mean() < 0.8 * stage.patch(blinking, iris, 3).mean()
 
 
 def test_a_steady_motion_makes_no_frame_jump(stage: Stage) -> None:

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import torch
 
 from engine.animator.mesh.contours import blend_into, box_around, contour_mask
-from engine.animator.mesh.eyes import build_eye
+from engine.animator.mesh.eyes import build_eyes
 from engine.animator.mesh.mouth import build_mouth
 from engine.animator.mesh.rig import DESIGN_SIZE_PX, Float32Array, Rig, UInt8Array
 from engine.animator.mesh.surface import build_surface
@@ -36,8 +36,9 @@ def build_rig(crop: FaceCrop, coefficients: Coefficients, model: LandmarkModel) 
     landmarks = project(shape, rest[POSE], size).numpy().astype(np.float64) - np.array([0.5, 0.5, 0.0])
     down = rotation[:2, 1] / max(float(np.linalg.norm(rotation[:2, 1])), 1e-6)
     surface = build_surface(landmarks, size)
-    mouth = build_mouth(rgb, landmarks, surface.source_px, rotation, down, _white_level(rgb, landmarks))
-    left, right = (build_eye(rgb, landmarks, eye, down) for eye in EYES)
+    lit_skin = _lit_skin(rgb, landmarks)
+    mouth = build_mouth(rgb, landmarks, surface.source_px, rotation, down, _white_level(rgb, landmarks, lit_skin))
+    eyes = build_eyes(rgb, landmarks, down, lit_skin)
     skin = rgb.copy()
     for upper, lower in (*((eye.upper, eye.lower) for eye in EYES), (MOUTH_UPPER, MOUTH_LOWER)):
         _grow_over(skin, surface.source_px[upper], surface.source_px[lower])
@@ -53,7 +54,7 @@ def build_rig(crop: FaceCrop, coefficients: Coefficients, model: LandmarkModel) 
         expression_basis=model.expression_basis.numpy(),
         rest_descriptor=coefficients.descriptor,
         eyeball_radius_px=model.eyeball_radius * float(scale),
-        eyes=(left, right),
+        eyes=eyes,
         mouth=mouth,
     )
 
@@ -78,7 +79,14 @@ def _grow_over(image: UInt8Array, upper: Float64Array, lower: Float64Array) -> N
     blend_into(image, box, filled, inside)
 
 
-def _white_level(rgb: UInt8Array, landmarks_px: Float64Array) -> Float32Array:
+def _lit_skin(rgb: UInt8Array, landmarks_px: Float64Array) -> Float32Array:
+    """Colour of the skin where the light falls on it, RGB 0..255."""
+    face = box_around(landmarks_px[[50, 280, 4, 152], :2], 0.0, *rgb.shape[:2])
+    skin = np.quantile(rgb[face.slices].reshape(-1, 3), 0.85, axis=0) if not face.empty else np.full(3, 200.0)
+    return np.asarray(skin, np.float32)
+
+
+def _white_level(rgb: UInt8Array, landmarks_px: Float64Array, skin: Float32Array) -> Float32Array:
     """Brightness of a white thing in the portrait's light, RGB 0..255, from the whites of the eyes and the skin."""
     whites = []
     for eye in EYES:
@@ -87,8 +95,6 @@ def _white_level(rgb: UInt8Array, landmarks_px: Float64Array) -> Float32Array:
         inside = rgb[box.slices][contour_mask(upper, lower, box).coverage > 0.9].astype(np.float32)
         if len(inside) > 8:
             whites.append(np.quantile(inside, 0.88, axis=0))
-    face = box_around(landmarks_px[[50, 280, 4, 152], :2], 0.0, *rgb.shape[:2])
-    skin = np.quantile(rgb[face.slices].reshape(-1, 3), 0.85, axis=0) if not face.empty else np.full(3, 200.0)
     white = np.mean(whites, axis=0) if whites else skin
     # Teeth are no darker than the skin and at most half as bright again: eyes in shadow, or with a flash in them,
     # mislead. Of the light's tint little more than half is taken, or teeth in warm light would look stained.
