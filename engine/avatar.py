@@ -23,6 +23,7 @@ class Avatar:
         eye_feature: (21,) float32, blink ratio and brow displacements of the image.
         prepared: what the animator keeps of the portrait.
         paste_back: puts animated heads back into the whole portrait.
+        warnings: sentences for the user on what may look wrong, and what to do about it.
     """
 
     crop: FaceCrop
@@ -31,6 +32,7 @@ class Avatar:
     eye_feature: npt.NDArray[np.float32]
     prepared: Any
     paste_back: PasteBack
+    warnings: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

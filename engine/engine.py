@@ -13,6 +13,7 @@ import torch
 from engine.avatar import Avatar
 from engine.batch.renderer import BatchRenderer, Probe
 from engine.checkpoint import WeightsFolder
+from engine.enrolment import find_portrait_face
 from engine.errors import BackendUnavailable, CommandInvalid, NoFaceFound, VideoUnreadable
 from engine.motion.driver import MotionNetworks
 from engine.motion.driving_motion import DrivingMotion
@@ -116,7 +117,9 @@ class Engine:
         *,
         size: int | None = None,
     ) -> Avatar:
-        """Make an avatar of a portrait.
+        """Make an avatar of a portrait: of the largest face, turned upright where the image lies on its side or head.
+
+        What may look wrong (shut eyes, a mask) is logged and kept in `Avatar.warnings`.
 
         Args:
             image: a path, the bytes of an image file, or uint8 RGB (H, W, 3).
@@ -126,11 +129,13 @@ class Engine:
 
         Raises:
             CommandInvalid: the size is none of `sizes`.
-            ImageUnreadable, ImageTooLarge, NoFaceFound, FaceTooSmall: the message says what to do.
+            PortraitError: the image cannot be read, or shows no face that can be used; the message says what to do.
             WeightsIncomplete: these weights cannot measure a portrait; give ``coefficients``.
         """
-        rgb = load_image(image)
-        landmarks_px = self.landmarker.detect(rgb)
+        face = find_portrait_face(load_image(image), self.landmarker, self.model)
+        rgb, landmarks_px = face.rgb, face.landmarks_px
+        for warning in face.warnings:
+            _log.warning("%s", warning)
         wanted = self._size if size is None else self._checked_size(size)
         size = wanted if wanted == self.animator.fixed_size else min(wanted, largest_size(rgb, landmarks_px))
         if size < wanted:
@@ -145,6 +150,7 @@ class Engine:
             eye_feature=self.space.eye_feature(crop.landmarks_px, coefficients),
             prepared=self.animator.prepare(crop, coefficients),
             paste_back=PasteBack(rgb, crop),
+            warnings=face.warnings,
         )
 
     def open_session(

@@ -6,7 +6,9 @@
     |   |   |-- ImageUnreadable     not an image, truncated, or a format that needs an extra
     |   |   |-- ImageTooLarge       more bytes or pixels than we decode
     |   |   |-- NoFaceFound
-    |   |   `-- FaceTooSmall
+    |   |   |-- FaceTooSmall
+    |   |   |-- FaceTurnedAway      a face, but too far from the front
+    |   |   `-- FaceCutOff          a face, but the image ends within it
     |   |-- AudioError
     |   |   |-- AudioInvalid        samples of the wrong shape, type or value
     |   |   `-- AudioUnreadable     a file that holds no audio that we can decode
@@ -64,6 +66,14 @@ class NoFaceFound(PortraitError):
 
 class FaceTooSmall(PortraitError):
     """The face has too few pixels to animate."""
+
+
+class FaceTurnedAway(PortraitError):
+    """The face is turned too far to a side, up or down."""
+
+
+class FaceCutOff(PortraitError):
+    """The image ends within the face."""
 
 
 class AudioError(InputError):

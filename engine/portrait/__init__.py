@@ -2,6 +2,17 @@
 
 from engine.portrait.crop import CROP_SIZE, CROP_SIZES, FaceCrop, crop_face, largest_size
 from engine.portrait.decode import load_image
-from engine.portrait.landmarker import FaceLandmarker
+from engine.portrait.landmarker import MIN_FACE_PX, FaceLandmarker
+from engine.portrait.second_look import SecondLook
 
-__all__ = ["CROP_SIZE", "CROP_SIZES", "FaceCrop", "FaceLandmarker", "crop_face", "largest_size", "load_image"]
+__all__ = [
+    "CROP_SIZE",
+    "CROP_SIZES",
+    "MIN_FACE_PX",
+    "FaceCrop",
+    "FaceLandmarker",
+    "SecondLook",
+    "crop_face",
+    "largest_size",
+    "load_image",
+]

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import FaceTooSmall, NoFaceFound
+from engine.portrait.crop import FaceCrop
 from engine.portrait.face_networks import FaceNetworks
+from engine.portrait.second_look import SecondLook, look_again
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +74,10 @@ class FaceLandmarker:
     def detect_all(self, rgb: _Rgb) -> list[_Landmarks]:
         """Landmarks (478, 3) px of every face that the first successful look finds, largest first; may be none."""
         return sorted(self._look(rgb), key=_size, reverse=True)
+
+    def look_again(self, crop: FaceCrop, mirror: NDArray[np.int64]) -> SecondLook:
+        """How well the crop's face is found again in changed pictures of it; ``mirror`` as for `look_again`."""
+        return look_again(self._networks, crop, mirror)
 
     def _look(self, rgb: _Rgb) -> list[_Landmarks]:
         """Faces of the image, else of it in a wide frame, enlarged, or part by part.
