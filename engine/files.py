@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     Args:
         sync: wait until the disk has it, so that a power failure leaves the old file or the new one.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    # Not made of the name, which may be as long as the file system allows already.
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         yield partial
         if sync:
@@ -27,6 +29,21 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def user_folder(variable: str, below_home: str) -> Path:
+    """A folder of the user's, as the XDG base directories are: that of a variable, else one below the home folder.
+
+    Raises:
+        OSError: this user has no home folder and the variable is not set.
+    """
+    named = Path(os.environ.get(variable, ""))
+    if named.is_absolute():
+        return named
+    try:
+        return Path.home() / below_home
+    except RuntimeError:
+        raise OSError(f"this user has no home folder; set {variable} to a folder") from None
 
 
 def file_sha256(path: Path) -> str:

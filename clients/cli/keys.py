@@ -1,11 +1,15 @@
 """Keys of this machine's user: the watermark's, given as a file, and the one that signs videos, made once."""
 
+import contextlib
 import os
+import secrets
 from pathlib import Path
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from engine.errors import CommandInvalid
+from engine.files import user_folder
 from engine.postprocess import PUBLIC_KEY, WatermarkConfig
 
 _MIN_KEY_BYTES = 16
@@ -42,19 +46,31 @@ def read_key(path: Path | None) -> bytes:
 def signing_key(folder: Path | None = None) -> Ed25519PrivateKey:
     """The key that signs videos: ``signing_key`` in ``folder`` (the user's configuration), made if it is not there.
 
+    Of several processes that make it at once one wins, and all get its key.
+
     Raises:
-        typer.BadParameter: the file holds something else.
+        CommandInvalid: the file holds something else.
+        OSError: it cannot be read or made, or the user has no home folder.
     """
-    if folder is None:
-        home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-        folder = Path(home) / "gohd-live"
+    folder = folder or user_folder("XDG_CONFIG_HOME", ".config") / "gohd-live"
     path = folder / "signing_key"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = Ed25519PrivateKey.generate().private_bytes_raw().hex()
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(fresh + "\n")
+        _make_key(path)
     try:
         return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="ascii").strip()))
     except ValueError as error:
-        raise typer.BadParameter(f"'{path}' holds no signing key; move it away and a new one is made") from error
+        raise CommandInvalid(f"'{path}' holds no signing key; move it away and a new one is made") from error
+
+
+def _make_key(path: Path) -> None:
+    """Write a fresh key where there is none; whole or not at all, and never in place of another."""
+    fresh = Ed25519PrivateKey.generate().private_bytes_raw().hex()
+    draft = path.with_name(f".{secrets.token_hex(8)}.partial")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(fresh + "\n")
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()

@@ -3,9 +3,10 @@
 Every command's module imports what it needs when it is run, so that ``gohd --help`` answers at once.
 """
 
+import io
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,7 +22,9 @@ from clients.cli.weights import weights_app
 from engine.errors import GohdError
 
 _EXIT_USER_ERROR = 2
+_EXIT_FAULT = 70  # EX_SOFTWARE of sysexits.h
 _EXIT_INTERRUPTED = 130
+_log = logging.getLogger(__name__)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,14 +40,29 @@ app.add_typer(weights_app, name="weights")
 
 
 def main() -> None:
-    """Entry point: a user's mistake ends with one line and exit code 2, Ctrl-C with 130."""
+    """Entry point: a user's mistake ends with one line and exit code 2, Ctrl-C with 130, a fault of ours with 70."""
+    for stream in (sys.stdout, sys.stderr):
+        # A console whose encoding lacks a letter of a file's name still gets the rest of the line.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except GohdError as error:
-        print(f"gohd: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(_EXIT_USER_ERROR)
+        _end(str(error))
+    except OSError as error:
+        _log.debug("", exc_info=error)
+        _end(f"{error.strerror or error}" + (f": '{error.filename}'" if error.filename else ""))
     except KeyboardInterrupt:
         sys.exit(_EXIT_INTERRUPTED)
+    except Exception:
+        # Not 1, by which `gohd verify` says that there is no watermark.
+        _log.exception("this is a fault of the program")
+        sys.exit(_EXIT_FAULT)
+
+
+def _end(message: str) -> NoReturn:
+    print(f"gohd: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(_EXIT_USER_ERROR)
 
 
 def _print_version(asked: bool) -> None:

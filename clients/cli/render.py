@@ -1,5 +1,6 @@
 """``gohd render``: a portrait and an audio file become a video."""
 
+import hashlib
 import logging
 from pathlib import Path
 from typing import Annotated
@@ -37,17 +38,25 @@ def render(
     import torch
 
     from clients.cli.keys import watermark_config
-    from clients.cli.video import Voice, sign_video, write_video
+    from clients.cli.video import Voice, refuse_inputs, sign_video, write_video
     from engine import load_engine
-    from engine.media import read_video
+    from engine.checkpoint import CHECKSUMS
+    from engine.errors import AudioUnreadable
+    from engine.files import file_sha256
+    from engine.media import MediaFile, read_video
+    from engine.portrait import read_image_file
+
+    refuse_inputs(output, portrait=portrait, voice=audio, driving_video=drive_video, key_file=key_file)
 
     direction, parts, watermark = options.parse_gaze(gaze), _parse_drive(drive), watermark_config(tag, key_file)
     # Networks and images are small: a second thread costs more than it gains.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    voice = Voice(audio)
+    image, voice_file = read_image_file(portrait), MediaFile(audio, AudioUnreadable)
+    voice = Voice(voice_file)
     engine = load_engine(weights=weights, device=device, backend=backend, watermark=watermark)
-    avatar = engine.enroll(portrait)
+    weights_sha256 = file_sha256(engine.weights_path / CHECKSUMS)
+    avatar = engine.enroll(image)
     motion = None
     if drive_video is not None:
         _log.info("reading the motion of %s", drive_video)
@@ -63,7 +72,13 @@ def render(
     if direction is not None:
         session.set_gaze(*direction)
     finished = write_video(session, voice, output)
-    sign_video(output, portrait=portrait, audio=audio, weights=engine.weights_path, tag=tag)
+    sign_video(
+        output,
+        portrait_sha256=hashlib.sha256(image).hexdigest(),
+        voice_sha256=voice_file.sha256(),
+        weights_sha256=weights_sha256,
+        tag=tag,
+    )
     _log.info("%s %s", "wrote" if finished else "stopped early; what was made by then is in", output)
     if not finished:
         raise KeyboardInterrupt

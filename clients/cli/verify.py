@@ -32,10 +32,10 @@ def verify(
 ) -> None:
     """Look for the invisible watermark in FILE and check the manifest beside it; exit code 1 without a watermark."""
     from clients.cli.keys import read_key
-    from engine.postprocess.manifest import manifest_path, read_manifest
+    from engine.postprocess.manifest import has_manifest, read_manifest
 
     watermark = _read_watermark(file, read_key(key_file))
-    manifest = read_manifest(file) if manifest_path(file).is_file() else None
+    manifest = read_manifest(file) if has_manifest(file) else None
     if as_json:
         reading = {"watermark": asdict(watermark), "manifest": None if manifest is None else asdict(manifest)}
         typer.echo(json.dumps(reading, indent=1))

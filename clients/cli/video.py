@@ -9,6 +9,7 @@ from itertools import chain
 from math import ceil
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -18,43 +19,50 @@ from clients.cli.keys import signing_key
 from clients.cli.stopping import stop_request
 from engine import Frame, Session
 from engine.audio import to_mono_float
-from engine.checkpoint import CHECKSUMS
-from engine.errors import AudioUnreadable
-from engine.files import file_sha256
-from engine.media import Mp4Writer, audio_duration_s, read_audio
-from engine.postprocess.manifest import write_manifest
+from engine.errors import GohdError, OutputUnwritable
+from engine.media import MediaFile, Mp4Writer, audio_duration_s, read_audio
+from engine.postprocess.manifest import manifest_path, write_manifest
 from engine.timebase import FRAME_RATE_HZ
 
 _log = logging.getLogger(__name__)
 
 
 class Voice:
-    """Chunks of an audio file at one rate with one or two channels, as a video needs them.
+    """Chunks of an audio file at one rate with one or two channels, those of its beginning, as a video needs them.
 
     Raises:
-        AudioUnreadable: at the start, or while iterating when the sample rate changes midway.
+        AudioUnreadable: at the start, or while iterating as `read_audio`.
     """
 
-    def __init__(self, path: Path) -> None:
-        chunks = read_audio(path)
+    def __init__(self, file: MediaFile) -> None:
+        chunks = read_audio(file)
         first, self.rate_hz = next(chunks)
         self.channels = 1 if first.ndim == 1 or first.shape[1] == 1 else 2
-        self.duration_s = audio_duration_s(path)
+        self.duration_s = audio_duration_s(file)
         self._chunks = chain([(first, self.rate_hz)], chunks)
+        self._resamplers: dict[int, av.AudioResampler] = {}
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """float32 (n,) for one channel, (n, 2) for two, within [-1, 1]."""
         for chunk, rate_hz in self._chunks:
-            if rate_hz != self.rate_hz:
-                raise AudioUnreadable(
-                    f"the audio changes its sample rate from {self.rate_hz} to {rate_hz} Hz midway; convert it first"
-                )
             if self.channels == 1:
-                yield to_mono_float(chunk)
+                samples = to_mono_float(chunk)
             elif chunk.ndim == 2 and chunk.shape[1] == 2:
-                yield np.clip(chunk, -1.0, 1.0)
+                samples = np.clip(chunk, -1.0, 1.0)
             else:
-                yield np.stack([to_mono_float(chunk)] * 2, axis=1)
+                samples = np.stack([to_mono_float(chunk)] * 2, axis=1)
+            yield samples if rate_hz == self.rate_hz else self._resampled(samples, rate_hz)
+
+    def _resampled(self, samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+        """A link of a chained file that was recorded at another rate."""
+        layout = "mono" if self.channels == 1 else "stereo"
+        if rate_hz not in self._resamplers:
+            self._resamplers[rate_hz] = av.AudioResampler(format="flt", layout=layout, rate=self.rate_hz)
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout=layout)
+        frame.sample_rate = rate_hz
+        pieces = [piece.to_ndarray() for piece in self._resamplers[rate_hz].resample(frame)]
+        joined = np.concatenate(pieces, axis=1) if pieces else np.zeros((1, 0), np.float32)
+        return joined.reshape(-1) if self.channels == 1 else joined.reshape(-1, 2)
 
 
 def write_video(session: Session, voice: Voice, output: Path) -> bool:
@@ -87,19 +95,43 @@ def _frames(session: Session, voice: Voice, video: Mp4Writer) -> Iterator[Frame]
     yield from session.stream_flush()
 
 
-def sign_video(video: Path, *, portrait: Path, audio: Path, weights: Path, tag: int) -> None:
-    """Write the signed manifest; a video without one is still a video, so a failure is only logged."""
+def refuse_inputs(output: Path, **inputs: Path | None) -> None:
+    """See before anything is written that ``output`` and the note beside it are none of the inputs, by any name.
+
+    Raises:
+        OutputUnwritable: it is one; the message says which.
+    """
+    if not output.name:
+        raise OutputUnwritable("the video needs a name, as film.mp4")
+    for written in (output, manifest_path(output)):
+        for role, path in inputs.items():
+            if path is not None and _same_file(written, path):
+                raise OutputUnwritable(f"'{written}' is the {role.replace('_', ' ')}; give the video another name")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them is not there, or no name of a file
+        return False
+
+
+def sign_video(video: Path, *, portrait_sha256: str, voice_sha256: str, weights_sha256: str, tag: int) -> None:
+    """Write the signed manifest; a video without one is still a video, so a failure is only logged.
+
+    The digests are of what was read.
+    """
     made = {
         "software": f"gohd-live {version('gohd-live')}",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "content": "synthetic: a portrait animated by a voice",
         "visible_label": True,
         "watermark_tag": tag,
-        "portrait_sha256": file_sha256(portrait),
-        "voice_sha256": file_sha256(audio),
-        "weights_sha256": file_sha256(weights / CHECKSUMS),
+        "portrait_sha256": portrait_sha256,
+        "voice_sha256": voice_sha256,
+        "weights_sha256": weights_sha256,
     }
     try:
         write_manifest(video, made, signing_key())
-    except OSError as error:
+    except (OSError, GohdError) as error:
         _log.warning("no signed manifest beside the video: %s", error)

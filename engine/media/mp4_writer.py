@@ -1,7 +1,7 @@
 """MP4 videos (H.264 + AAC) that stay playable whatever happens while they are written.
 
-    while writing   .NAME.<random>.part    fragmented MP4, playable up to its last two seconds at any time
-    close           .NAME.<random>.final   the same packets with the index in front (faststart)
+    while writing   .gohd-<random>.part    fragmented MP4, playable up to its last two seconds at any time
+    close           .gohd-<random>.final   the same packets with the index in front (faststart)
                     NAME                   one atomic rename; an older file of that name lives until then
 
 Leaving the `with` block by Ctrl-C or any error closes the video just the same; so does a full disk, with what was
@@ -73,7 +73,8 @@ class Mp4Writer:
         self._closed = False
         # A link is written through, not replaced.
         self._target = target.resolve()
-        stem = self._target.parent / f".{target.name}.{secrets.token_hex(4)}"
+        # Not made of the name, which may be as long as the file system allows already.
+        stem = self._target.parent / f".gohd-{secrets.token_hex(8)}"
         self._part, self._final = Path(f"{stem}.part"), Path(f"{stem}.final")
         try:
             self._container = _open_output(self._part, "frag_keyframe+delay_moov+default_base_moof")

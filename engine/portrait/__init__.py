@@ -1,7 +1,7 @@
 """From an image to the head crop and its landmarks."""
 
 from engine.portrait.crop import CROP_SIZE, CROP_SIZES, FaceCrop, crop_face, largest_size
-from engine.portrait.decode import load_image
+from engine.portrait.decode import load_image, read_image_file
 from engine.portrait.landmarker import MIN_FACE_PX, FaceLandmarker
 from engine.portrait.second_look import SecondLook
 
@@ -15,4 +15,5 @@ __all__ = [
     "crop_face",
     "largest_size",
     "load_image",
+    "read_image_file",
 ]

@@ -52,7 +52,7 @@ def load_image(source: Path | str | bytes | NDArray[Any]) -> NDArray[np.uint8]:
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     else:
-        data = _read(Path(source))
+        data = read_image_file(Path(source))
     if len(data) > MAX_BYTES:
         raise ImageTooLarge(f"the image has {len(data)} bytes; at most {MAX_BYTES} are decoded")
     if not data:
@@ -60,13 +60,20 @@ def load_image(source: Path | str | bytes | NDArray[Any]) -> NDArray[np.uint8]:
     return _decode(data)
 
 
-def _read(path: Path) -> bytes:
+def read_image_file(path: Path) -> bytes:
+    """The bytes of an image file or pipe, as `load_image` takes them.
+
+    Raises:
+        ImageUnreadable, ImageTooLarge: see the message.
+    """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageTooLarge(f"{path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are decoded")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageUnreadable(f"{path} cannot be read: {error.strerror or error}") from error
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise ImageUnreadable(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > MAX_BYTES:
+        raise ImageTooLarge(f"{path} has more than {MAX_BYTES} bytes; no more are decoded")
+    return data
 
 
 def _from_array(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from engine.errors import ManifestUnreadable
+from engine.errors import ManifestUnreadable, OutputUnwritable
 from engine.files import file_sha256, replacing
 
 _FORMAT = "gohd-live manifest 1"
@@ -50,7 +50,11 @@ def write_manifest(video: Path, made: Mapping[str, Any], key: Ed25519PrivateKey)
 
     Raises:
         OSError: the video cannot be read or the manifest cannot be written.
+        OutputUnwritable: a file of its name is there that is no manifest, and is left alone.
     """
+    path = manifest_path(video)
+    if has_manifest(video) and not _is_manifest(path):
+        raise OutputUnwritable(f"'{path}' is there and is no manifest; move it away")
     public = key.public_key().public_bytes_raw()
     fields = {
         "format": _FORMAT,
@@ -59,10 +63,17 @@ def write_manifest(video: Path, made: Mapping[str, Any], key: Ed25519PrivateKey)
         "public_key": public.hex(),
     }
     signed = fields | {"signature": key.sign(_canonical(fields)).hex()}
-    path = manifest_path(video)
     with replacing(path) as partial:
         partial.write_text(json.dumps(signed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return path
+
+
+def has_manifest(video: Path) -> bool:
+    """Whether a file lies where the manifest of a video would."""
+    try:
+        return manifest_path(video).is_file()
+    except OSError:  # the video's own name leaves no room for a longer one
+        return False
 
 
 def read_manifest(video: Path) -> ManifestReading:
@@ -92,6 +103,16 @@ def read_manifest(video: Path) -> ManifestReading:
         signed = False
     signer = hashlib.sha256(public).hexdigest()[:16]
     return ManifestReading(signed, digest == file_sha256(video), signer, made)
+
+
+def _is_manifest(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(_MAX_BYTES)
+    try:
+        fields = json.loads(start)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(fields, dict) and fields.get("format") == _FORMAT
 
 
 def _canonical(fields: Mapping[str, Any]) -> bytes:

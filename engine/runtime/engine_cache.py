@@ -16,12 +16,15 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import OutputUnwritable
-from engine.files import replacing
+from engine.files import replacing, user_folder
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"GOHDENGINE 1\n"
@@ -69,7 +72,14 @@ class EngineCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         """``folder``: None is ``gohd-live/engines`` in the user's cache folder (XDG_CACHE_HOME)."""
-        self.folder = folder or _user_cache() / "gohd-live" / "engines"
+        if folder is None:
+            try:
+                folder = user_folder("XDG_CACHE_HOME", ".cache") / "gohd-live" / "engines"
+            except OSError as error:
+                _log.warning("built networks are not kept: %s", error)
+                folder = Path(tempfile.mkdtemp(prefix="gohd-live-"))
+                weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.folder = folder
 
     def get(self, key: EngineKey, build: Callable[[], bytes]) -> bytes:
         """What was built for ``key``, or is built now and kept.
@@ -141,11 +151,6 @@ class EngineCache:
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _user_cache() -> Path:
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(named) if named else Path.home() / ".cache"
 
 
 def _read(path: Path, key: EngineKey) -> bytes | None:

@@ -1,9 +1,12 @@
 """``gohd render`` as a user runs it: the real command, the video decoded again."""
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import wave
 from pathlib import Path
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.postprocess.manifest import manifest_path
 from tests.command_helper import GOHD, run_gohd
 
 
@@ -139,7 +143,7 @@ def test_ctrl_c_leaves_a_playable_video(portrait_path: Path, tmp_path: Path) -> 
     command = [*GOHD, "render", str(portrait_path), str(long), "-o", str(tmp_path / "out.mp4")]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 30_000 for path in tmp_path.glob(".out.mp4.*")):
+    while not any(path.stat().st_size > 30_000 for path in tmp_path.glob(".gohd-*.part")):
         assert running.poll() is None, running.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -149,7 +153,7 @@ def test_ctrl_c_leaves_a_playable_video(portrait_path: Path, tmp_path: Path) -> 
     assert "Traceback" not in errors
     frames, _ = _video(tmp_path / "out.mp4")
     assert len(frames) > 25
-    assert not list(tmp_path.glob(".out.mp4.*"))
+    assert not list(tmp_path.glob(".gohd-*.part"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs a POSIX system")
@@ -168,3 +172,78 @@ def test_an_hour_of_audio_needs_bounded_memory() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
     assert float(done.stdout) < 60
+
+
+@pytest.mark.parametrize("kept", ["portrait.jpg", "voice.wav", "drive.mp4"])
+@pytest.mark.parametrize("named", ["itself", "link", "hard link"])
+def test_an_output_that_is_an_input_is_refused_before_anything_is_written(
+    kept: str, named: str, portrait_path: Path, tone: Path, tmp_path: Path
+) -> None:
+    for name, source in (("portrait.jpg", portrait_path), ("voice.wav", tone), ("drive.mp4", tone)):
+        (tmp_path / name).write_bytes(source.read_bytes())
+    output = tmp_path / kept if named == "itself" else tmp_path / "film.mp4"
+    if named == "link":
+        output.symlink_to(kept)
+    elif named == "hard link":
+        output.hardlink_to(tmp_path / kept)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    inputs = (tmp_path / "portrait.jpg", tmp_path / "voice.wav", "--drive-video", tmp_path / "drive.mp4")
+    done = run_gohd("render", *inputs, "-o", output)
+    assert done.returncode == 2
+    assert "give the video another name" in done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_where_the_note_would_go_is_left_alone(
+    portrait_path: Path, tone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "out.mp4.json").write_text('{"notes": "mine"}')
+    done = run_gohd("render", portrait_path, tone, "-o", tmp_path / "out.mp4", "--backend", "geometric")
+    assert done.returncode == 0
+    assert "is no manifest" in caplog.text
+    assert (tmp_path / "out.mp4.json").read_text() == '{"notes": "mine"}'
+
+
+def test_the_note_has_the_digests_of_what_was_read(portrait_path: Path, tone: Path, tmp_path: Path) -> None:
+    """Through a pipe, whose bytes are gone afterwards."""
+    pipe = tmp_path / "voice"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(tone.read_bytes(),))
+    writer.start()
+    done = run_gohd("render", portrait_path, pipe, "-o", tmp_path / "out.mp4", "--backend", "geometric")
+    writer.join()
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "out.mp4.json").read_text())["made"]
+    assert made["voice_sha256"] == hashlib.sha256(tone.read_bytes()).hexdigest()
+    assert made["portrait_sha256"] == hashlib.sha256(portrait_path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("length", "noted"), [(236, True), (247, False)])
+def test_a_name_may_be_as_long_as_the_file_system_allows(
+    length: int, noted: bool, portrait_path: Path, tone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / ("a" * length + ".mp4")
+    done = run_gohd("render", portrait_path, tone, "-o", output, "--backend", "geometric")
+    assert done.returncode == 0, done.stderr
+    assert output.is_file()
+    assert manifest_path(output).exists() if noted else "no signed manifest" in caplog.text
+    assert run_gohd("verify", output).returncode == 0
+
+
+def test_a_user_without_a_home_gets_a_film_and_a_word_about_the_note(
+    portrait_path: Path,
+    tone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    done = run_gohd("render", portrait_path, tone, "-o", tmp_path / "out.mp4")
+    assert done.returncode == 0, done.stderr
+    assert "XDG_CONFIG_HOME" in caplog.text
+    assert len(_video(tmp_path / "out.mp4")[0]) == 25

@@ -1,6 +1,8 @@
 """``gohd verify`` on a video that ``gohd render`` made."""
 
 import json
+import os
+import subprocess
 import wave
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from clients.cli.main import app
 from engine.errors import VideoUnreadable
-from tests.command_helper import run_gohd
+from tests.command_helper import GOHD, run_gohd
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,14 @@ def test_bad_files_and_keys_are_named(tmp_path: Path, video: Path) -> None:
         done = _verify(video, "--key-file", tmp_path / key)
         assert done.exit_code == 2
         assert word in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_console_without_the_letters_of_a_name_gets_the_verdict(video: Path, tmp_path: Path, encoding: str) -> None:
+    """Exit code 1 would say that there is no watermark."""
+    named = tmp_path / "\u8096\u50cf.mp4"
+    named.write_bytes(video.read_bytes())
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([*GOHD, "verify", str(named)], capture_output=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"the watermark is there" in done.stdout
