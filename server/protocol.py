@@ -1,7 +1,7 @@
 """Reading and writing every message on the wire; sending them is the business of others (no I/O in here).
 
     HTTP     POST /offer      {sdp, type: "offer", portrait? | session?}  ->  {sdp, type: "answer", session_id}
-             POST /portraits  an image and consent                       ->  {portrait_id}
+             POST /portraits  an image and consent                       ->  {portrait_id, warnings}
              GET /ice                                                     ->  {ice_servers: [...], relay_only}
              any failure                                                  ->  {error: {code, message}}
 
@@ -151,8 +151,8 @@ def encode_answer(answer: Answer) -> dict[str, Any]:
     return {"sdp": answer.sdp, "type": "answer", "session_id": answer.session_id}
 
 
-def encode_portrait(portrait_id: str) -> dict[str, Any]:
-    return {"portrait_id": portrait_id}
+def encode_portrait(portrait_id: str, warnings: tuple[str, ...]) -> dict[str, Any]:
+    return {"portrait_id": portrait_id, "warnings": list(warnings)}
 
 
 def encode_ice_servers(servers: list[dict[str, Any]], relay_only: bool) -> dict[str, Any]:

@@ -156,6 +156,13 @@ class FakeRenderer:
         self.left.append(row)
 
 
+@dataclass(frozen=True, eq=False)
+class FakeAvatar:
+    """What the server reads of an avatar; each is one of its own."""
+
+    warnings: tuple[str, ...] = ("the eyes are shut",)
+
+
 class FakeEngine:
     """``render_s`` is slept for each frame; ``load_s`` before the engine is there.
 
@@ -175,7 +182,7 @@ class FakeEngine:
     def enroll(self, image: Any) -> Any:
         if isinstance(image, np.ndarray) and not image.any():
             raise NoFaceFound("no face was found in the picture")
-        return object()
+        return FakeAvatar()
 
     def open_session(self, avatar: Any, *, seed: int = 0, renderer: Any = None) -> FakeSession:
         assert renderer is (self.renderer if self.batches else None)

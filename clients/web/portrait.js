@@ -31,7 +31,11 @@ export class PortraitPicker {
     if (!this.own) return null;
     if (this.file === null) throw new Error("Choose an image first, or take the demo face.");
     if (!this.elements.consent.checked) throw new Error("Please confirm that you have the right to use this image.");
-    this.portraitId ??= await uploadPortrait(this.file);
+    if (this.portraitId === null) {
+      const { portraitId, warnings } = await uploadPortrait(this.file);
+      this.portraitId = portraitId;
+      if (warnings.length > 0) this.onProblem(`About your image: ${warnings.join(". ")}.`);
+    }
     return this.portraitId;
   }
 

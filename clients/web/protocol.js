@@ -37,7 +37,8 @@ export function parseAnswer(body) {
 
 export function parsePortrait(body) {
   if (typeof body?.portrait_id !== "string") throw new ProtocolError("The server's answer cannot be read.");
-  return body.portrait_id;
+  const warnings = Array.isArray(body.warnings) ? body.warnings.filter((text) => typeof text === "string") : [];
+  return { portraitId: body.portrait_id, warnings };
 }
 
 // An Error for any failed response, whatever its body is.

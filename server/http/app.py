@@ -112,9 +112,9 @@ class AvatarServer:
             raise Refusal("consent_missing", "Confirm that you have the right to use this image (consent=true).")
         rgb = await self._decoder.decode(upload.image)
         consent = await self._consents.add(upload.image)
-        portrait_id = await self.manager.enroll(rgb)
+        portrait_id, warnings = await self.manager.enroll(rgb)
         log.info("portrait %s: taken, consent for %s", portrait_id[:6], consent.sha256[:12])
-        return web.json_response(encode_portrait(portrait_id), status=201)
+        return web.json_response(encode_portrait(portrait_id, warnings), status=201)
 
     async def _delete(self, request: web.Request) -> web.Response:
         await self.sessions.end(request.match_info["id"], "ended by the client")

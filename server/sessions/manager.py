@@ -53,10 +53,14 @@ class SessionManager:
         await self._engine.wait_loaded()
         self.sessions.cost = self._engine.cost
 
-    async def enroll(self, rgb: npt.NDArray[np.uint8]) -> str:
-        """Keep a portrait, uint8 (H, W, 3) RGB; returns its id. Raises ``engine.errors.PortraitError``."""
+    async def enroll(self, rgb: npt.NDArray[np.uint8]) -> tuple[str, tuple[str, ...]]:
+        """Keep a portrait, uint8 (H, W, 3) RGB.
+
+        Returns its id, and sentences for the user on what may look wrong. Raises ``engine.errors.PortraitError``.
+        """
         engine = await self._loaded_engine()
-        return self._portraits.add(await engine.enroll(rgb))
+        avatar = await engine.enroll(rgb)
+        return self._portraits.add(avatar), avatar.warnings
 
     async def open(self, portrait: str | None = None) -> LiveSession:
         """A running session of a portrait, or of the demo face for None. Close it when it is over.

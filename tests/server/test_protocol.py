@@ -65,7 +65,7 @@ def test_answers_portraits_and_errors_are_written() -> None:
         answer = messages.Answer(sdp=vector["sdp"], session_id=vector["session_id"])
         assert protocol.encode_answer(answer) == json.loads(vector["wire"])
     for vector in GOLDEN["portraits"]:
-        assert protocol.encode_portrait(vector["portrait_id"]) == json.loads(vector["wire"])
+        assert protocol.encode_portrait(vector["portrait_id"], tuple(vector["warnings"])) == json.loads(vector["wire"])
     for vector in GOLDEN["ice_servers"]:
         assert protocol.encode_ice_servers(vector["servers"], vector["relay_only"]) == json.loads(vector["wire"])
     for vector in GOLDEN["errors"]:

@@ -18,7 +18,10 @@ test("answers and portraits are read", () => {
   for (const { sdp, session_id: sessionId, wire } of golden.answers) {
     assert.deepEqual(protocol.parseAnswer(JSON.parse(wire)), { sdp, type: "answer", sessionId });
   }
-  for (const { portrait_id: id, wire } of golden.portraits) assert.equal(protocol.parsePortrait(JSON.parse(wire)), id);
+  for (const { portrait_id: portraitId, warnings, wire } of golden.portraits) {
+    assert.deepEqual(protocol.parsePortrait(JSON.parse(wire)), { portraitId, warnings });
+  }
+  assert.deepEqual(protocol.parsePortrait({ portrait_id: "p" }), { portraitId: "p", warnings: [] });
 });
 
 test("ICE servers are read", () => {

@@ -204,6 +204,7 @@ def test_own_image_needs_consent(page: Any, served: Served) -> None:
     assert page.locator("#consent").bounding_box()["width"] >= 18
     page.check("#consent")
     _start(page)
+    assert page.inner_text("#problem") == "About your image: the eyes are shut."
     page.click("#start")
 
 

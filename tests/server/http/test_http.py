@@ -115,7 +115,9 @@ async def test_portrait_by_form_and_by_body(served: Served) -> None:
     form.add_field("portrait", JPEG, filename="../../etc/passwd", content_type="image/jpeg")
     async with served.http.post(f"{served.url}/portraits", data=form) as response:
         assert response.status == 201
-        first = (await response.json())["portrait_id"]
+        taken = await response.json()
+    first = taken["portrait_id"]
+    assert taken["warnings"] == ["the eyes are shut"]
     headers = {"Content-Type": "image/png"}
     async with served.http.post(
         f"{served.url}/portraits?consent=true", data=image_bytes(file_format="PNG"), headers=headers

@@ -150,6 +150,6 @@ async def test_draining_has_an_end(serve_fake: ServeFactory) -> None:
 async def test_portraits_are_enrolled_while_others_speak(served: Served) -> None:
     caller = await served.caller().connect()
     await until(lambda: caller.frames)
-    portrait = await served.server.manager.enroll(np.full((32, 32, 3), 90, np.uint8))
+    portrait, _ = await served.server.manager.enroll(np.full((32, 32, 3), 90, np.uint8))
     other = await served.caller().connect(portrait=portrait)
     await until(lambda: other.frames)
