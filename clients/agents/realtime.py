@@ -211,6 +211,7 @@ class RealtimeBridge:
         self._microphone = microphone
         self._session = session
         self._conversation = Conversation()
+        self._microphone_failed: Exception | None = None
         self.damaged_messages = 0
 
     async def run(self) -> None:
@@ -219,6 +220,7 @@ class RealtimeBridge:
         Raises:
             AgentUnreachable: the service, or the avatar server, cannot be reached or broke off.
             MissingDependency: the websockets package is not there.
+            Whatever ``microphone`` raises, which ends the conversation.
         """
         socket = await _connect(self._url, self._key)
         hearing: asyncio.Task[None] | None = None
@@ -236,6 +238,8 @@ class RealtimeBridge:
                 hearing.cancel()
                 await asyncio.wait({hearing})
             await socket.close()
+        if self._microphone_failed is not None:
+            raise self._microphone_failed
 
     async def _take(self, socket: ClientConnection, message: str | bytes) -> None:
         try:
@@ -258,9 +262,14 @@ class RealtimeBridge:
                     _log.warning("the service says: %s", told)
 
     async def _hear(self, socket: ClientConnection, microphone: AsyncIterator[bytes]) -> None:
-        with contextlib.suppress(_closed_error()):
+        try:
             async for pcm in microphone:
                 await socket.send(encode_append(pcm))
+        except _closed_error():
+            return
+        except Exception as error:  # whatever the microphone raises
+            self._microphone_failed = error
+            await socket.close()
 
 
 async def _connect(url: str, key: str | None) -> ClientConnection:

@@ -1,7 +1,12 @@
 """``gohd bridge``: a Realtime service speaks through a session of a gohd server."""
 
+import contextlib
+import io
 import json
+import os
+import stat
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +15,7 @@ import typer
 
 from engine.errors import CommandInvalid
 
-_PIECE_BYTES = 4_800
+_PIECE_BYTES, _BYTES_A_SECOND = 4_800, 48_000
 
 
 def bridge(
@@ -43,13 +48,17 @@ def bridge(
 
     from clients.agents.realtime import RealtimeBridge, ServerMouth
 
+    if hear and sys.stdin is None:
+        raise CommandInvalid("standard input is closed; --hear takes PCM16, 24 kHz, mono from it")
+    # Unbuffered: a microphone's pieces are passed on as they come.
+    source = io.FileIO(0, closefd=False) if hear else None
     session_settings = None if settings is None else _read_settings(settings)
     mouth = ServerMouth(_socket_url(server), token=token, session=session, portrait=portrait)
 
     async def run() -> None:
         async with mouth:
             typer.echo(f"session {mouth.session_id}: watch it at {server.rstrip('/')}/whep/{mouth.session_id}")
-            microphone = _standard_input() if hear else None
+            microphone = standard_input(source) if source is not None else None
             await RealtimeBridge(url, key, mouth, microphone=microphone, session=session_settings).run()
 
     asyncio.run(run())
@@ -72,15 +81,40 @@ def _read_settings(path: Path) -> dict[str, object]:
     return settings
 
 
-async def _standard_input() -> AsyncIterator[bytes]:
-    """PCM16, 24 kHz, mono, in pieces of at most 100 ms."""
+async def standard_input(source: io.FileIO) -> AsyncIterator[bytes]:
+    """PCM16, 24 kHz, mono, in pieces of at most 100 ms; a file, which has them all at once, in real time.
+
+    Raises:
+        CommandInvalid: a wave file comes, or nothing at all.
+    """
     import asyncio
 
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
-    try:
-        while pcm := await reader.read(_PIECE_BYTES):
-            yield pcm
-    finally:
-        transport.close()
+    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[bytes](1)
+
+    def read() -> None:
+        # In a thread that nobody waits for: event loops cannot watch plain files, and a terminal may never end.
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            while piece := source.read(_PIECE_BYTES):
+                asyncio.run_coroutine_threadsafe(pieces.put(piece), loop).result()
+            asyncio.run_coroutine_threadsafe(pieces.put(b""), loop).result()
+
+    is_file = stat.S_ISREG(os.fstat(source.fileno()).st_mode)
+    threading.Thread(target=read, daemon=True).start()
+    due, rest, sent = loop.time(), b"", 0
+    while piece := await pieces.get():
+        if not sent and piece.startswith(b"RIFF"):
+            raise CommandInvalid(
+                "a wave file came, and --hear takes bare samples: "
+                "ffmpeg -i FILE -f s16le -ar 24000 -ac 1 - | gohd bridge URL --hear"
+            )
+        piece = rest + piece
+        whole = len(piece) // 2 * 2
+        rest = piece[whole:]
+        if is_file:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due += whole / _BYTES_A_SECOND
+        if whole:
+            sent += whole
+            yield piece[:whole]
+    if not sent:
+        raise CommandInvalid("standard input held no audio; --hear takes PCM16, 24 kHz, mono")

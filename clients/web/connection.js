@@ -7,6 +7,8 @@ const GATHER_TIMEOUT_MS = 1500;
 const CONNECT_TIMEOUT_MS = 15000;
 const DISCONNECTED_TIMEOUT_MS = 5000;
 const GOODBYE_TIMEOUT_MS = 1000;
+const NO_INTERFACE =
+  "This browser has no network interface that it lets a call use. Connect this device to a network, or allow WebRTC.";
 
 export class Connection {
   // handlers: onState("connecting" | "live" | "ended" | "failed" | "lost"), onReady() when messages can be sent,
@@ -34,6 +36,7 @@ export class Connection {
     this.peer.addTransceiver("video", { direction: "recvonly" });
     await this.peer.setLocalDescription();
     await this.#gathered();
+    if (!this.peer.localDescription.sdp.includes("a=candidate:")) throw new Error(NO_INTERFACE);
     const answer = await postOffer(this.peer.localDescription.sdp, portraitId);
     this.sessionId = answer.sessionId;
     if (this.closed) return endSession(answer.sessionId);

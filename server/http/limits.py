@@ -61,11 +61,15 @@ def check_origin(origin: str | None, allowed: frozenset[str], other_sites: tuple
 
 def check_content_type(header: str | None, allowed: Iterable[str]) -> str:
     """The media type without parameters, in lower case; raises Refusal ``unsupported_media_type``."""
-    media_type = (header or "").partition(";")[0].strip().lower()
-    allowed = tuple(allowed)
-    if media_type not in allowed:
+    found, allowed = media_type(header), tuple(allowed)
+    if found not in allowed:
         raise Refusal("unsupported_media_type", f"The content type must be {' or '.join(allowed)}.")
-    return media_type
+    return found
+
+
+def media_type(header: str | None) -> str:
+    """The media type of a ``Content-Type`` header without parameters, in lower case; empty where there is none."""
+    return (header or "").partition(";")[0].strip().lower()
 
 
 def client_address(remote: str | None, forwarded_for: str | None, proxies: tuple[str, ...]) -> str:

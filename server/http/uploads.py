@@ -4,19 +4,12 @@ from dataclasses import dataclass
 
 from aiohttp import BodyPartReader, web
 
-from server.http.limits import check_content_type
+from server.http.limits import media_type
 from server.live.messages import Refusal
 
-IMAGE_TYPES = (
-    "image/jpeg",
-    "image/png",
-    "image/webp",
-    "image/heic",
-    "image/heif",
-    "image/avif",
-    "image/bmp",
-    "image/gif",
-)
+_IMAGE = "image/"
+# What programs call an image that have no better name for it, or old ones.
+_ANY_BYTES = "application/octet-stream"
 _MULTIPART = "multipart/form-data"
 _YES = ("true", "yes", "on", "1")
 _MAX_FIELD_BYTES = 16
@@ -32,13 +25,17 @@ async def read_upload(request: web.Request, max_bytes: int) -> Upload:
     """The image of a multipart form (fields ``portrait`` and ``consent``) or of a raw image body
     (``?consent=true``).
 
+    Any type of image is taken, for programs call one format by many names: the bytes say what it is.
+
     Raises:
         Refusal: ``unsupported_media_type``, ``too_large`` or ``bad_message``.
     """
-    media_type = check_content_type(request.headers.get("Content-Type"), (_MULTIPART, *IMAGE_TYPES))
-    if media_type != _MULTIPART:
+    header = request.headers.get("Content-Type")
+    if media_type(header).startswith(_IMAGE) or media_type(header) == _ANY_BYTES:
         image = await read_limited(request, max_bytes)
         return Upload(image, consent=request.query.get("consent", "").lower() in _YES)
+    if media_type(header) != _MULTIPART:
+        raise Refusal("unsupported_media_type", f"The content type must be that of an image, or {_MULTIPART}.")
     image, consent = b"", False
     try:
         async for part in await request.multipart():

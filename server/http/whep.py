@@ -86,9 +86,10 @@ class WhepEndpoint:
             raise Refusal("precondition_required", "Say in If-Match which ICE session the candidates are for.")
         body = await read_limited(request, _MAX_FRAGMENT_BYTES)
         fragment = check_candidates(body.decode("utf-8", "replace"))
-        if wanted.strip() == "*" or not viewer.peer.is_remote_ufrag(fragment.ufrag):
+        # A restart comes with other credentials; players also send "*" with those that hold.
+        if not viewer.peer.is_remote_ufrag(fragment.ufrag):
             raise Refusal("unsupported", "This server does not restart ICE: end this viewer and come anew.")
-        if wanted.strip() != etag:
+        if not {each.strip() for each in wanted.split(",")} & {"*", etag}:
             raise Refusal("precondition_failed", "That is not the ICE session that runs.")
         for mid, candidate in fragment.candidates:
             await viewer.peer.add_candidate(candidate, mid)

@@ -61,7 +61,7 @@ class Fragment:
 
 
 def check_candidates(text: str) -> Fragment:
-    """Read an SDP fragment; candidates without an IP address are left out.
+    """Read an SDP fragment; candidates without an IP address are left out, and so is an empty one, which ends them.
 
     Raises:
         Refusal: ``bad_candidate``.
@@ -78,7 +78,7 @@ def check_candidates(text: str) -> Fragment:
             ufrag = value.strip()
         elif name == "a=mid":
             mid = value.strip()
-        elif name == "a=candidate":
+        elif name == "a=candidate" and value.strip():
             if len(value.split()) < 8:
                 raise Refusal("bad_candidate", "A candidate is cut short.")
             if _has_address(line):

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -289,3 +290,55 @@ async def _true(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+async def _bridged(service: _Service, served_url: str, stdin: Path | int) -> tuple[int, str]:
+    """Exit code and output of a bridge whose service hangs up when it has heard a second and a half of nothing new."""
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(stdin.open("rb")) if isinstance(stdin, Path) else stdin
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from clients.cli import main; main()"),
+            *("bridge", service.url, "--server", served_url, "--hear"),
+            stdin=source,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    ended = asyncio.create_task(command.communicate())
+    heard = -1
+    while not ended.done() and heard != len(service.heard):
+        heard = len(service.heard) or -1
+        await asyncio.wait({ended}, timeout=1.5)
+    if not ended.done():
+        await service.send()
+        await service.hang_up()
+    output, _ = await asyncio.wait_for(ended, 20)
+    assert command.returncode is not None
+    return command.returncode, output.decode()
+
+
+@pytest.mark.parametrize("size", [14_401, 4_800])
+async def test_the_command_hears_a_file(service: _Service, tmp_path: Path, size: int) -> None:
+    """Which an event loop cannot watch; a half sample at its end is no sample."""
+    voice = np.random.default_rng(0).integers(0, 256, size, np.uint8).tobytes()
+    (tmp_path / "user.raw").write_bytes(voice)
+    async with contextlib.AsyncExitStack() as stack:
+        served = await start_server(stack, FakeEngine())
+        code, output = await _bridged(service, served.url, tmp_path / "user.raw")
+    assert code == 0, output
+    heard = b"".join(base64.b64decode(each["audio"]) for each in service.heard)
+    assert heard == voice[: size // 2 * 2]
+
+
+@pytest.mark.parametrize(("content", "says"), [(b"", "no audio"), (b"RIFF" + bytes(4000), "ffmpeg")])
+async def test_the_command_says_what_it_cannot_hear(
+    service: _Service, tmp_path: Path, content: bytes, says: str
+) -> None:
+    (tmp_path / "user.raw").write_bytes(content)
+    async with contextlib.AsyncExitStack() as stack:
+        served = await start_server(stack, FakeEngine())
+        code, output = await _bridged(
+            service, served.url, tmp_path / "user.raw" if content else asyncio.subprocess.DEVNULL
+        )
+    assert code == 2
+    assert says in output
+    assert "Traceback" not in output

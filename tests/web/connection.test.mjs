@@ -11,7 +11,7 @@ const SETTLED = () => new Promise((resolve) => setImmediate(resolve));
 class Peer {
   iceGatheringState = "complete";
   connectionState = "new";
-  localDescription = { sdp: "v=0" };
+  localDescription = { sdp: "v=0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" };
   channel = { readyState: "open" };
   closed = false;
   createDataChannel = () => this.channel;
@@ -109,4 +109,12 @@ test("a session that could not be ended is ended before the next begins", async 
   page.answers[1]();
   await again;
   assert.deepEqual(page.asked, ["POST /offer", said, said, "POST /offer"]);
+});
+
+test("a browser without a network interface is told so at once", async (context) => {
+  const page = world(context);
+  const connection = new Connection({ onState: (state) => page.states.push(state) }, {});
+  connection.peer.localDescription = { sdp: "v=0" };
+  await assert.rejects(connection.open({ getAudioTracks: () => [] }, null), /no network interface/);
+  assert.deepEqual(page.asked, []);
 });

@@ -129,6 +129,24 @@ async def test_portrait_by_form_and_by_body(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
+    ("declared", "file_format"),
+    [
+        ("image/jpg", "JPEG"),
+        ("image/pjpeg", "JPEG"),
+        ("IMAGE/JPEG; name=p.jpg", "JPEG"),
+        ("image/x-png", "PNG"),
+        ("image/tiff", "TIFF"),
+        ("image/vnd.microsoft.icon", "PNG"),
+        ("application/octet-stream", "WEBP"),
+    ],
+)
+async def test_an_image_is_what_its_bytes_are(served: Served, declared: str, file_format: str) -> None:
+    image, headers = image_bytes(file_format=file_format), {"Content-Type": declared}
+    async with served.http.post(f"{served.url}/portraits?consent=true", data=image, headers=headers) as response:
+        assert response.status == 201
+
+
+@pytest.mark.parametrize(
     ("image", "consent", "expected"),
     [
         (JPEG, "false", (400, "consent_missing")),

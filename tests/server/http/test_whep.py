@@ -76,9 +76,12 @@ async def test_candidates_may_come_later(served: Served) -> None:
     url = served.url + location
     for headers, body, expected in (
         ({**FRAGMENT, "If-Match": etag}, good, 204),
+        ({**FRAGMENT, "If-Match": "*"}, good, 204),
+        ({**FRAGMENT, "If-Match": f'"another", {etag}'}, good, 204),
+        ({**FRAGMENT, "If-Match": etag}, good + "a=candidate:\r\n", 204),
+        ({**FRAGMENT, "If-Match": "*"}, good.replace(ufrag, "new1"), 422),
         (FRAGMENT, good, 428),
         ({**FRAGMENT, "If-Match": '"another"'}, good, 412),
-        ({**FRAGMENT, "If-Match": "*"}, good, 422),
         ({**FRAGMENT, "If-Match": etag}, good.replace(ufrag, "anew"), 422),
         ({**FRAGMENT, "If-Match": etag}, "nonsense", 400),
         ({**FRAGMENT, "If-Match": etag}, "a=candidate:1 1 udp", 400),
