@@ -147,7 +147,7 @@ def _problem(face: _Candidate) -> PortraitError | None:
     if face.look.disagreement > _FACE_LIKE_DISAGREEMENT:
         return NoFaceFound(f"no face was found; {_ADVICE}")
     size = _size(face.landmarks_px)
-    if size < MIN_FACE_PX:
+    if round(size) < MIN_FACE_PX:
         return FaceTooSmall(
             f"the face is {size:.0f} px large; at least {MIN_FACE_PX} px are needed, use a closer or larger image"
         )

@@ -64,7 +64,7 @@ class FaceLandmarker:
         largest = _size(faces[0])
         if len(faces) > 1:
             _log.info("%d faces in the image; the largest, %.0f px, is used", len(faces), largest)
-        if largest < MIN_FACE_PX:
+        if round(largest) < MIN_FACE_PX:
             raise FaceTooSmall(
                 f"the face is {largest:.0f} px large; at least {MIN_FACE_PX} px are needed, "
                 "use a closer or larger image"
