@@ -63,7 +63,7 @@ def invented_white(borrowed: Float32Array, skin: Float32Array, shape: tuple[int,
 
     Args:
         borrowed: (N, 3) the white pixels of the other eye; none where it shows none.
-        skin: RGB of the lit skin.
+        skin: RGB of the skin around the eye.
         shape: (h, w); unit: as for `white_of_eye`.
     """
     if len(borrowed) >= 6 * unit**2:

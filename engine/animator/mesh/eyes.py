@@ -130,7 +130,9 @@ def _build_eye(
     if own.sealed:
         # What shows between shut lids is lashes: neither white nor iris may be taken from there.
         lent = other.image[other.shows_white] if not other.sealed else image[:0, 0]
-        white = invented_white(lent, skin, own.visible.shape, unit)
+        # In a deep socket the white lies in the shade, as the lids do.
+        lids = np.quantile(image.reshape(-1, 3), 0.8, axis=0)
+        white = invented_white(lent, np.minimum(skin, lids).astype(np.float32), own.visible.shape, unit)
         visible = np.zeros_like(own.visible)
     else:
         white = white_of_eye(image, own.shows_white, seen.coverage, unit)
