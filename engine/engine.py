@@ -164,6 +164,7 @@ class Engine:
         frame: str = "crop",
         probe: Probe | None = None,
         renderer: BatchRenderer | None = None,
+        voice_level_dbfs: float | None = None,
     ) -> Session:
         """Start a voice on an avatar.
 
@@ -176,6 +177,8 @@ class Engine:
             frame: "crop" gives the head, of the avatar's size, "full" the whole portrait with the head moving in it.
             probe: called with the name of each stage as it ends (for benchmarks).
             renderer: from `open_renderer`, where sessions are rendered together; None gives this one its own.
+            voice_level_dbfs: of a recording, from `engine.audio.speech_level`, so that a quiet voice moves the lips
+                from its first word on; None finds it out while listening.
 
         Raises:
             CommandInvalid: the intensity or ``frame`` is out of range, or these weights generate no gaze.
@@ -190,6 +193,7 @@ class Engine:
             generate_gaze=generate_gaze,
             intensity=intensity,
             probe=probe,
+            voice_level_dbfs=voice_level_dbfs,
         )
 
     @property

@@ -77,6 +77,7 @@ class Session:
         generate_gaze: bool = False,
         intensity: float = 1.0,
         probe: Probe | None = None,
+        voice_level_dbfs: float | None = None,
     ) -> None:
         """As ``Engine.open_session``, which decides how frames are finished.
 
@@ -101,7 +102,7 @@ class Session:
             animator_finishes=animator_finishes,
         )
         self._renderer = renderer
-        self._audio = AudioFrontend()
+        self._audio = AudioFrontend(voice_level_dbfs)
         self._gaze_command: npt.NDArray[np.float32] | None = None
         self._pose_moves = True
         self._lookahead_samples = (
@@ -242,7 +243,7 @@ class Session:
         if generation <= self._generation:
             raise ValueError(f"generation {generation} is not after {self._generation}")
         self._generation = generation
-        self._audio = AudioFrontend()
+        self._audio = AudioFrontend(self._audio.level_dbfs)
         self._first_heard = self._next_descriptor = self._next
         return self._generation
 

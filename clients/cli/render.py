@@ -40,10 +40,11 @@ def render(
     from clients.cli.keys import watermark_config
     from clients.cli.video import Voice, refuse_inputs, sign_video, write_video
     from engine import load_engine
+    from engine.audio import speech_level
     from engine.checkpoint import CHECKSUMS
     from engine.errors import AudioUnreadable
     from engine.files import file_sha256
-    from engine.media import MediaFile, read_video
+    from engine.media import MediaFile, read_audio, read_video
     from engine.portrait import read_image_file
 
     refuse_inputs(output, portrait=portrait, voice=audio, driving_video=drive_video, key_file=key_file)
@@ -55,6 +56,9 @@ def render(
     image, voice_file = read_image_file(portrait), MediaFile(audio, AudioUnreadable)
     voice = Voice(voice_file)
     engine = load_engine(weights=weights, device=device, backend=backend, watermark=watermark)
+    level = speech_level(read_audio(voice_file))
+    if level is None:
+        _log.warning("no speech was found in %s: the mouth will hardly move", voice_file.name)
     weights_sha256 = file_sha256(engine.weights_path / CHECKSUMS)
     avatar = engine.enroll(image)
     motion = None
@@ -68,6 +72,7 @@ def render(
         generate_gaze=gaze == options.GENERATED,
         intensity=intensity,
         frame=frame,
+        voice_level_dbfs=level,
     )
     if direction is not None:
         session.set_gaze(*direction)

@@ -1,5 +1,6 @@
 """Audio on its way in: samples of any kind to 16 kHz mono, mel columns and voice flags."""
 
+from engine.audio.frontend import speech_level
 from engine.audio.mel import MEL_SILENCE, StreamingMel, mel_spectrogram
 from engine.audio.pcm import to_mono_float
 from engine.audio.resample import MAX_RATE_HZ, MIN_RATE_HZ, StreamingResampler
@@ -14,5 +15,6 @@ __all__ = [
     "StreamingResampler",
     "VoiceActivity",
     "mel_spectrogram",
+    "speech_level",
     "to_mono_float",
 ]

@@ -13,9 +13,15 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def to_mono_float(chunk: ArrayLike) -> NDArray[np.float32]:
-    """int16, int32, float32 or float64 of shape (n,) or (n, channels) -> float32 (n,) in [-1, 1].
+    """As `to_float`, (n,): channels are averaged."""
+    samples = to_float(chunk)
+    return samples.mean(axis=1, dtype=np.float32) if samples.ndim == 2 else samples
 
-    Channels are averaged, overshoot is clipped, n may be 0. Integers are divided by 2^15 or 2^31.
+
+def to_float(chunk: ArrayLike) -> NDArray[np.float32]:
+    """int16, int32, float32 or float64 of shape (n,) or (n, channels) -> float32 of that shape in [-1, 1].
+
+    Overshoot is clipped, n may be 0. Integers are divided by 2^15 or 2^31.
 
     Raises:
         AudioInvalid: another type or shape, NaN or infinity, floats that were never scaled to [-1, 1].
@@ -34,7 +40,7 @@ def to_mono_float(chunk: ArrayLike) -> NDArray[np.float32]:
             "transpose the array if channels come first"
         )
     if samples.size == 0:
-        return np.zeros(0, dtype=np.float32)
+        return np.zeros(samples.shape, dtype=np.float32)
     if samples.dtype in _INTEGER_SCALE:
         floats = samples.astype(np.float32) * np.float32(_INTEGER_SCALE[samples.dtype])
     else:
@@ -44,5 +50,5 @@ def to_mono_float(chunk: ArrayLike) -> NDArray[np.float32]:
         if peak > _MAX_PEAK:
             raise AudioInvalid(f"float samples must lie in [-1, 1], the peak is {peak:.6g}; divide them first")
         floats = samples.astype(np.float32)
-    mono: NDArray[np.float32] = floats.mean(axis=1, dtype=np.float32) if floats.ndim == 2 else floats
-    return mono.clip(-1.0, 1.0)
+    clipped: NDArray[np.float32] = floats.clip(-1.0, 1.0)
+    return clipped

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,14 +5,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.audio import VAD_FRAME_SAMPLES, VoiceActivity
-from engine.media import read_audio
 
 Float32 = NDArray[np.float32]
-
-
-@pytest.fixture(scope="module")
-def voice(voice_path: Path) -> Float32:
-    return np.concatenate([chunk for chunk, _ in read_audio(voice_path)])
 
 
 def _buzz(seconds: float) -> Float32:

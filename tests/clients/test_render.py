@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clients.cli.video import Voice
+from engine.errors import AudioUnreadable
+from engine.media import MediaFile
 from engine.postprocess.manifest import manifest_path
 from tests.command_helper import GOHD, run_gohd
 
@@ -247,3 +250,29 @@ def test_a_user_without_a_home_gets_a_film_and_a_word_about_the_note(
     assert done.returncode == 0, done.stderr
     assert "XDG_CONFIG_HOME" in caplog.text
     assert len(_video(tmp_path / "out.mp4")[0]) == 25
+
+
+def test_a_recording_without_speech_is_said_to_have_none(
+    portrait_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise = 0.003 * np.random.default_rng(0).standard_normal(16_000)
+    path = _write_wav(tmp_path / "noise.wav", noise, 16_000)
+    done = run_gohd("render", portrait_path, path, "-o", tmp_path / "out.mp4", "--backend", "geometric")
+    assert done.returncode == 0
+    assert "no speech was found" in caplog.text
+
+
+def test_the_sound_of_51_channels_is_mixed_as_their_layout_says(tmp_path: Path) -> None:
+    """A voice in the centre is 3 dB quieter in both, not an average of six."""
+    tone = (0.5 * np.sin(2 * np.pi * 300 * np.arange(48_000) / 48_000)).astype(np.float32)
+    planes = np.zeros((6, len(tone)), np.float32)
+    planes[2] = tone
+    with av.open(str(tmp_path / "centre.flac"), "w") as output:
+        stream = output.add_stream("flac", rate=48_000, layout="5.1")
+        frame = av.AudioFrame.from_ndarray((planes * 32767).astype(np.int16).T.reshape(1, -1), "s16", "5.1")
+        frame.sample_rate = 48_000
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    mixed = np.concatenate(list(Voice(MediaFile(tmp_path / "centre.flac", AudioUnreadable))))
+    assert mixed.shape == (48_000, 2)
+    assert 20 * np.log10(mixed.std() / tone.std()) == pytest.approx(-3, abs=0.2)

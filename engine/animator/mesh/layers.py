@@ -7,7 +7,7 @@ lower  o--o--o--o--o
 
 import numpy as np
 
-from engine.animator.mesh.compiled import compiled
+from engine.animator.mesh.raster import compiled
 from engine.animator.mesh.rig import ZERO_RESIDUE, Float32Array, UInt8Array
 
 # The portrait holds the shadow of its own lid; a moved eyeball gets one of its own, so deep and fading within this

@@ -5,9 +5,12 @@ from the edge's upper end), so they leave no gap. As the border of the mesh stay
 everything inside it.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
+import numba
 import numpy as np
 
-from engine.animator.mesh.compiled import compiled
 from engine.animator.mesh.rig import Float32Array, Int32Array, UInt8Array
 
 _TOLERANCE_PX = 1e-6
@@ -16,6 +19,22 @@ _TOLERANCE_PX = 1e-6
 _FOLD_STRETCH = 3.5
 _FRACTION_BITS = 5
 """Of the fixed-point maps that OpenCV takes, see its `convertMaps`."""
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile ``function`` on its first call, without the GIL while it runs.
+
+    The machine code is kept beside the module, or in the user's cache where that folder cannot be written. Where
+    neither can, it is compiled anew in every process.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        made: _Function = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba finds no folder to keep it in
+        made = numba.njit(**options)(function)
+    return made
 
 
 @compiled
