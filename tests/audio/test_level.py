@@ -22,7 +22,7 @@ def _power_db(wave: Float32) -> float:
 
 
 def test_a_voice_of_usual_level_passes_bit_for_bit(voice: Float32) -> None:
-    for db in (0.0, -8.0, -15.0):
+    for db in (0.0, -7.0, -14.0):
         wave = _quieter(voice, db)
         assert np.array_equal(AutomaticGain().push(wave), wave)
 
@@ -32,7 +32,7 @@ def test_a_quiet_voice_is_as_loud_as_a_usual_one(voice: Float32, db: float) -> N
     quiet = _quieter(voice, db)
     level = speech_level([(quiet, SAMPLE_RATE_HZ)])
     assert level is not None
-    for gain, start in ((AutomaticGain(), SAMPLE_RATE_HZ), (AutomaticGain(level), 0)):
+    for gain, start in ((AutomaticGain(), 4 * SAMPLE_RATE_HZ), (AutomaticGain(level), 0)):
         found = gain.push(quiet)[start:]
         assert abs(_power_db(found) - _power_db(voice[start:])) < 8
         assert np.abs(found).max() <= 1.0
