@@ -14,13 +14,13 @@ from engine.avatar import Avatar
 from engine.batch.renderer import BatchRenderer, Probe
 from engine.checkpoint import WeightsFolder
 from engine.enrolment import find_portrait_face
-from engine.errors import BackendUnavailable, CommandInvalid, NoFaceFound, VideoUnreadable
+from engine.errors import BackendUnavailable, CommandInvalid
 from engine.motion.driver import MotionNetworks
 from engine.motion.driving_motion import DrivingMotion
 from engine.motion.space.coefficients import Coefficients
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import load_motion_space
-from engine.portrait import CROP_SIZE, CROP_SIZES, FaceLandmarker, crop_face, largest_size, load_image
+from engine.portrait import CROP_SIZE, CROP_SIZES, FaceLandmarker, crop_face, follow_face, largest_size, load_image
 from engine.postprocess import PasteBack, Postprocess, WatermarkConfig
 from engine.runtime.animator_loader import load_animator
 from engine.runtime.backends import BACKENDS
@@ -210,28 +210,16 @@ class Engine:
         return BatchRenderer(self.networks, self.animator, capacity, captured=captured)
 
     def read_motion(self, frames: Iterable[npt.NDArray[np.uint8]]) -> DrivingMotion:
-        """Motion of the one face in a video: expression, pose and gaze of every frame.
+        """Expression, pose and gaze of one person in every frame of a video, see `engine.portrait.face_follower`.
 
         Args:
-            frames: uint8 RGB (H, W, 3) at 25 fps. Frames without a face take the motion between their neighbours.
+            frames: uint8 RGB (H, W, 3) at 25 fps. Frames without the face take the motion between their neighbours.
 
         Raises:
-            NoFaceFound: no frame shows a face. VideoUnreadable: the video has no frames.
-            WeightsIncomplete: these weights cannot measure motion.
+            NoFaceFound: no frame shows a face. FaceTooSmall: none shows one of 48 px. VideoUnreadable: the video has no
+                frames. WeightsIncomplete: these weights cannot measure motion.
         """
-        found, size = [], 0
-        for rgb in frames:
-            size = max(rgb.shape[:2])
-            try:
-                found.append(self.landmarker.detect(rgb))
-            except NoFaceFound:
-                found.append(np.full((478, 3), np.nan, dtype=np.float32))
-        if not found:
-            raise VideoUnreadable("the video has no frames")
-        landmarks = np.stack(found)
-        if np.isnan(landmarks).all():
-            raise NoFaceFound("no frame of the video shows a face; choose a video with one clearly visible face")
-        return self.space.measure_sequence(landmarks, size)
+        return self.space.measure_sequence(*follow_face(frames, self.landmarker))
 
     def _checked_size(self, size: int) -> int:
         if size not in self.sizes:

@@ -2,6 +2,7 @@
 
 from engine.portrait.crop import CROP_SIZE, CROP_SIZES, FaceCrop, crop_face, largest_size
 from engine.portrait.decode import load_image, read_image_file
+from engine.portrait.face_follower import follow_face
 from engine.portrait.landmarker import MIN_FACE_PX, FaceLandmarker
 from engine.portrait.second_look import SecondLook
 
@@ -13,6 +14,7 @@ __all__ = [
     "FaceLandmarker",
     "SecondLook",
     "crop_face",
+    "follow_face",
     "largest_size",
     "load_image",
     "read_image_file",

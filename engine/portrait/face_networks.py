@@ -28,6 +28,9 @@ _SAME_FACE_OVERLAP = 0.5
 # The landmark network sees one and a half times the detector's box.
 _SQUARE_PER_BOX = 1.5
 
+# Outer corners of the eyes, image left and right.
+_OUTER_CORNERS = (33, 263)
+
 _Rgb = NDArray[np.uint8]
 _F32 = NDArray[np.float32]
 
@@ -109,6 +112,17 @@ class FaceNetworks:
             place = middle * longer - [left, top]
             squares.append([*place, _SQUARE_PER_BOX * longer * float(box.max()), roll])
         return np.array(squares, np.float32).reshape(-1, 4)
+
+
+def square_around(landmarks_px: _F32) -> _F32:
+    """The square (4,) in which the landmark network sees a face best, as `FaceNetworks.look` takes it."""
+    points = landmarks_px[:, :2].astype(np.float64)
+    across = points[_OUTER_CORNERS[1]] - points[_OUTER_CORNERS[0]]
+    roll = float(np.arctan2(across[1], across[0]))
+    turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    level = points @ turn
+    low, high = level.min(0), level.max(0)
+    return np.array([*(turn @ ((low + high) / 2)), _SQUARE_PER_BOX * (high - low).max(), roll], np.float32)
 
 
 def _network(name: str, size_px: int) -> OpenVinoNetwork:
