@@ -32,11 +32,12 @@ class ServerConfig:
     ``trusted_proxies`` (addresses) count for the client that the proxy names in ``X-Forwarded-For``.
     ``consent_log`` is a file to which consents are appended. ``stun_urls`` and ``turn_urls`` are empty by default:
     nothing outside the machine is asked for anything; ``turn_secret`` is what a TURN server shares with this one, and
-    with ``relay_only`` media go through it alone. ``max_sessions`` bounds what the start-up measurement allows; None
-    leaves it at that. ``drain_timeout_s`` is how long sessions may go on after SIGTERM. ``engine_threads`` is how many
-    cores one frame may use: with one, a frame never waits for a core that something else holds (measured on two busy
-    cores: 9 ms a frame, against 41 with two). ``watermark`` is what the invisible mark in every frame
-    says. Secrets stay out of the text form.
+    with ``relay_only`` media go through it alone. ``size`` is the side of the head's frames in pixels; None is the
+    largest of 512, 384 and 256 that the start-up measurement allows. ``max_sessions`` bounds what that measurement
+    allows; None leaves it at that. ``drain_timeout_s`` is how long sessions may go on after SIGTERM. ``engine_threads``
+    is how many cores one frame may use: with one, a frame never waits for a core that something else holds (measured on
+    two busy cores: 9 ms a frame, against 41 with two). ``watermark`` is what the invisible mark in
+    every frame says. Secrets stay out of the text form.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +54,7 @@ class ServerConfig:
     weights: str = "default"
     device: str = "auto"
     backend: str = "auto"
+    size: int | None = None
     seed: int = 0
     watermark: WatermarkConfig = field(default_factory=WatermarkConfig, repr=False)
     engine_threads: int = 1

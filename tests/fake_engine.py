@@ -175,11 +175,14 @@ class FakeEngine:
         self.batches = batch_s is not None
         self.renderer = FakeRenderer(batch_s or 0.0)
         self.sessions: list[FakeSession] = []
+        self.sizes: tuple[int, ...] = (256, 384, 512, 768, 1024)
+        self.asked_sizes: list[int] = []
 
     def open_renderer(self, capacity: int) -> FakeRenderer:
         return self.renderer
 
-    def enroll(self, image: Any) -> Any:
+    def enroll(self, image: Any, *, size: int) -> Any:
+        self.asked_sizes.append(size)
         if isinstance(image, np.ndarray) and not image.any():
             raise NoFaceFound("no face was found in the picture")
         return FakeAvatar()

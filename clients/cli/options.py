@@ -6,6 +6,15 @@ from typing import Annotated
 import typer
 
 GENERATED = "generated"
+SIZES = (256, 384, 512, 768, 1024)
+"""As `engine.portrait.CROP_SIZES`, which would load networks for ``--help``; a test compares the two."""
+
+
+def _known_size(size: int | None) -> int | None:
+    if size is not None and size not in SIZES:
+        raise typer.BadParameter(f"choose one of {', '.join(map(str, SIZES))}, not {size}")
+    return size
+
 
 Portrait = Annotated[Path, typer.Argument(metavar="PORTRAIT", help="Image with a face.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same motion.")]
@@ -23,7 +32,15 @@ Intensity = Annotated[
 Frame = Annotated[
     str,
     typer.Option(
-        metavar="crop|full", help="crop: the head, 256x256. full: the whole portrait, with the head moving in it."
+        metavar="crop|full", help="crop: the head, square. full: the whole portrait, with the head moving in it."
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        metavar="256|384|512|768|1024",
+        help="Side of the head in pixels, as far as the portrait has as many.",
+        callback=_known_size,
     ),
 ]
 Tag = Annotated[int, typer.Option(min=0, max=2**16 - 1, help="Number that the invisible watermark carries.")]

@@ -9,6 +9,8 @@ import typer
 
 from clients.cli import options
 
+# Twice the size that the networks were trained at, where the portrait has it; a film may take its time.
+_FILM_SIZE = 512
 _DRIVABLE = ("pose", "expression", "gaze")
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ def render(
     ] = ",".join(_DRIVABLE),
     intensity: options.Intensity = 1.0,
     frame: options.Frame = "crop",
+    size: options.Size = None,
     tag: options.Tag = 0,
     key_file: options.KeyFile = None,
     device: options.Device = "auto",
@@ -60,7 +63,7 @@ def render(
     if level is None:
         _log.warning("no speech was found in %s: the mouth will hardly move", voice_file.name)
     weights_sha256 = file_sha256(engine.weights_path / CHECKSUMS)
-    avatar = engine.enroll(image)
+    avatar = engine.enroll(image, size=size or min(_FILM_SIZE, max(engine.sizes)))
     motion = None
     if drive_video is not None:
         _log.info("reading the motion of %s", drive_video)

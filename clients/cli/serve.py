@@ -54,6 +54,7 @@ def serve(
     ] = None,
     relay_only: Annotated[bool, typer.Option(help="Send media through the TURN server only.")] = False,
     drain_seconds: Annotated[float, typer.Option(min=0, help="How long sessions may go on after SIGTERM.")] = 10.0,
+    size: options.Size = None,
     tag: options.Tag = 0,
     key_file: options.KeyFile = None,
     device: options.Device = "auto",
@@ -89,6 +90,7 @@ def serve(
             device=device,
             backend=backend,
             weights=weights,
+            size=size,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -40,7 +40,7 @@ class SessionManager:
 
     def start(self, load: Callable[[], EngineLike], demo_portrait: Path) -> None:
         """Begin to load the engine and the demo face."""
-        self._engine = EngineThread(load, demo_portrait, self.clock)
+        self._engine = EngineThread(load, demo_portrait, self.clock, self.config.size)
 
     @property
     def ready(self) -> bool:

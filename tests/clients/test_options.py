@@ -9,8 +9,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from clients.cli import options
 from clients.cli.main import app
 from engine.errors import BackendUnavailable
+from engine.portrait import CROP_SIZES
 from server import ServerConfig
 from tests.clients.camera_helper import FakeAudio, FakeCamera, device
 
@@ -82,3 +84,14 @@ def test_help_and_version_load_no_network() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_sizes_are_those_of_the_engine() -> None:
+    assert options.SIZES == CROP_SIZES
+
+
+@pytest.mark.parametrize("command", [("render", "a.jpg", "b.wav", "-o", "c.mp4"), ("serve",)])
+def test_a_size_that_is_not_drawn_is_refused(command: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*command, "--size", "500"])
+    assert done.exit_code == 2
+    assert "1024" in done.output

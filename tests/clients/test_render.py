@@ -53,7 +53,7 @@ def test_video_has_image_and_audio_of_the_same_length(portrait_path: Path, tone:
     frames, seconds = _video(tmp_path / "out.mp4")
     assert len(frames) == 25
     assert seconds == pytest.approx(1.0, abs=0.07)
-    assert frames[0].shape == (256, 256, 3)
+    assert frames[0].shape == (512, 512, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "out.mp4.json"]
 
 

@@ -143,10 +143,10 @@ class _Choosy(FakeEngine):
 
     fault = ""
 
-    def enroll(self, image: Any) -> Any:
+    def enroll(self, image: Any, *, size: int) -> Any:
         if self.fault == "enroll":
             _raise()
-        return super().enroll(image)
+        return super().enroll(image, size=size)
 
     def open_session(self, avatar: Any, *, seed: int = 0) -> FakeSession:
         if self.fault == "open_session":

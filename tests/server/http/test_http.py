@@ -310,9 +310,9 @@ async def test_an_offer_waits_for_the_engine(serve_fake: ServeFactory) -> None:
     loaded = threading.Event()
 
     class SlowEngine(FakeEngine):
-        def enroll(self, image: Any) -> Any:
+        def enroll(self, image: Any, *, size: int) -> Any:
             loaded.wait(30)
-            return super().enroll(image)
+            return super().enroll(image, size=size)
 
     served = await serve_fake(engine=SlowEngine())
     async with served.http.get(f"{served.url}/readyz") as response:

@@ -1,0 +1,52 @@
+"""How large the frames of live sessions are: what was asked for, or what this machine sustains."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.live.capacity import FrameCost
+from server.sessions import engine_thread
+from server.sessions.engine_thread import EngineThread
+from tests.fake_engine import FakeEngine
+from tests.steerable_clock import SteerableClock
+
+
+async def _chosen(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, ms: dict[int, float], size: int | None) -> int:
+    """The size that a machine chooses on which a frame of each size costs so many milliseconds."""
+
+    def warm_up(_engine: Any, _avatar: Any) -> FrameCost:
+        return FrameCost(render_ms=ms[engine.asked_sizes[-1]] - 1, encode_ms=1)
+
+    monkeypatch.setattr(engine_thread, "_warm_up", warm_up)
+    thread = EngineThread(lambda: engine, Path("portrait.jpg"), SteerableClock(), size)
+    await thread.wait_loaded()
+    await thread.enroll(None)  # type: ignore[arg-type]
+    assert engine.asked_sizes[-1] == thread.size
+    await thread.close()
+    return thread.size
+
+
+@pytest.mark.parametrize(
+    ("ms", "expected"),
+    [
+        ({512: 30.0}, 512),
+        ({512: 31.0, 384: 30.0}, 384),
+        ({512: 90.0, 384: 60.0, 256: 30.0}, 256),
+        ({512: 400.0, 384: 300.0, 256: 200.0}, 256),
+    ],
+)
+async def test_the_largest_with_a_third_to_spare(
+    monkeypatch: pytest.MonkeyPatch, ms: dict[int, float], expected: int
+) -> None:
+    assert await _chosen(monkeypatch, FakeEngine(), ms, None) == expected
+
+
+async def test_what_was_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await _chosen(monkeypatch, FakeEngine(), {1024: 90.0}, 1024) == 1024
+
+
+async def test_weights_of_one_size_draw_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    engine.sizes = (256,)
+    assert await _chosen(monkeypatch, engine, {256: 10.0}, None) == 256
