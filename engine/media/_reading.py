@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, TypeVar
 
@@ -108,24 +109,32 @@ def upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
-def decoded(container: InputContainer, stream: Any, name: str) -> Iterator[Any]:
+@dataclass(slots=True)
+class Damage:
+    """How many packets could not be decoded so far, and how many seconds of silence stand in for them."""
+
+    packets: int = 0
+    blank_s: Fraction = Fraction(0)
+
+
+def decoded(container: InputContainer, stream: Any, name: str, damage: Damage) -> Iterator[Any]:
     """Frames of one track, `av.AudioFrame` or `av.VideoFrame`. Damaged packets are skipped and counted."""
     packets = container.demux(stream)
-    damaged = in_a_row = 0
+    in_a_row = 0
     while in_a_row <= _MAX_DAMAGED_IN_A_ROW:
         try:
             packet = next(packets, None)
             frames = packet.decode() if packet is not None else []
         except (av.FFmpegError, ValueError, OSError) as cause:
-            damaged, in_a_row = damaged + 1, in_a_row + 1
+            damage.packets, in_a_row = damage.packets + 1, in_a_row + 1
             _log.debug("skipped a damaged packet of %s: %s", name, cause)
             continue
         if packet is None:
             break
         in_a_row = 0
         yield from frames
-    if damaged:
-        _log.warning("%s is damaged: %d packets could not be decoded; what they held is left blank", name, damaged)
+    if damage.packets:
+        _log.warning("%s is damaged: %d packets could not be decoded; they are left blank", name, damage.packets)
 
 
 def check_loss(name: str, read_s: Fraction, stated_s: Fraction, error: Callable[[str], InputError]) -> None:

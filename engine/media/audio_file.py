@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine.errors import AudioUnreadable
 from engine.media._reading import (
     MAX_GAP_S,
+    Damage,
     Source,
     check_loss,
     decoded,
@@ -92,22 +93,23 @@ def audio_duration_s(source: Source) -> float | None:
 
 
 def _read(source: MediaFile | bytes) -> Iterator[_Chunk]:
-    name, read_s, stated_s = describe(source), Fraction(0), Fraction(0)
+    name, read_s, stated_s, damage = describe(source), Fraction(0), Fraction(0), Damage()
     for number, part in enumerate(_parts(source)):
         wave_s = stated_wave_s(part)
+        stated_s += wave_s or 0
         part.seek(0)
         try:
             with open_container(part, name, AudioUnreadable) as container:
                 exact_s = _stated_s(container, _track(container, source)) if container.format.name in _EXACT else None
-                stated_s += wave_s or exact_s or 0
-                for samples, rate_hz in _decode(container, source):
+                stated_s += (exact_s or 0) if wave_s is None else 0
+                for samples, rate_hz in _decode(container, source, damage):
                     read_s += Fraction(len(samples), rate_hz)
                     yield samples, rate_hz
         except AudioUnreadable as error:
             if number == 0:
                 raise
             _log.warning("recording %d in %s is left out: %s", number + 1, name, error)
-    check_loss(name, read_s, stated_s, AudioUnreadable)
+    check_loss(name, read_s - damage.blank_s, stated_s, AudioUnreadable)
 
 
 def _parts(source: MediaFile | bytes) -> list[io.BufferedIOBase]:
@@ -134,13 +136,14 @@ def _stated_s(container: InputContainer, stream: AudioStream) -> Fraction | None
     return max(start, Fraction(0)) + stream.duration * stream.time_base
 
 
-def _decode(container: InputContainer, source: MediaFile | bytes) -> Iterator[_Chunk]:
+def _decode(container: InputContainer, source: MediaFile | bytes, damage: Damage) -> Iterator[_Chunk]:
     name, stream = describe(source), _track(container, source)
     stated_s = _stated_s(container, stream)
     latest_s = max(stated_s or 0, length_s(container) or 0)
     origin, filled_s = origin_s(container), Fraction(0)
     converter, kind, channels = av.AudioResampler(format="flt"), None, 0
-    for frame in decoded(container, stream, name):
+    damaged = damage.packets
+    for frame in decoded(container, stream, name, damage):
         if (frame.format.name, frame.layout.name, frame.sample_rate) != kind:
             kind = (frame.format.name, frame.layout.name, frame.sample_rate)
             converter, channels = _converter(frame, name)
@@ -154,11 +157,12 @@ def _decode(container: InputContainer, source: MediaFile | bytes) -> Iterator[_C
                 silent = round(apart_s * rate)
                 yield from _silence(silent, rate, channels)
                 filled_s += Fraction(silent, rate)
+                damage.blank_s += Fraction(silent, rate) if damage.packets > damaged else 0
             elif apart_s < -_MOST_OVERLAP_S:
                 origin += apart_s
             elif apart_s < -_TOLERANCE_S:
                 skipped = round(-apart_s * rate)
-        frame.pts = None
+        frame.pts, damaged = None, damage.packets
         for piece in converter.resample(frame):
             samples = piece.to_ndarray().reshape(-1, channels)[skipped:]
             skipped = max(0, skipped - piece.samples)

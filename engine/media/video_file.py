@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine.errors import VideoUnreadable
 from engine.media._reading import (
     MAX_GAP_S,
+    Damage,
     Source,
     decoded,
     describe,
@@ -28,6 +29,7 @@ from engine.media._reading import (
 from engine.timebase import FRAME_RATE_HZ
 
 _MAX_PIXELS = 8192 * 8192
+_MOST_OVERLAP_S = 1
 
 
 def read_video(source: Source) -> Iterator[NDArray[np.uint8]]:
@@ -76,11 +78,14 @@ def _decode(source: Source) -> Iterator[tuple[av.VideoFrame, Fraction, Fraction]
         length = 1 / Fraction(stream.average_rate or stream.guessed_rate or FRAME_RATE_HZ)
         origin = origin_s(container)
         last: Fraction | None = None
-        for frame in decoded(container, stream, describe(source)):
+        for frame in decoded(container, stream, describe(source), Damage()):
             if frame.pts is not None and frame.time_base is not None:
                 at = frame.pts * Fraction(frame.time_base) - origin
             else:
                 at = Fraction(0) if last is None else last + length
+            if last is not None and at < last - _MOST_OVERLAP_S:
+                # Stamps of another recording, put behind this one.
+                origin, at = origin + at - last - length, last + length
             if at - (last or 0) > MAX_GAP_S:
                 raise VideoUnreadable(f"{describe(source)}: time stamps jump by {float(at - (last or 0)):.0f} s")
             if last is None or at > last:

@@ -31,9 +31,11 @@ _SIDE_PER_FACE = 1.9
 _TIGHT_SIDE_PER_FACE = 1.65
 _LIFT_PER_FACE = 0.1
 _SLACK_PER_FACE = 0.12
-# Beyond the image's edge: pixels of a crop of `CROP_SIZE` until it is all blurred, and from there until widely.
+# Beyond the image's edge: pixels of a crop of `CROP_SIZE` until it is all blurred, and from there until the backdrop.
 _FEATHER_PX = 12.0
-_FADE_PX = 40.0
+_FADE_PX = 28.0
+# The corners of the image, as parts of its sides, whose colour is taken for what is behind the head.
+_CORNER, _DARK_CORNER = 10, 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +123,27 @@ def _blur_outside(pixels: NDArray[np.uint8], low: NDArray[np.float64], high: NDA
     unit = len(pixels) / CROP_SIZE
     share = (distance / (_FEATHER_PX * unit)).clip(0, 1)[..., None]
     blurred = cv2.GaussianBlur(pixels, (0, 0), len(pixels) / 24, borderType=cv2.BORDER_REPLICATE)
-    # Further out a wider blur, or hair that the edge cuts would stand above the head like a chimney.
-    wide = cv2.GaussianBlur(pixels, (0, 0), len(pixels) / 6, borderType=cv2.BORDER_REPLICATE)
+    # Further out the backdrop, or hair that the edge cuts would stand above the head like a chimney.
     far = ((distance / unit - _FEATHER_PX) / _FADE_PX).clip(0, 1)[..., None]
-    outside = blurred * (1 - far) + wide * far
+    far = far * far * (3 - 2 * far)
+    outside = blurred * (1 - far) + _backdrop(pixels, low, high) * far
     return np.asarray(np.rint(pixels * (1 - share) + outside * share), np.uint8)
+
+
+def _backdrop(pixels: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is behind the head (S, S, 3), from the corners of the part of the crop that shows the image."""
+    size = len(pixels)
+    left, top = np.clip(np.rint(low), 0, size - 1).astype(int)
+    right, bottom = np.maximum(np.clip(np.rint(high), 0, size).astype(int), [left + 1, top + 1])
+    shown = pixels[top:bottom, left:right].astype(np.float64)
+    height, width = (max(1, side // _CORNER) for side in shown.shape[:2])
+    rim = np.median(np.concatenate([shown[0], shown[-1], shown[:, 0], shown[:, -1]]), axis=0)
+    corners = np.empty((2, 2, 3))
+    for row, rows in enumerate((slice(height), slice(-height, None))):
+        for column, columns in enumerate((slice(width), slice(-width, None))):
+            colour = np.median(shown[rows, columns].reshape(-1, 3), axis=0)
+            # Hair in the corner of a picture that is all face is not what is behind it.
+            corners[row, column] = colour if colour.mean() > _DARK_CORNER * rim.mean() else rim
+    share = ((np.arange(size) + 0.5) / size)[:, None]
+    sides = corners[:, :1] * (1 - share) + corners[:, 1:] * share
+    return np.asarray(sides[:1] * (1 - share[:, None]) + sides[1:] * share[:, None])

@@ -99,3 +99,20 @@ def test_a_file_stays_what_it_was_when_it_was_opened(tmp_path: Path) -> None:
 def test_names_that_open_nothing_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(VideoUnreadable, match=r"exist|read"):
         MediaFile(tmp_path / name, VideoUnreadable)
+
+
+def test_a_later_recording_that_cannot_be_opened_counts_as_lost(caplog: pytest.LogCaptureFixture) -> None:
+    good, broken = _encoded("wav", "pcm_s16le", 1.0), bytearray(_encoded("wav", "pcm_s16le", 10.0))
+    place = broken.index(b"fmt ") + 8
+    broken[place : place + 2] = b"\xee\xee"  # a codec that nobody has
+    with pytest.raises(AudioUnreadable, match=r"of which 1\.0 s"):
+        _seconds(good + bytes(broken))
+
+
+def test_silence_in_place_of_damage_is_no_audio_that_was_read() -> None:
+    """Four fifths of the packets in the middle are noise; the end is sound again."""
+    data = bytearray(_encoded("flac", "flac", 4.0))
+    start, stop = len(data) // 10, len(data) * 9 // 10
+    data[start:stop] = np.random.default_rng(0).integers(0, 255, stop - start, np.uint8).tobytes()
+    with pytest.raises(AudioUnreadable, match="damaged or was cut off"):
+        _seconds(bytes(data))

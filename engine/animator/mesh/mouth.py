@@ -32,6 +32,8 @@ _LOWER_SHADE = 0.82
 # Half the visible width of a row, and how long its teeth are.
 _UPPER_HALF, _LOWER_HALF = 0.43, 0.34
 _UPPER_LENGTH, _LOWER_LENGTH = 0.21, 0.17
+# Without gum above the upper row, a wide-open mouth shows the teeth hanging in the dark.
+_GUM_ABOVE = 0.12
 # The teeth lie this far behind the lips, which gives them their parallax as the head turns.
 _TEETH_DEPTH = 0.05
 
@@ -71,6 +73,7 @@ def build_mouth(
     colour = light * np.array(_ENAMEL, np.float32)
     half_upper, half_lower = _UPPER_HALF * width_px, _LOWER_HALF * width_px
     length_upper, length_lower = _UPPER_LENGTH * width_px, _LOWER_LENGTH * width_px
+    gum = _GUM_ABOVE * width_px
     anchor = seam + _TEETH_DEPTH * width_px * forward
     return MouthRig(
         rest_gap_px=rest_gap.astype(np.float32),
@@ -79,9 +82,9 @@ def build_mouth(
         anchor_px=anchor.astype(np.float32),
         chin_px=landmarks_px[CHIN].astype(np.float32),
         width_px=width_px,
-        upper_teeth=to_levels(paint_upper_teeth(half_upper, length_upper, colour)),
+        upper_teeth=to_levels(paint_upper_teeth(half_upper, length_upper, gum, colour)),
         lower_teeth=to_levels(paint_lower_teeth(half_lower, length_lower, colour * _LOWER_SHADE)),
-        upper_origin_px=np.array([-half_upper - 1.0, 0.03 * width_px - length_upper], np.float32),
+        upper_origin_px=np.array([-half_upper - 1.0, 0.03 * width_px - length_upper - gum], np.float32),
         lower_origin_px=np.array([-half_lower - 1.0, -2.0], np.float32),
         own=to_levels(own),
         own_origin_px=(np.array([own_box.left, own_box.top]) - anchor[:2]).astype(np.float32),

@@ -22,9 +22,13 @@ _LOWER_WIDTHS = (0.165, 0.175, 0.190, 0.180, 0.160, 0.130)
 _LOWER_LENGTHS = (0.96, 0.97, 1.00, 0.95, 0.92, 0.90)
 
 
-def paint_upper_teeth(half_width_px: float, length_px: float, colour: Float32Array) -> Float32Array:
-    """Upper row as an RGBA texture (h, w, 4) float32 0..255, premultiplied; its biting edge is towards the bottom."""
-    return _paint_row(half_width_px, length_px, colour, _UPPER_WIDTHS, _UPPER_LENGTHS, gum_share=0.22)
+def paint_upper_teeth(half_width_px: float, length_px: float, gum_px: float, colour: Float32Array) -> Float32Array:
+    """Upper row as an RGBA texture (h, w, 4) float32 0..255, premultiplied; its biting edge is towards the bottom.
+
+    Args:
+        gum_px: gum above the teeth, beyond ``length_px``, which shows where the upper lip is drawn up.
+    """
+    return _paint_row(half_width_px, length_px, colour, _UPPER_WIDTHS, _UPPER_LENGTHS, gum_share=0.22, above_px=gum_px)
 
 
 def paint_lower_teeth(half_width_px: float, length_px: float, colour: Float32Array) -> Float32Array:
@@ -40,6 +44,7 @@ def _paint_row(
     widths: tuple[float, ...],
     lengths: tuple[float, ...],
     gum_share: float,
+    above_px: float = 0.0,
 ) -> Float32Array:
     fine = TEXELS_PER_PX * _PAINT_SCALE
     half = round(half_width_px * fine)
@@ -78,8 +83,11 @@ def _paint_row(
     far = np.clip((np.abs(np.arange(2 * half) - half) / half - 0.82) / 0.18, 0.0, 1.0)
     alpha *= (1.0 - far).astype(np.float32)
     rgba = np.concatenate([canvas * alpha[..., None], 255.0 * alpha[..., None]], axis=2).astype(np.float32)
-    rgba = np.pad(rgba, ((_PAINT_SCALE, 2 * fine), (fine, fine), (0, 0)))
-    rgba[:_PAINT_SCALE] = rgba[_PAINT_SCALE]
+    above = _PAINT_SCALE * max(1, round(above_px * TEXELS_PER_PX))
+    rgba = np.pad(rgba, ((above, 2 * fine), (fine, fine), (0, 0)))
+    # Gum goes on above, into the shadow of the lip.
+    light = np.linspace(0.45, 1.0, above, dtype=np.float32)[:, None, None]
+    rgba[:above] = rgba[above] * np.concatenate([light, light, light, np.ones_like(light)], axis=2)
     size = (rgba.shape[1] // _PAINT_SCALE, rgba.shape[0] // _PAINT_SCALE)
     small = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.GaussianBlur(small, (0, 0), 0.9), np.float32)
