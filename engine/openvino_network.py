@@ -1,5 +1,6 @@
 """Networks in OpenVINO on the CPU; the one place where that package is imported."""
 
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ class OpenVinoNetwork:
         Raises:
             ImportError: OpenVINO is not installed. RuntimeError: it refuses the network.
         """
-        core: Any = import_openvino().Core()
+        core = _core()
         model = core.read_model(source, b"") if isinstance(source, bytes) else core.read_model(str(source))
         model.reshape(
             list(shape) if shape else {port.any_name: [1, *list(port.partial_shape)[1:]] for port in model.inputs}
@@ -55,6 +56,16 @@ class OpenVinoNetwork:
             return [np.array(found[index]) for index in range(len(found))]
         finally:
             self._idle.append(request)
+
+
+@functools.cache
+def _core() -> Any:
+    """The one core of this process, which is never freed.
+
+    Each core's CPU plugin sets a stack for signal handlers (sigaltstack) and frees it in its turn. Where cores end in
+    another order than they began, the process is left with a freed one, and ends by SIGSEGV at the next Ctrl-C.
+    """
+    return import_openvino().Core()
 
 
 def import_openvino() -> ModuleType:

@@ -181,7 +181,7 @@ class FakeEngine:
     def open_renderer(self, capacity: int) -> FakeRenderer:
         return self.renderer
 
-    def enroll(self, image: Any, *, size: int) -> Any:
+    def enroll(self, image: Any, *, size: int = 256) -> Any:
         self.asked_sizes.append(size)
         if isinstance(image, np.ndarray) and not image.any():
             raise NoFaceFound("no face was found in the picture")

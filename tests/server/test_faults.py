@@ -143,7 +143,7 @@ class _Choosy(FakeEngine):
 
     fault = ""
 
-    def enroll(self, image: Any, *, size: int) -> Any:
+    def enroll(self, image: Any, *, size: int = 256) -> Any:
         if self.fault == "enroll":
             _raise()
         return super().enroll(image, size=size)

@@ -310,7 +310,7 @@ async def test_an_offer_waits_for_the_engine(serve_fake: ServeFactory) -> None:
     loaded = threading.Event()
 
     class SlowEngine(FakeEngine):
-        def enroll(self, image: Any, *, size: int) -> Any:
+        def enroll(self, image: Any, *, size: int = 256) -> Any:
             loaded.wait(30)
             return super().enroll(image, size=size)
 

@@ -1,7 +1,5 @@
 """Cuts and speakers are found, unfit clips refused; a crash of a decoder costs one clip."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -16,10 +14,8 @@ from train.data.readers.source_clip import Box, FaceBox
 
 
 @pytest.fixture(scope="module")
-def landmarker() -> Iterator[FaceLandmarker]:
-    made = FaceLandmarker()
-    yield made
-    made.close()
+def landmarker() -> FaceLandmarker:
+    return FaceLandmarker()
 
 
 def _thumbnails(frames: list[Image]) -> np.ndarray:
