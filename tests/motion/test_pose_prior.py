@@ -84,3 +84,15 @@ def test_fitted_lags_are_those_of_the_data() -> None:
     quiet = fit_lags([sequences[0], 0 * sequences[1]], 10, [1.0, 3.0])
     torch.testing.assert_close(quiet, fit_lags([sequences[0]], 10) / 4)
     assert fit_lags([torch.ones(3, 2)], 5)[3:].tolist() == [0.0, 0.0]
+
+
+def test_the_operator_of_a_step_gives_the_same_answer() -> None:
+    """Steps that come again in every window are solved once; clean frames beside noisy ones make the system stiff."""
+    prior = MotionPrior(32, DiffusionSchedule.linear(150))
+    prior.lags_T.copy_(torch.exp(-torch.arange(32) / 20.0))
+    step_1T = torch.full((1, 32), 140.0)
+    step_1T[:, :29] = 0.0
+    x_BTC = torch.randn(3, 32, 6, generator=torch.Generator().manual_seed(0))
+    solved_BTC = prior(x_BTC, step_1T.expand(3, -1))
+    multiplied_BTC = (prior.operator(step_1T, 32) @ x_BTC.double()).float()
+    torch.testing.assert_close(multiplied_BTC, solved_BTC, rtol=1e-5, atol=1e-5)

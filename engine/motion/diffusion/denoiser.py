@@ -110,6 +110,17 @@ class Condition:
     position: tuple[Tensor, ...]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepTerms:
+    """What all windows have in common at one diffusion step; see `PoseDenoiser.step_terms`.
+
+    ``steps``: the step's projection for each block, (B, 1 or T, D). ``prior_BTT``: the prior's operator, or None.
+    """
+
+    steps: tuple[Tensor, ...]
+    prior_BTT: Tensor | None
+
+
 class _PositionScorer(nn.Module):
     """Learned score of the offset r = query - key: a sum of sigmoids, in the log, less a fixed slope of |r|."""
 
@@ -210,9 +221,9 @@ class _ResidualBlock(nn.Module):
         self.out_proj = nn.Linear(width, 2 * width)
 
     def forward(
-        self, x_BTD: Tensor, step_BTS: Tensor, local_BTD: Tensor, position: tuple[Tensor, ...]
+        self, x_BTD: Tensor, step_BTD: Tensor, local_BTD: Tensor, position: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
-        y_BTD = self.body_in(x_BTD + self.step_proj(step_BTS) + local_BTD)
+        y_BTD = self.body_in(x_BTD + step_BTD + local_BTD)
         for index, block in enumerate(self.attention_blocks):
             y_BTD = block(y_BTD, position[index] if position else None)
         gate_BTD, filter_BTD = self.body_out(y_BTD).chunk(2, dim=-1)
@@ -305,31 +316,47 @@ class PoseDenoiser(nn.Module):
             position=self.position_scores(frames) if position is None else position,
         )
 
-    def denoise(self, x_BTC: Tensor, step: Tensor, condition: Condition) -> Tensor:
+    def step_terms(self, step: Tensor, frames: int) -> StepTerms:
+        """Compute what depends on a diffusion step and the weights alone, for steps that come again in every window.
+
+        Args:
+            step: (B,) or (B, T), as `denoise` takes it. frames: T.
+        """
+        prior_BTT = None if self.prior is None else self.prior.operator(step, frames)
+        return StepTerms(self._projected_steps(step), prior_BTT)
+
+    def denoise(self, x_BTC: Tensor, step: Tensor | StepTerms, condition: Condition) -> Tensor:
         """Predict the noise of one diffusion step.
 
         Args:
             x_BTC: float32 (B, T, C), the noisy residual poses.
-            step: (B,) in [0, diffusion_steps - 1], fractions allowed; or (B, T) where frames differ in noise.
+            step: (B,) in [0, diffusion_steps - 1], fractions allowed; or (B, T) where frames differ in noise; or what
+                `step_terms` made of it.
             condition: from `condition`.
 
         Returns:
             float32 (B, T, C).
         """
         eps_BTC = self.learned_noise(x_BTC, step, condition)
-        return eps_BTC if self.prior is None else eps_BTC + self.prior(x_BTC, step)
+        if self.prior is None:
+            return eps_BTC
+        prior_BTC: Tensor
+        if isinstance(step, StepTerms):
+            assert step.prior_BTT is not None
+            prior_BTC = (step.prior_BTT @ x_BTC.double()).to(x_BTC.dtype)
+        else:
+            prior_BTC = self.prior(x_BTC, step)
+        return eps_BTC + prior_BTC
 
-    def learned_noise(self, x_BTC: Tensor, step: Tensor, condition: Condition) -> Tensor:
+    def learned_noise(self, x_BTC: Tensor, step: Tensor | StepTerms, condition: Condition) -> Tensor:
         """The network's part of `denoise`, without the closed-form prior."""
-        step_BTS = self.step_embedding(step)
-        if step.ndim == 1:
-            step_BTS = step_BTS[:, None]
+        steps = step.steps if isinstance(step, StepTerms) else self._projected_steps(step)
         x_BTD = torch.relu(self.input_proj(x_BTC))
         layers = self.config.attention_layers
         skips: list[Tensor] = []
         for index, block in enumerate(self._residual_blocks()):
             position = condition.position[index * layers : (index + 1) * layers]
-            x_BTD, skip_BTD = block(x_BTD, step_BTS, condition.local[index], position)
+            x_BTD, skip_BTD = block(x_BTD, steps[index], condition.local[index], position)
             skips.append(skip_BTD)
         total_BTD = torch.stack(skips).sum(0) * (1 / math.sqrt(len(skips)))
         eps_BTC: Tensor = self.output_proj(torch.relu(self.skip_proj(total_BTD)))
@@ -345,6 +372,13 @@ class PoseDenoiser(nn.Module):
     ) -> Tensor:
         """`condition` and `denoise` in one call, as training wants it; shapes as there."""
         return self.denoise(x_BTC, step, self.condition(prosody_BTM, initial_BC, has_initial_B))
+
+    def _projected_steps(self, step: Tensor) -> tuple[Tensor, ...]:
+        step_BTS = self.step_embedding(step)
+        if step.ndim == 1:
+            step_BTS = step_BTS[:, None]
+        projected: tuple[Tensor, ...] = tuple(block.step_proj(step_BTS) for block in self._residual_blocks())
+        return projected
 
     def _residual_blocks(self) -> Iterator[_ResidualBlock]:
         return (cast(_ResidualBlock, block) for block in self.blocks)

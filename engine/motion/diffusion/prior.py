@@ -38,17 +38,26 @@ class MotionPrior(nn.Module):
 
         Solved in float64: clean frames beside noisy ones make the system stiff.
         """
-        frames = x_BTC.shape[1]
-        if frames > len(self.lags_T):
-            raise ValueError(f"the motion prior spans {len(self.lags_T)} frames, not {frames}")
-        kept_BT = self._alpha_bar(step if step.ndim == 2 else step[:, None].expand(-1, frames))
-        place_T = torch.arange(frames, device=x_BTC.device)
-        covariance_TT = self.lags_T.double()[(place_T[:, None] - place_T).abs()]
-        root_BT = kept_BT.sqrt()
-        noisy_BTT = root_BT[:, :, None] * covariance_TT * root_BT[:, None, :] + torch.diag_embed(1 - kept_BT)
+        kept_BT, noisy_BTT = self._system(step, x_BTC.shape[1])
         whitened_BTC = torch.linalg.solve(noisy_BTT, x_BTC.double())
         eps_BTC: Tensor = (1 - kept_BT).sqrt()[:, :, None] * whitened_BTC
         return eps_BTC.to(x_BTC.dtype)
+
+    def operator(self, step: Tensor, frames: int) -> Tensor:
+        """The matrix (B, T, T), float64, whose product with ``x`` is `forward`'s answer, for steps that come again."""
+        kept_BT, noisy_BTT = self._system(step, frames)
+        inverse_BTT: Tensor = torch.linalg.inv(noisy_BTT)
+        return (1 - kept_BT).sqrt()[:, :, None] * inverse_BTT
+
+    def _system(self, step: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        """What is kept of each frame, (B, T), and the covariance of the noisy ones, (B, T, T)."""
+        if frames > len(self.lags_T):
+            raise ValueError(f"the motion prior spans {len(self.lags_T)} frames, not {frames}")
+        kept_BT = self._alpha_bar(step if step.ndim == 2 else step[:, None].expand(-1, frames))
+        place_T = torch.arange(frames, device=self.lags_T.device)
+        covariance_TT = self.lags_T.double()[(place_T[:, None] - place_T).abs()]
+        root_BT = kept_BT.sqrt()
+        return kept_BT, root_BT[:, :, None] * covariance_TT * root_BT[:, None, :] + torch.diag_embed(1 - kept_BT)
 
     def _alpha_bar(self, step: Tensor) -> Tensor:
         step = step.double()

@@ -140,7 +140,19 @@ class PoseWindow:
         self._initial_mean_C = _channels(config.initial_mean, 0.0, channels, device)
         self._initial_std_C = _channels(config.initial_std, 1.0, channels, device)
         self._known_W = torch.arange(config.window, device=device) < config.window - config.hop
+        clean_W = self._known_W & (config.known_frames == "clean")
         with torch.no_grad():
+            # Known frames that are shown clean are at diffusion step 0.
+            at_steps = {
+                step: torch.full((1, config.window), step, device=device).masked_fill(clean_W, 0.0)
+                for step in self._steps
+            }
+            networks = [denoiser] if unconditional is None else [denoiser, unconditional]
+            self._terms = {
+                (network, step): network.step_terms(step_1W, config.window)
+                for network in networks
+                for step, step_1W in at_steps.items()
+            }
             self._position = denoiser.position_scores(config.window)
             self._plain_position = None if unconditional is None else unconditional.position_scores(config.window)
 
@@ -260,14 +272,8 @@ class PoseWindow:
         return denoise
 
     def _at_steps(self, network: PoseDenoiser, condition: Condition) -> Denoise:
-        """One network's prediction; known frames that are shown clean are at diffusion step 0."""
-        clean_W = self._known_W & (self.config.known_frames == "clean")
-
-        def denoise(x_BWC: Tensor, step: float) -> Tensor:
-            step_1W = x_BWC.new_full((1, self.config.window), step).masked_fill(clean_W, 0.0)
-            return network.denoise(x_BWC, step_1W, condition)
-
-        return denoise
+        """One network's prediction at one of the sampler's steps."""
+        return lambda x_BWC, step: network.denoise(x_BWC, self._terms[network, step], condition)
 
 
 def _slide(window_BWX: Tensor, newest_BHX: Tensor) -> None:
