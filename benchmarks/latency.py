@@ -1,6 +1,6 @@
 """How fast one live session is on this machine: every stage, frames a second, audio in to frame out.
 
-    python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--preset NAME] [--seconds 20] [--json OUT]
+    python benchmarks/latency.py [--device cpu|cuda] [--backend auto] [--preset NAME] [--size 256] [--seconds 20]
 
 The demo voice is pushed in chunks of 20 ms as a microphone would give them. Nothing sleeps: compute time is measured,
 arrival times are those of the chunks, and a frame that is late delays the frames after it. So ``latency_ms`` is the
@@ -32,10 +32,10 @@ if __package__ in (None, ""):  # started by its path
 from benchmarks.gpu.random_animator import floor_ms, weights_of
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import Ceilings, percentiles
-from benchmarks.signals import demo_voice
+from benchmarks.signals import demo_portrait, demo_voice
 from engine import load_engine
 from engine.animator import PRESETS, NeuralAnimator
-from engine.assets import PORTRAIT
+from engine.portrait import CROP_SIZE, CROP_SIZES
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from server.live.capacity import cores
 from server.webrtc.codecs import configure_codecs
@@ -60,14 +60,16 @@ class StageClock:
         self._last = now
 
 
-def measure(device: str, seconds: float, weights: str, threads: int, backend: str = "auto") -> Report:
+def measure(
+    device: str, seconds: float, weights: str, threads: int, backend: str = "auto", size: int = CROP_SIZE
+) -> Report:
     """Run the session; the figures of the report."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     before_mib = used_mib(device)
     engine = load_engine(weights=weights, device=device, backend=backend, live_cores=cores())
     started = time.perf_counter()
-    avatar = engine.enroll(PORTRAIT)
+    avatar = engine.enroll(demo_portrait(size), size=size)
     enroll_ms = (time.perf_counter() - started) * 1000
     clock = StageClock()
     session = engine.open_session(avatar, seed=0, probe=clock.mark)
@@ -157,7 +159,7 @@ def show(report: Report) -> None:
 def _measure(args: argparse.Namespace) -> Report:
     with weights_of(args.preset, args.weights) as weights:
         seconds = 1.0 if args.quick else args.seconds
-        report = measure(args.device, seconds, weights, args.threads, args.backend)
+        report = measure(args.device, seconds, weights, args.threads, args.backend, args.size)
     if args.preset is not None:
         report["config"]["weights"] = f"random {args.preset}"
     return report | {"quick": args.quick}
@@ -169,6 +171,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="default")
     parser.add_argument("--preset", choices=tuple(PRESETS), help="an animator of this layout with random weights")
     parser.add_argument("--backend", default="auto", help="of a neural animator: eager, graph, tensorrt, onnx, ...")
+    parser.add_argument("--size", type=int, default=CROP_SIZE, choices=CROP_SIZES, help="side of the frames in pixels")
     parser.add_argument("--threads", type=int, default=1, help="of torch; the server takes one")
 
 

@@ -1,6 +1,6 @@
 """How many sessions one machine serves at 25 frames a second: more and more of them, until frames come late.
 
-    python benchmarks/sessions.py [--device cpu|cuda] [--backend auto] [--preset NAME] [--quick] [--json OUT]
+    python benchmarks/sessions.py [--device cpu|cuda] [--backend NAME] [--preset NAME] [--size N] [--quick] [--json OUT]
 
 Sessions run on the same threads as in the server: one a session and, where sessions share a device, one more that
 renders their frames in batches. Each hears the demo voice in blocks of 20 ms by the clock, at a phase of its own.
@@ -43,6 +43,7 @@ from engine import Avatar, Engine, load_engine
 from engine.animator import PRESETS
 from engine.assets import PORTRAIT
 from engine.batch.renderer import BUCKETS
+from engine.portrait import CROP_SIZES
 from server.live.batching import sessions_that_fit
 from server.live.block import BLOCK_S, BLOCK_SAMPLES, MEDIA_RATE_HZ, Block
 from server.live.capacity import cores, measure_batches
@@ -225,7 +226,7 @@ def _measure(args: argparse.Namespace, weights: str) -> Report:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     configure_codecs()
-    engine = load_engine(weights=weights, device=args.device, backend=args.backend, live_cores=cores())
+    engine = load_engine(weights=weights, device=args.device, backend=args.backend, live_cores=cores(), size=args.size)
     batches = {"auto": engine.batches, "on": True, "off": False}[args.batches]
     ramp = Ramp(engine, batches=batches, slot_ms=args.slot_ms, encode=args.encode)
     seconds, warm_up_s = (2.0, 1.0) if args.quick else (args.seconds, 2.0)
@@ -291,6 +292,7 @@ def measure(args: argparse.Namespace) -> Report:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="of a neural animator")
+    parser.add_argument("--size", type=int, choices=CROP_SIZES, help="side of the frames in pixels")
     parser.add_argument("--weights", default="default")
     parser.add_argument("--preset", choices=tuple(PRESETS), help="an animator of this layout with random weights")
     parser.add_argument(

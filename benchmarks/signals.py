@@ -1,10 +1,12 @@
-"""The voices that benchmarks push: the demo voice, and beeps that can be found again in what comes back."""
+"""What benchmarks push: the demo face and voice, and beeps that can be found again in what comes back."""
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.assets import VOICE
+from engine.assets import PORTRAIT, VOICE
 from engine.media import read_audio
+from engine.portrait import load_image
 from engine.timebase import SAMPLE_RATE_HZ
 
 BEEP_RATE_HZ = 48_000
@@ -49,3 +51,10 @@ def find_beeps(wave: npt.NDArray[np.int16]) -> list[int]:
     if not len(loud):
         return []
     return [int(at) for at in loud[np.concatenate([[True], np.diff(loud) > BEEP_RATE_HZ // 5])]]
+
+
+def demo_portrait(size: int) -> npt.NDArray[np.uint8]:
+    """The demo portrait, uint8 (H, W, 3), enlarged until its head fills frames of ``size`` pixels."""
+    rgb = load_image(PORTRAIT)
+    factor = max(1.0, 2.0 * size / rgb.shape[0])
+    return np.asarray(cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)

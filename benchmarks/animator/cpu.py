@@ -25,20 +25,28 @@ from rich.table import Table
 
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import percentiles, timed_ms
-from benchmarks.signals import demo_voice
+from benchmarks.signals import demo_portrait, demo_voice
 from engine import load_engine
 from engine.animator import FaceAnimatorNetwork, GeometricAnimator
 from engine.animator.network.neural import NeuralAnimator, NeuralPortrait, load_network
 from engine.animator.network.step import FrameStep
-from engine.assets import PORTRAIT
 from engine.checkpoint import WeightsFolder, resolve_weights
+from engine.portrait import CROP_SIZE
 from engine.runtime import export_onnx, step_graph
 from engine.runtime.onnx_step import onnxruntime_step
 from engine.runtime.openvino_step import openvino_step
 from engine.timebase import SAMPLE_RATE_HZ
 from train.metrics import peak_signal_to_noise_db
 
-WAYS = ("geometric", "eager fp32", "onnxruntime fp32", "openvino fp32", "openvino bf16")
+WAYS = (
+    "geometric",
+    "geometric 512",
+    "geometric 1024",
+    "eager fp32",
+    "onnxruntime fp32",
+    "openvino fp32",
+    "openvino bf16",
+)
 COMPILED = ("compiled fp32", "compiled bf16")
 _SECONDS, _CHECKED = 6.0, 8
 _SEED = 0
@@ -63,7 +71,7 @@ def measure(weights: str, frames: int, threads: tuple[int, ...], compiled: bool)
     for (way, count), values in samples.items():
         ms = percentiles(values)
         row: Report = {"way": way, "threads": count, "ms": ms, "fps": round(1000 / ms["p50"], 1)}
-        if way not in ("geometric", "eager fp32"):
+        if not way.startswith("geometric") and way != "eager fp32":
             row |= _likeness(images[way], reference)
         rows.append(row)
     return {"animator": Path(weights).name, "frames": 2 * frames, "rows": rows}
@@ -78,7 +86,7 @@ def _likeness(images: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 def _prepare(folder: Path, weights: str) -> None:
     """Write what the processes read: network, exported forms of it, one portrait, windows of motion."""
     engine = load_engine()
-    avatar = engine.enroll(PORTRAIT)
+    avatar = engine.enroll(demo_portrait(CROP_SIZE))
     session = engine.open_session(avatar, seed=_SEED)
     session.set_gaze(0.1, 0.2)
     frames = session.push_pcm(demo_voice(_SECONDS), SAMPLE_RATE_HZ)
@@ -130,8 +138,9 @@ def _renderer(folder: Path, weights: str, way: str) -> tuple[Callable[[int], np.
     engine = load_engine(backend="geometric")
     mesh = engine.animator
     assert isinstance(mesh, GeometricAnimator)
-    layers = engine.enroll(PORTRAIT).prepared
-    if way == "geometric":
+    size = int(way.removeprefix("geometric") or CROP_SIZE) if way.startswith("geometric") else CROP_SIZE
+    layers = engine.enroll(demo_portrait(size), size=size).prepared
+    if way.startswith("geometric"):
         descriptors = given["descriptors"]
         return lambda place: mesh.render(layers, descriptors[place][None]), len(descriptors)
     runner, precision = way.split()
