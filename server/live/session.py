@@ -73,8 +73,13 @@ class LiveSession:
         metrics: Metrics | None = None,
         device: DeviceWorker | None = None,
     ) -> None:
-        """``device`` makes the frames of all sessions; None makes this one's on its own thread."""
+        """``device`` makes the frames of all sessions; None makes this one's on its own thread.
+
+        Attributes:
+            frame_size: height and width of the frames in pixels.
+        """
         self.session_id = session_id
+        self.frame_size = engine_session.frame_size
         self.label = session_id[:6]
         self._clock = clock
         self._on_closed = on_closed

@@ -27,17 +27,17 @@ from aiortc.codecs.h264 import H264Encoder
 
 from engine.timebase import FRAME_RATE_HZ
 from server.webrtc.aiortc_internals import H264_FRAME_RATE_HZ, BitrateRange, set_bitrates
-from server.webrtc.congestion import MAX_BPS, MIN_BPS, START_BPS
+from server.webrtc.congestion import MAX_BPS, MIN_BPS, MOST_SHARE, START_BPS
 
 _WARM_UP_FRAMES = 3
 
 
 def configure_codecs() -> None:
     """Set bitrates for small talking heads; encoders that are made later have them."""
-    share = _frame_share(1)
+    share, most_bps = _frame_share(1), round(MAX_BPS * MOST_SHARE)
     set_bitrates(
-        h264_bps=BitrateRange(round(START_BPS * share), round(MIN_BPS * share), round(MAX_BPS * share)),
-        vp8_bps=BitrateRange(START_BPS, MIN_BPS, MAX_BPS),
+        h264_bps=BitrateRange(round(START_BPS * share), round(MIN_BPS * share), round(most_bps * share)),
+        vp8_bps=BitrateRange(START_BPS, MIN_BPS, most_bps),
     )
 
 

@@ -26,6 +26,9 @@ from dataclasses import dataclass
 from server.webrtc.loss import LossTrial
 
 START_BPS, MIN_BPS, MAX_BPS = 300_000, 60_000, 900_000
+"""For frames of 256 px. Start and most grow with the side of the frames, whose edges take most of the bits."""
+MOST_SHARE = 5.0
+"""Of `MAX_BPS`, for the largest frames that are sent."""
 
 # Below these borders the next thing is given up. It comes back at a quarter more, so that a link at the border does not
 # go back and forth.
@@ -86,13 +89,18 @@ class _Trouble:
 
 
 class CongestionController:
-    """``report`` takes what comes in, ``quality`` is what follows from it."""
+    """``report`` takes what comes in, ``quality`` is what follows from it.
 
-    def __init__(self, now_s: float) -> None:
-        self._target_bps = float(START_BPS)
-        self._applied_bps = START_BPS
-        self._ceiling_bps = float(MAX_BPS)
-        self._limit_bps = float(MAX_BPS)
+    ``side_px`` is that of the frames.
+    """
+
+    def __init__(self, now_s: float, side_px: float = 256) -> None:
+        share = min(max(1.0, side_px / 256), MOST_SHARE)
+        self._most_bps = MAX_BPS * share
+        self._applied_bps = round(START_BPS * share)
+        self._target_bps = float(self._applied_bps)
+        self._ceiling_bps = self._most_bps
+        self._limit_bps = self._most_bps
         self._round_trips: deque[float] = deque(maxlen=_LEAST_WINDOW)
         self._last_s = now_s
         self._frame_step, self._shrink = 1, 1
@@ -209,10 +217,10 @@ class CongestionController:
         self._target_bps *= factor
 
     def _settle(self) -> None:
-        self._target_bps = min(max(self._target_bps, MIN_BPS), MAX_BPS, self._limit_bps)
+        self._target_bps = min(max(self._target_bps, MIN_BPS), self._most_bps, self._limit_bps)
         target = int(self._target_bps)
         # Encoders begin anew, with a whole image, for another bitrate: small steps are not worth that.
-        if target < self._applied_bps or target > (1 + _APPLY_STEP) * self._applied_bps or target == MAX_BPS:
+        if target < self._applied_bps or target > (1 + _APPLY_STEP) * self._applied_bps or target == self._most_bps:
             self._applied_bps = target
         self._frame_step = self._level(self._frame_step, _HALF_RATE_BPS)
         self._shrink = self._level(self._shrink, _HALF_SIZE_BPS)

@@ -40,9 +40,10 @@ def round_trip_s(now_ntp: int, lsr: int, dlsr: int) -> float | None:
 class RtcpFeedback:
     """What one viewer's link can carry. Tracks ask for ``quality``; ``attach`` gives it the senders to learn from."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, side_px: float = 256) -> None:
+        """``side_px``: of the frames that are sent."""
         self._clock = clock
-        self._controller = CongestionController(clock.now_s())
+        self._controller = CongestionController(clock.now_s(), side_px)
         self._losses = LossCounter()
         self._last_sender_report = 0
         self._octets: deque[tuple[float, int]] = deque()

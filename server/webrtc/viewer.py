@@ -5,6 +5,7 @@ The owner is the one for whom the session was opened: when the owner goes, the s
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from aiortc import RTCSessionDescription
@@ -40,7 +41,9 @@ class Viewer:
         self._on_closed = on_closed
         self._metrics = metrics or Metrics()
         self._metrics.viewers(+1)
-        self.tracks = ViewerTracks(session.timeline, clock, RtcpFeedback(clock), self._metrics)
+        height, width = session.frame_size
+        feedback = RtcpFeedback(clock, math.sqrt(height * width))
+        self.tracks = ViewerTracks(session.timeline, clock, feedback, self._metrics)
         session.add_sink(self.tracks)
         self._voice = session.open_voice(live=True) if speaks else None
         self.peer = Peer(

@@ -281,3 +281,12 @@ def _link(served: Served) -> tuple[ViewerTracks, RtcpFeedback, SenderInternals, 
     assert feedback.video is not None
     assert feedback.audio is not None
     return tracks, feedback, feedback.video, feedback.audio
+
+
+def test_larger_frames_may_take_more() -> None:
+    small, large = CongestionController(0.0), CongestionController(0.0, 512)
+    assert large.quality.bitrate_bps == 2 * small.quality.bitrate_bps == 2 * START_BPS
+    for now_s in range(1, 30):
+        for controller in (small, large):
+            controller.report(LinkReport(now_s=float(now_s), lost=0.0, round_trip_s=0.02))
+    assert (small.quality.bitrate_bps, large.quality.bitrate_bps) == (MAX_BPS, 2 * MAX_BPS)
