@@ -3,13 +3,18 @@
 import logging
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clients.cli import options
 from engine.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+    from engine.session import Session
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ def camera(
     ] = None,
     frame: options.Frame = "crop",
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the camera's image.")] = "1280x720",
+    head: options.Size = None,
     background: Annotated[str, typer.Option(metavar="RRGGBB", help="Colour around the avatar.")] = "000000",
     gaze: options.Gaze = None,
     intensity: options.Intensity = 1.0,
@@ -90,12 +96,8 @@ def camera(
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
         engine = load_engine(weights=weights, device=compute, backend=backend, watermark=watermark, live_cores=cores())
-        session = engine.open_session(
-            engine.enroll(portrait),
-            seed=seed,
-            generate_gaze=gaze == options.GENERATED,
-            intensity=intensity,
-            frame=frame,
+        session = _open_session(
+            engine, portrait, head, seed=seed, generate_gaze=gaze == options.GENERATED, intensity=intensity, frame=frame
         )
         stack.callback(session.close)
         if direction is not None:
@@ -124,6 +126,20 @@ def camera(
         finally:
             stop.set()
             _log.info("%s", live.counters)
+
+
+def _open_session(engine: "Engine", portrait: Path, head: int | None, **settings: Any) -> "Session":
+    """A session whose head has ``head`` pixels a side, or for None as many as this machine sustains."""
+    from server.live.capacity import live_sizes, measure_frames, sustained
+
+    for side in live_sizes(engine.sizes, head):
+        avatar = engine.enroll(portrait, size=side)
+        open_session = partial(engine.open_session, avatar, **settings)
+        frame_ms, _ = measure_frames(open_session)
+        if sustained(frame_ms):
+            break
+    _log.info("a head of %d px takes %.1f ms a frame", side, frame_ms)
+    return open_session()
 
 
 def _print_devices(library: str) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -17,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.batch.renderer import BUCKETS
-from server.live.block import BLOCK_SAMPLES, MEDIA_RATE_HZ
-from server.live.capacity import FRAME_MS, FrameCost, measure_batches
+from server.live.capacity import FRAME_MS, FrameCost, live_sizes, measure_batches, measure_frames, sustained
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
 from server.live.engine_session import EngineSession, Renderer
@@ -27,11 +25,6 @@ from server.webrtc.codecs import measure_encoder_ms
 log = logging.getLogger(__name__)
 
 _MAX_SESSIONS = 256
-_WARM_UP_BLOCKS = 60
-_WARM_UP_PASSES = 2
-_LIVE_SIZES = (512, 384, 256)
-# What the network, the event loop and a browser on the same machine take beside a frame.
-_SPARE = 0.3
 
 _T = TypeVar("_T")
 
@@ -104,15 +97,12 @@ class EngineThread:
 
     def _load_all(self) -> tuple[EngineLike, Any]:
         engine = self._load()
-        wanted: tuple[int, ...] = _LIVE_SIZES if self._wanted_size is None else (self._wanted_size,)
-        # Weights that draw one size alone draw that.
-        choices = tuple(size for size in wanted if size in engine.sizes) or engine.sizes[-1:]
-        for self.size in choices:
-            avatar = engine.enroll(self._demo_portrait, size=self.size)
+        for size in live_sizes(engine.sizes, self._wanted_size):
+            avatar = engine.enroll(self._demo_portrait, size=size)
             cost = self._measured(engine, avatar)
-            if cost.device is not None or cost.total_ms * (1 + _SPARE) <= FRAME_MS:
+            if cost.device is not None or sustained(cost.total_ms):
                 break
-        self.cost = cost
+        self.size, self.cost = size, cost
         log.info("frames of %d px: %.1f ms to render, %.1f to encode", self.size, cost.render_ms, cost.encode_ms)
         if cost.device is None and cost.render_ms > FRAME_MS:
             log.warning(
@@ -124,7 +114,8 @@ class EngineThread:
 
     def _measured(self, engine: EngineLike, avatar: Any) -> FrameCost:
         if not engine.batches:
-            return min((_warm_up(engine, avatar) for _ in range(_WARM_UP_PASSES)), key=lambda cost: cost.total_ms)
+            render_ms, frames = measure_frames(lambda: engine.open_session(avatar))
+            return FrameCost(render_ms=render_ms, encode_ms=measure_encoder_ms(frames))
         self._renderer = engine.open_renderer(_MAX_SESSIONS)
         cost = _measure_device(engine, avatar, self._renderer)
         assert cost.device is not None
@@ -161,19 +152,3 @@ def _measure_device(engine: EngineLike, avatar: Any, renderer: Renderer) -> Fram
     taken = ", ".join(f"{size}: {1e3 * times.of(size):.1f} ms" for size in times.buckets)
     log.info("batches on the device take %s", taken)
     return FrameCost(render_ms=core_ms, encode_ms=measure_encoder_ms(frames), device=times)
-
-
-def _warm_up(engine: EngineLike, avatar: Any) -> FrameCost:
-    """Render frames for nobody, so that the first visitor's come as fast as all others, and measure what they cost."""
-    session = engine.open_session(avatar)
-    frames: list[npt.NDArray[np.uint8]] = []
-    began_s, counted_from = time.perf_counter(), 0
-    for block in range(_WARM_UP_BLOCKS):
-        if block == _WARM_UP_BLOCKS // 4:
-            began_s, counted_from = time.perf_counter(), len(frames)
-        for job in session.listen(np.zeros(BLOCK_SAMPLES, np.int16), MEDIA_RATE_HZ):
-            session.render(job)
-            frames.append(session.postprocess(job).rgb)
-    elapsed_ms = 1e3 * (time.perf_counter() - began_s)
-    session.close()
-    return FrameCost(render_ms=elapsed_ms / max(1, len(frames) - counted_from), encode_ms=measure_encoder_ms(frames))

@@ -72,6 +72,24 @@ class _Parts:
         os.kill(os.getpid(), number)
 
 
+@pytest.mark.parametrize(
+    ("takes_ms", "head", "tried"),
+    [
+        ({512: 20.0}, None, [512]),
+        ({512: 40.0, 384: 30.0}, None, [512, 384]),
+        ({512: 400.0, 384: 300.0, 256: 200.0}, None, [512, 384, 256]),
+        ({1024: 90.0}, 1024, [1024]),
+    ],
+)
+def test_the_head_is_as_large_as_asked_for_or_as_the_machine_sustains(
+    takes_ms: dict[int, float], head: int | None, tried: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = _Parts()
+    monkeypatch.setattr("server.live.capacity.measure_frames", lambda _: (takes_ms[parts.engine.asked_sizes[-1]], []))
+    parts.run(after_s=0.1, head=head)
+    assert parts.engine.asked_sizes == tried
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_within_a_second_and_leaves_nothing_open(number: int) -> None:
     before = threading.active_count()
@@ -81,7 +99,7 @@ def test_ctrl_c_ends_within_a_second_and_leaves_nothing_open(number: int) -> Non
     assert parts.camera.closed
     assert parts.audio.closed
     assert all(not stream.active for stream in parts.audio.streams)
-    assert parts.engine.sessions[0].closed
+    assert parts.engine.sessions[-1].closed
     end_s = time.monotonic() + 1.0
     while threading.active_count() > before + 1 and time.monotonic() < end_s:
         time.sleep(0.05)
@@ -93,7 +111,7 @@ def test_images_and_voice_flow_to_the_devices_that_were_named() -> None:
     parts.run(mic="head", audio_out="1", frame="full", intensity=0.5, gaze="0.1,-0.2", after_s=1.5)
     assert parts.audio.opened == [("input", "headset", 48_000), ("output", "cable", 48_000)]
     assert parts.engine.settings == {"frame": "full", "intensity": 0.5, "generate_gaze": False}
-    assert parts.engine.sessions[0].gaze == (0.1, -0.2)
+    assert parts.engine.sessions[-1].gaze == (0.1, -0.2)
     assert max(brightest for _, _, brightest in parts.camera.sent) > 60
     heard = np.concatenate(parts.audio.played)
     assert set(np.unique(heard)) <= set(range(301))
@@ -151,7 +169,7 @@ def test_a_camera_that_vanishes_ends_it_by_name_and_gives_the_audio_back() -> No
         parts.run(press=None, audio_out="cable")
     assert parts.audio.closed
     assert all(not stream.active for stream in parts.audio.streams)
-    assert parts.engine.sessions[0].closed
+    assert parts.engine.sessions[-1].closed
 
 
 def test_an_engine_that_fails_while_live_gives_the_devices_back() -> None:
@@ -160,7 +178,7 @@ def test_an_engine_that_fails_while_live_gives_the_devices_back() -> None:
     def fail() -> None:
         while len(parts.camera.sent) < 10:
             time.sleep(0.02)
-        parts.engine.sessions[0].fail = True
+        parts.engine.sessions[-1].fail = True
 
     threading.Thread(target=fail, daemon=True).start()
     with pytest.raises(RuntimeError, match="told to fail"):
@@ -172,7 +190,7 @@ def test_an_engine_that_fails_while_live_gives_the_devices_back() -> None:
 def test_a_portrait_without_a_face_gives_the_devices_back() -> None:
     parts = _Parts()
 
-    def refuse(_: Any) -> Any:
+    def refuse(_: Any, **__: Any) -> Any:
         raise NoFaceFound("no face was found")
 
     parts.engine.enroll = refuse  # type: ignore[method-assign]

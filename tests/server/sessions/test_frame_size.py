@@ -1,11 +1,9 @@
 """How large the frames of live sessions are: what was asked for, or what this machine sustains."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from server.live.capacity import FrameCost
 from server.sessions import engine_thread
 from server.sessions.engine_thread import EngineThread
 from tests.fake_engine import FakeEngine
@@ -15,10 +13,8 @@ from tests.steerable_clock import SteerableClock
 async def _chosen(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, ms: dict[int, float], size: int | None) -> int:
     """The size that a machine chooses on which a frame of each size costs so many milliseconds."""
 
-    def warm_up(_engine: Any, _avatar: Any) -> FrameCost:
-        return FrameCost(render_ms=ms[engine.asked_sizes[-1]] - 1, encode_ms=1)
-
-    monkeypatch.setattr(engine_thread, "_warm_up", warm_up)
+    monkeypatch.setattr(engine_thread, "measure_frames", lambda _: (ms[engine.asked_sizes[-1]] - 1, []))
+    monkeypatch.setattr(engine_thread, "measure_encoder_ms", lambda _: 1)
     thread = EngineThread(lambda: engine, Path("portrait.jpg"), SteerableClock(), size)
     await thread.wait_loaded()
     await thread.enroll(None)  # type: ignore[arg-type]
