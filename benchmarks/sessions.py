@@ -38,10 +38,9 @@ if __package__ in (None, ""):  # started by its path
 from benchmarks.gpu.random_animator import weights_of
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import percentiles
-from benchmarks.signals import demo_voice_int16
+from benchmarks.signals import demo_portrait, demo_voice_int16
 from engine import Avatar, Engine, load_engine
 from engine.animator import PRESETS
-from engine.assets import PORTRAIT
 from engine.batch.renderer import BUCKETS
 from engine.portrait import CROP_SIZES
 from server.live.batching import sessions_that_fit
@@ -130,11 +129,12 @@ class _Speaker:
 
 
 class Ramp:
-    """One engine, and levels of more and more sessions."""
+    """One engine, and levels of more and more sessions with frames of ``size`` pixels."""
 
-    def __init__(self, engine: Engine, *, batches: bool, slot_ms: float, encode: bool) -> None:
+    def __init__(self, engine: Engine, size: int, *, batches: bool, slot_ms: float, encode: bool) -> None:
         self._engine = engine
-        self._avatars = [engine.enroll(PORTRAIT) for _ in range(_PORTRAITS)]
+        portrait = demo_portrait(size)
+        self._avatars = [engine.enroll(portrait, size=size) for _ in range(_PORTRAITS)]
         self._slot_s, self._encode = slot_ms / 1e3, encode
         self._wave = demo_voice_int16(20.0)
         self._renderer: Any = None
@@ -226,9 +226,9 @@ def _measure(args: argparse.Namespace, weights: str) -> Report:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     configure_codecs()
-    engine = load_engine(weights=weights, device=args.device, backend=args.backend, live_cores=cores(), size=args.size)
+    engine = load_engine(weights=weights, device=args.device, backend=args.backend, live_cores=cores())
     batches = {"auto": engine.batches, "on": True, "off": False}[args.batches]
-    ramp = Ramp(engine, batches=batches, slot_ms=args.slot_ms, encode=args.encode)
+    ramp = Ramp(engine, args.size, batches=batches, slot_ms=args.slot_ms, encode=args.encode)
     seconds, warm_up_s = (2.0, 1.0) if args.quick else (args.seconds, 2.0)
     levels: list[Report] = []
     began_s = time.monotonic()
@@ -255,6 +255,7 @@ def _measure(args: argparse.Namespace, weights: str) -> Report:
             "slot_ms": args.slot_ms,
             "seconds": seconds,
             "encode": args.encode,
+            "frame_px": [args.size, args.size],
             "portraits": _PORTRAITS,
         },
         "memory_mib": round(torch.cuda.max_memory_allocated() / 2**20) if args.device == "cuda" else None,

@@ -24,11 +24,11 @@ from rich.table import Table
 
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import percentiles
-from engine import Engine, load_engine
+from engine import Avatar, Engine, load_engine
 from engine.assets import VOICE
 from engine.errors import GohdError
 from engine.media import read_audio, read_video
-from engine.portrait import CROP_SIZE, load_image
+from engine.portrait import CROP_SIZE, CROP_SIZES, load_image
 from engine.postprocess import FOUND_SCORE, SMALLEST_SIDE_PX, VisibleLabel, Watermark, WatermarkDetector
 
 TAG = 0xABCD
@@ -50,10 +50,18 @@ OPTIONS = {
 Rgb = NDArray[np.uint8]
 
 
-def speaking(engine: Engine, portrait: Path) -> list[Rgb]:
+def enrolled(engine: Engine, folder: Path, count: int, size: int) -> list[Avatar]:
+    """Avatars of ``count`` portraits from all over the folder whose heads have the pixels for frames of ``size``."""
+    portraits = sorted(folder.glob("*.jpg"))
+    stride = max(1, len(portraits) // count)
+    in_turn = (portrait for first in range(stride) for portrait in portraits[first::stride])
+    avatars = (engine.enroll(portrait, size=size) for portrait in in_turn)
+    return list(islice((avatar for avatar in avatars if avatar.size == size), count))
+
+
+def speaking(engine: Engine, avatar: Avatar) -> list[Rgb]:
     """Frames of the session, labelled but not marked."""
-    animator, label = engine.animator, VisibleLabel(CROP_SIZE, CROP_SIZE)
-    avatar = engine.enroll(portrait)
+    animator, label = engine.animator, VisibleLabel(avatar.size, avatar.size)
     session = engine.open_session(avatar)
     frames: list[Rgb] = []
     for chunk, rate_hz in read_audio(VOICE):
@@ -100,16 +108,18 @@ def images_of(path: Path) -> Iterator[Rgb]:
             return
 
 
-def measure(portraits_folder: Path, count: int, unmarked: Sequence[Path], most: int) -> Report:
-    """Quality and survival on ``count`` portraits, and false positives on at most ``most`` ordinary frames."""
+def measure(portraits_folder: Path, count: int, unmarked: Sequence[Path], most: int, size: int = CROP_SIZE) -> Report:
+    """Quality and survival on ``count`` large enough portraits, false positives on at most ``most`` frames."""
     engine = load_engine()
     psnr_db: list[float] = []
     spent_ms: list[float] = []
     bits: dict[str, list[float]] = {name: [] for name, *_ in CASES}
     scores: dict[str, list[float]] = {name: [] for name, *_ in CASES}
-    portraits = sorted(portraits_folder.glob("*.jpg"))
-    for portrait in portraits[:: max(1, len(portraits) // count)][:count]:
-        plain = speaking(engine, portrait)
+    avatars = enrolled(engine, portraits_folder, count, size)
+    if not avatars:
+        raise SystemExit(f"no portrait of {portraits_folder} has a head of {size} px")
+    for avatar in avatars:
+        plain = speaking(engine, avatar)
         mark, marked = Watermark(plain[0].shape[0], plain[0].shape[1], TAG), []
         for rgb in plain:
             started = time.perf_counter()
@@ -135,6 +145,8 @@ def measure(portraits_folder: Path, count: int, unmarked: Sequence[Path], most: 
         "psnr_db": {"mean": round(float(np.mean(psnr_db)), 2), "least": round(float(np.min(psnr_db)), 2)},
         "frame_ms": percentiles(spent_ms[5:]),
         "frames_a_video": FRAMES,
+        "size_px": size,
+        "portraits": len(avatars),
         "cases": {
             name: {"least_share_of_bits": min(bits[name]), "least_score": round(min(scores[name]), 1)} for name in bits
         },
@@ -159,11 +171,12 @@ def show(report: Report) -> None:
 def _measure(args: argparse.Namespace) -> Report:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return measure(args.portraits, args.count, args.unmarked, args.most)
+    return measure(args.portraits, args.count, args.unmarked, args.most, args.size)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--portraits", type=Path, required=True, help="a folder of portraits")
+    parser.add_argument("--size", type=int, default=CROP_SIZE, choices=CROP_SIZES, help="side of the frames in pixels")
     parser.add_argument("--count", type=int, default=3, help="how many of them")
     parser.add_argument("--unmarked", type=Path, nargs="*", default=[], help="folders of ordinary videos and images")
     parser.add_argument("--most", type=int, default=10_000, help="ordinary frames at most")

@@ -122,9 +122,10 @@ _TABLES: dict[str, Callable[[dict[str, Any], Path], Iterator[str]]] = {
 
 def _animator(config: dict[str, Any]) -> str:
     """What a live session shows: on fewer than four cores the engine leaves out the network."""
+    size = f" at {config['frame_px'][0]} px" if "frame_px" in config else ""
     if config["backend"] == "geometric":
-        return "the guided animator's mesh without its network, as fewer than four cores show it live"
-    return f"animator by {config['backend']}"
+        return f"the guided animator's mesh{size} without its network, as fewer than four cores show it live"
+    return f"animator by {config['backend']}{size}"
 
 
 def _machine(hardware: dict[str, Any]) -> str:

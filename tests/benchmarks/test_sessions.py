@@ -11,7 +11,7 @@ from tests.fake_engine import FakeEngine
 @pytest.mark.parametrize("batch_s", [None, 0.002])
 def test_sessions_speak_and_their_frames_are_counted(batch_s: float | None) -> None:
     engine: Any = FakeEngine(batch_s=batch_s)
-    ramp = Ramp(engine, batches=engine.batches, slot_ms=40.0, encode=False)
+    ramp = Ramp(engine, 256, batches=engine.batches, slot_ms=40.0, encode=False)
     row = ramp.level(3, seconds=0.8, warm_up_s=0.2)
     ramp.close()
     assert row["frames"] == 60
@@ -24,7 +24,7 @@ def test_sessions_speak_and_their_frames_are_counted(batch_s: float | None) -> N
 
 def test_a_device_that_is_too_slow_misses() -> None:
     engine: Any = FakeEngine(batch_s=None, render_s=0.06)
-    ramp = Ramp(engine, batches=False, slot_ms=40.0, encode=False)
+    ramp = Ramp(engine, 256, batches=False, slot_ms=40.0, encode=False)
     assert ramp.level(1, seconds=0.6, warm_up_s=0.2)["misses"] > 0.5
 
 
