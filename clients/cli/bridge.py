@@ -4,10 +4,11 @@ import contextlib
 import io
 import json
 import os
+import select
 import stat
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,20 @@ import typer
 from engine.errors import CommandInvalid
 
 _PIECE_BYTES, _BYTES_A_SECOND = 4_800, 48_000
+# Sent as samples, each of these would be loud noise: where its mark stands, the mark, what it is.
+_AUDIO_FILES = (
+    (0, b"RIFF", "a wave file"),
+    (0, b"RF64", "a wave file"),
+    (0, b"fLaC", "a FLAC file"),
+    (0, b"OggS", "an Ogg file"),
+    (0, b"ID3", "an MP3 file"),
+    (0, b"FORM", "an AIFF file"),
+    (0, b"caff", "a Core Audio file"),
+    (0, b".snd", "an AU file"),
+    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM file"),
+    (4, b"ftyp", "an MP4 file"),
+)
+_START_BYTES = max(offset + len(magic) for offset, magic, _ in _AUDIO_FILES)
 
 
 def bridge(
@@ -85,28 +100,33 @@ async def standard_input(source: io.FileIO) -> AsyncIterator[bytes]:
     """PCM16, 24 kHz, mono, in pieces of at most 100 ms; a file, which has them all at once, in real time.
 
     Raises:
-        CommandInvalid: a wave file comes, or nothing at all.
+        CommandInvalid: an audio file of some format comes, nothing at all, or what cannot be read.
     """
     import asyncio
 
-    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[bytes](1)
+    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[bytes | OSError](1)
+
+    def hand_over(piece: bytes | OSError) -> None:
+        asyncio.run_coroutine_threadsafe(pieces.put(piece), loop).result()
 
     def read() -> None:
         # In a thread that nobody waits for: event loops cannot watch plain files, and a terminal may never end.
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            while piece := source.read(_PIECE_BYTES):
-                asyncio.run_coroutine_threadsafe(pieces.put(piece), loop).result()
-            asyncio.run_coroutine_threadsafe(pieces.put(b""), loop).result()
+        with contextlib.suppress(RuntimeError, ValueError):  # the loop has ended, or the source is closed
+            try:
+                for piece in _pieces(source):
+                    hand_over(piece)
+                hand_over(b"")
+            except OSError as error:
+                hand_over(error)
 
     is_file = stat.S_ISREG(os.fstat(source.fileno()).st_mode)
     threading.Thread(target=read, daemon=True).start()
     due, rest, sent = loop.time(), b"", 0
     while piece := await pieces.get():
-        if not sent and piece.startswith(b"RIFF"):
-            raise CommandInvalid(
-                "a wave file came, and --hear takes bare samples: "
-                "ffmpeg -i FILE -f s16le -ar 24000 -ac 1 - | gohd bridge URL --hear"
-            )
+        if isinstance(piece, OSError):
+            raise CommandInvalid(f"standard input cannot be read: {piece.strerror}") from piece
+        if not sent:
+            _refuse_audio_file(piece)
         piece = rest + piece
         whole = len(piece) // 2 * 2
         rest = piece[whole:]
@@ -118,3 +138,31 @@ async def standard_input(source: io.FileIO) -> AsyncIterator[bytes]:
             yield piece[:whole]
     if not sent:
         raise CommandInvalid("standard input held no audio; --hear takes PCM16, 24 kHz, mono")
+
+
+def _pieces(source: io.FileIO) -> Iterator[bytes]:
+    """What comes, as it comes; the first piece is long enough to tell a file's format by."""
+    held, begun = b"", False
+    while piece := _read(source):
+        held += piece
+        if begun or len(held) >= _START_BYTES:
+            yield held
+            held, begun = b"", True
+    if held:
+        yield held
+
+
+def _read(source: io.FileIO) -> bytes:
+    # None comes from a pipe that its other end has made non-blocking, as some shells and Node.js do.
+    while (piece := source.read(_PIECE_BYTES)) is None:
+        select.select([source], [], [])
+    return piece
+
+
+def _refuse_audio_file(start: bytes) -> None:
+    for offset, magic, kind in _AUDIO_FILES:
+        if start[offset:].startswith(magic):
+            raise CommandInvalid(
+                f"{kind} came, and --hear takes bare samples: "
+                "ffmpeg -i FILE -f s16le -ar 24000 -ac 1 - | gohd bridge URL --hear"
+            )

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -18,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clients.agents.conversation import BeSilent, Conversation, EndOfSpeech, Fault, Say, Tell
-from engine.errors import AgentUnreachable, InputError
+from clients.cli.bridge import standard_input
+from engine.errors import AgentUnreachable, CommandInvalid, InputError
 from tests.clients.agents_helper import chunks, fake_speaker, loud, tone
 from tests.fake_engine import FakeEngine
 from tests.serving_helper import start_server
@@ -342,3 +344,49 @@ async def test_the_command_says_what_it_cannot_hear(
     assert code == 2
     assert says in output
     assert "Traceback" not in output
+
+
+async def _heard(pieces: list[bytes]) -> list[bytes]:
+    """What ``--hear`` passes on of a pipe that gets these pieces and then ends."""
+    source, end = os.pipe()
+    os.set_blocking(source, False)
+    with io.FileIO(source) as pipe:
+        heard = aiter(standard_input(pipe))
+        first = asyncio.ensure_future(anext(heard))
+        for piece in pieces:
+            await asyncio.sleep(0.02)
+            os.write(end, piece)
+        os.close(end)
+        return [await first, *[piece async for piece in heard]]
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"RIFF\0\0\0\0WAVE", "wave"),
+        (b"RF64", "wave"),
+        (b"fLaC", "FLAC"),
+        (b"OggS", "Ogg"),
+        (b"ID3\4", "MP3"),
+        (b"FORM", "AIFF"),
+        (b"caff", "Core Audio"),
+        (b".snd", "AU"),
+        (b"\x1a\x45\xdf\xa3", "WebM"),
+        (b"\0\0\0\x20ftypisom", "MP4"),
+    ],
+)
+async def test_no_audio_file_is_heard_as_samples(start: bytes, kind: str) -> None:
+    """Nor one of which the first bytes come alone, as from a slow pipe."""
+    with pytest.raises(CommandInvalid, match=f"{kind} file came.*ffmpeg"):
+        await _heard([start[:2], start[2:], bytes(100)])
+
+
+async def test_a_pipe_that_does_not_block_is_heard_to_its_end() -> None:
+    assert b"".join(await _heard([b"ab", b"cdefg", b"hij"])) == b"abcdefghij"
+
+
+async def test_standard_input_that_cannot_be_read_is_named() -> None:
+    start, end = os.pipe()
+    with io.FileIO(start), io.FileIO(end) as unreadable, pytest.raises(CommandInvalid, match="cannot be read"):
+        async for _ in standard_input(unreadable):
+            pass
