@@ -1,5 +1,6 @@
 """``gohd bridge``: a Realtime service speaks through a session of a gohd server."""
 
+import concurrent.futures
 import contextlib
 import io
 import json
@@ -111,7 +112,8 @@ async def standard_input(source: io.FileIO) -> AsyncIterator[bytes]:
 
     def read() -> None:
         # In a thread that nobody waits for: event loops cannot watch plain files, and a terminal may never end.
-        with contextlib.suppress(RuntimeError, ValueError):  # the loop has ended, or the source is closed
+        # Nobody hears any more: the loop has ended or ends, or the source is closed.
+        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError, ValueError):
             try:
                 for piece in _pieces(source):
                     hand_over(piece)

@@ -1,4 +1,4 @@
-"""A film, an enrolment and a call look up no name and send nothing outside this machine.
+"""No command looks up a name or sends anything outside this machine, nor does an enrolment or a call.
 
 Watched from below, for the libraries that ask on their own are not in Python: see ``watched.c``.
 """
@@ -64,6 +64,12 @@ def test_a_film_asks_for_nothing(watched: Path, tmp_path: Path) -> None:
         part.writeframes(whole.readframes(whole.getframerate() // 2))
     subprocess.run([*GOHD, "render", str(PORTRAIT), str(voice), "-o", str(tmp_path / "film.mp4")], check=True)
     assert (tmp_path / "film.mp4").stat().st_size > 1000
+    assert _asked(watched) == set()
+
+
+@pytest.mark.parametrize("command", ["doctor", "weights compile --target cpu", "camera --list"])
+def test_a_command_asks_for_nothing(watched: Path, command: str) -> None:
+    subprocess.run([*GOHD, *command.split()], check=True, stdin=subprocess.DEVNULL)
     assert _asked(watched) == set()
 
 
