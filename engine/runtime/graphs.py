@@ -55,12 +55,12 @@ def animator_graph(network: FaceAnimatorNetwork) -> Graph:
 
 
 def step_graph(network: FaceAnimatorNetwork) -> Graph:
-    """The step of a CPU: to ``rgb``, uint8 (B, size, size, 3), or of a guided network to ``correction``, float32
-    (B, 5, size, size) of `FaceAnimatorNetwork.correct`; ``network`` is frozen by this.
+    """The step of a CPU: to ``rgb``, uint8 (B, size, size, 3), or of a guided network to ``flow``, float32
+    (B, 2, size, size) of `FaceAnimatorNetwork.correct`; ``network`` is frozen by this.
     """
     inputs = _animator_inputs(network)
     if network.config.guided:
-        return Graph("correction", _Correction(network), inputs, ("correction",))
+        return Graph("correction", _Correction(network), inputs, ("flow",))
     return Graph("frame", _Frame(network), inputs, ("rgb",))
 
 

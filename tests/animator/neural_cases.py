@@ -45,11 +45,12 @@ def inputs(config: FaceAnimatorConfig, rows: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def guides(config: FaceAnimatorConfig, rows: int = 2) -> tuple[Tensor, ...]:
-    """The guide of a guided layout (rows, 5, size, size): smooth colours and a flow of some pixels; else nothing."""
+    """Guide of a guided layout (rows, 6, size, size): smooth colours, a flow of some pixels, an edge; else nothing."""
     if not config.guided:
         return ()
     generator = torch.Generator().manual_seed(8)
     size = config.image_size
-    coarse = torch.rand(rows, 5, 6, 6, generator=generator) * 2 - 1
-    coarse[:, 3:] *= 0.05
+    coarse = torch.rand(rows, 6, 6, 6, generator=generator) * 2 - 1
+    coarse[:, 3:5] *= 0.05
+    coarse[:, 5] = (coarse[:, 5] + 1) / 2
     return (F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True),)

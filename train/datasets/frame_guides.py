@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.animator import GeometricAnimator
-from engine.animator.mesh.guide import frame_guide
+from engine.animator.mesh.guide import frame_guide, outside_face
 from engine.motion.space.coefficients import EXPRESSION, GAZE, IDENTITY_SIZE, POSE, Coefficients
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.pose import similarity_from_pose
@@ -28,7 +28,7 @@ class FrameGuides:
         self._animator = GeometricAnimator(model)
 
     def batch(self, source_B3HW: Tensor, landmarks_BN3: Tensor, descriptor_BD: Tensor, shown_BD: Tensor) -> Tensor:
-        """Guides (B, 5, S, S), float32 on the device of the sources.
+        """Guides (B, 6, S, S), float32 on the device of the sources.
 
         Args:
             source_B3HW: in [-1, 1], of 256 px, as the landmarks' crop.
@@ -63,7 +63,8 @@ class FrameGuides:
             residual=residual,
         )
         prepared = self._animator.prepare(FaceCrop(rgb, landmarks_px, _NO_MATRIX), coefficients)
-        return frame_guide(*self._animator.render_with_map(prepared, shown[None]))
+        outside = outside_face(landmarks_px, rgb.shape[0], rgb.shape[0])
+        return frame_guide(*self._animator.render_with_map(prepared, shown[None]), outside)
 
 
 def _neutral_shapes(landmarks_BN3: Tensor, descriptor_BD: Tensor, model: LandmarkModel) -> Tensor:

@@ -117,10 +117,10 @@ class ScaledAnimator(nn.Module):
         self.network = network
         self.register_buffer("scale_D", scale_D, persistent=False)
 
-    def forward(self, source_B3HW: Tensor, window_BTD: Tensor, guide_B5HW: Tensor | None = None) -> Tensor:
+    def forward(self, source_B3HW: Tensor, window_BTD: Tensor, guide_B6HW: Tensor | None = None) -> Tensor:
         """Generated images (B, 3, H, W); a guided network needs the guide."""
         identity_code_BS, features = self.network.encode(source_B3HW)
-        guide = () if guide_B5HW is None else (guide_B5HW,)
+        guide = () if guide_B6HW is None else (guide_B6HW,)
         return self.network.animate(identity_code_BS, (*features, *guide), window_BTD / self.scale_D)
 
 

@@ -180,16 +180,12 @@ class FaceAnimatorNetwork(nn.Module):
         window_BTD: Tensor,
         intensity_B: Tensor | None = None,
     ) -> Tensor:
-        """What a guided layout changes of the mesh's frame, (B, 5, size, size) float32; arguments as `animate`.
-
-        Flow x, y in halves of the frame, then what is added to R, G, B in levels of 255.
+        """By what a guided layout moves the mesh's frame: flow x, y in halves of it, (B, 2, size, size) float32;
+        arguments as `animate`.
         """
         assert isinstance(self.decoder, GuidedDecoder), "only a guided layout corrects"
-        flow_B2HW, colour_B3HW = self.decoder.correct(
-            self.navigate(identity_code_BS, window_BTD, intensity_B), features
-        )
-        correction_B5HW: Tensor = torch.cat([torch.tanh(flow_B2HW.float()), 127.5 * colour_B3HW.float()], 1)
-        return correction_B5HW
+        latent_BS = self.navigate(identity_code_BS, window_BTD, intensity_B)
+        return torch.tanh(self.decoder.correct(latent_BS, features).float())
 
     def forward(self, rgb_B3HW: Tensor, window_BTD: Tensor, intensity_B: Tensor | None = None) -> Tensor:
         """`encode` and `animate` in one call."""
@@ -197,7 +193,7 @@ class FaceAnimatorNetwork(nn.Module):
         return self.animate(identity_code_BS, features, window_BTD, intensity_B)
 
     def blank_guide(self) -> tuple[Tensor, ...]:
-        """What follows a frame's feature maps in a guided layout, zeros (1, 5, size, size); else nothing."""
+        """What follows a frame's feature maps in a guided layout, zeros (1, 6, size, size); else nothing."""
         if not self.config.guided:
             return ()
         size = self.config.image_size

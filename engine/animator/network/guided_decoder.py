@@ -1,4 +1,4 @@
-"""Decoder that is guided by the mesh: it corrects the geometric animator's image in place and in colour.
+"""Decoder that is guided by the mesh: it moves to their place the parts of its image that the landmarks do not.
 
     constant 4x4 -> styled conv -> level 8 -> ... -> level 128 -> finish 256 -> RGB
 
@@ -8,12 +8,12 @@
                                                                          |
                  portrait's features ----------------------> warp by mesh's flow + correction, * m
 
-    finish       mesh's image -> warp by the correction alone, + what it lacks in colour
-                 (both are smooth, so that they can be enlarged and applied to a larger image of the mesh)
+    finish       mesh's image -> warp by the correction alone, where it lies outside the face
+                 (the correction is smooth, so that it can be enlarged and applied to a larger image of the mesh)
 
 Flow, mask and blend are those of `engine.animator.network.decoder` (Fig. 2), with two differences. Where each place
-comes from is known from the landmarks' mesh before anything is learnt, so levels learn what it misses: hair, shoulders,
-lids. And what the last level fetches is not the portrait but the mesh's image: irises turn in it, the mouth has an
+comes from is known from the landmarks' mesh before anything is learnt, so levels learn what it misses: hair, ears,
+shoulders. And what the last level fetches is not the portrait but the mesh's image: irises turn in it, the mouth has an
 inside. The last doubling is a fold of four pixels into channels, which costs a third of a level.
 
 Shape suffixes: B rows, C channels, H and W pixels, S style.
@@ -34,13 +34,14 @@ from kernels.warp_blend import flow_warp_reference, warp_blend
 
 FOLD = 2
 """Pixels of the image along the side of one of the finest level's."""
-GUIDE_CHANNELS = 5
-"""Of a guide: the mesh's image RGB in [-1, 1], and its flow x, y before the activation tanh."""
+GUIDE_CHANNELS = 6
+"""Of a guide: the mesh's image RGB in [-1, 1], its flow x, y before the activation tanh, and how far each pixel lies
+outside the face: 0 on it, where the mesh is right, to 1."""
 
 _SEES_FROM = 32
 """Smallest level in pixels that also takes the mesh's image; below, its fold would be of hundreds of channels."""
-_FLOW_GAIN, _COLOUR_GAIN = 1 / 32, 2.0
-"""Factors of what the heads give. A flow of 1 is half of the image, where corrections are a few pixels; and a step of
+_FLOW_GAIN = 1 / 32
+"""Factor of what the heads give. A flow of 1 is half of the image, where corrections are a few pixels; and a step of
 Adam moves every weight by about the same, so that the scale has to be in the layer."""
 
 
@@ -79,22 +80,19 @@ class _GuidedLevel(nn.Module):
 
 
 class _Finish(nn.Module):
-    """Twice the size: the mesh's image, moved by the correction, plus what it lacks in colour."""
+    """Twice the size: the correction of the flow at the size of the image."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = EqualisedConv2d(width, (2 + 3) * FOLD * FOLD, 3, padding=1)
-        self.bias = nn.Parameter(torch.zeros(2 + 3))
+        self.conv = EqualisedConv2d(width, 2 * FOLD * FOLD, 3, padding=1)
+        self.bias = nn.Parameter(torch.zeros(2))
         self.upsample = FirUpsample(2)
 
-    def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor) -> tuple[Tensor, Tensor]:
-        """Correction of the flow (B, 2, 2H, 2W) before its activation, and colour to add (B, 3, 2H, 2W)."""
-        folded_BCHW = self.conv(x_BCHW)
-        flows = 2 * FOLD * FOLD
-        own_B2HW = F.pixel_shuffle(folded_BCHW[:, :flows], FOLD) + self.bias[:2, None, None]
-        added_B3HW = F.pixel_shuffle(folded_BCHW[:, flows:], FOLD) + self.bias[2:, None, None]
-        correction_B2HW = _FLOW_GAIN * self.upsample(raw_B3HW[:, :2], own_B2HW)
-        return correction_B2HW, _COLOUR_GAIN * added_B3HW
+    def forward(self, x_BCHW: Tensor, raw_B3HW: Tensor) -> Tensor:
+        """Correction of the flow (B, 2, 2H, 2W) before its activation."""
+        own_B2HW = F.pixel_shuffle(self.conv(x_BCHW), FOLD) + self.bias[:, None, None]
+        correction_B2HW: Tensor = _FLOW_GAIN * self.upsample(raw_B3HW[:, :2], own_B2HW)
+        return correction_B2HW
 
 
 class GuidedDecoder(nn.Module):
@@ -120,7 +118,7 @@ class GuidedDecoder(nn.Module):
 
     @torch.no_grad()
     def shrink(self, share: float) -> None:
-        """Scale what is added to the mesh's image: 0 shows that alone. In place, before the decoder is frozen."""
+        """Scale the correction: 0 shows the mesh's image alone. In place, before the decoder is frozen."""
         heads: list[Any] = [level.to_flow for level in self.levels]
         flows = [part[:2] for head in heads for part in (head.conv.weight, head.bias)]
         for part in (*flows, *self.finish.parameters()):
@@ -131,22 +129,19 @@ class GuidedDecoder(nn.Module):
 
         Args:
             latent_BS: z_R + lambda eta.
-            features: feature maps from 8x8 up, and last the guide (B, 5, size, size), see `GUIDE_CHANNELS`.
+            features: feature maps from 8x8 up, and last the guide (B, 6, size, size), see `GUIDE_CHANNELS`.
         """
-        return self.corrected(latent_BS, features)[0]
+        image_B3HW: Tensor = flow_warp_reference(
+            features[-1][:, :3], self.correct(latent_BS, features), exact_grid=True
+        )
+        return image_B3HW
 
-    def corrected(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """`forward`'s image, and the finest correction of the flow (B, 2, size, size) before its activation."""
-        correction_B2HW, added_B3HW = self.correct(latent_BS, features)
-        moved_B3HW = flow_warp_reference(features[-1][:, :3], correction_B2HW, exact_grid=True)
-        return moved_B3HW + added_B3HW, correction_B2HW
-
-    def correct(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """What is wrong with the mesh's image, for any size of it: correction of the flow (B, 2, size, size) before its
-        activation, and colour to add (B, 3, size, size); arguments as `forward`.
+    def correct(self, latent_BS: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        """Correction of the flow of the mesh's image (B, 2, size, size) before its activation, for any size of that
+        image; arguments as `forward`.
         """
-        *maps, guide_B5HW = features
-        colours_B3HW, mesh_B2HW = guide_B5HW[:, :3], guide_B5HW[:, 3:]
+        *maps, guide_B6HW = features
+        colours_B3HW, mesh_B2HW, outside_B1HW = guide_B6HW[:, :3], guide_B6HW[:, 3:5], guide_B6HW[:, 5:]
         flows: list[Tensor] = []
         for _ in maps:
             mesh_B2HW = F.avg_pool2d(mesh_B2HW, 2)
@@ -155,5 +150,5 @@ class GuidedDecoder(nn.Module):
         raw: Tensor | None = None
         for level, feature_BCHW, flow_B2HW in zip(self.levels, maps, flows, strict=True):
             x_BCHW, raw = level(x_BCHW, latent_BS, feature_BCHW, raw, flow_B2HW, colours_B3HW)
-        correction_B2HW, added_B3HW = self.finish(x_BCHW, raw)
-        return correction_B2HW, added_B3HW
+        correction_B2HW: Tensor = outside_B1HW * self.finish(x_BCHW, raw)
+        return correction_B2HW

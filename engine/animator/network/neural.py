@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.animator.mesh.cpu_renderer import CpuRig
 from engine.animator.mesh.geometric import GeometricAnimator
-from engine.animator.mesh.guide import corrected_frame, frame_guide
+from engine.animator.mesh.guide import corrected_frame, frame_guide, outside_face
 from engine.animator.network.face_animator import FaceAnimatorConfig, FaceAnimatorNetwork
 from engine.animator.network.step import FrameInputs, FrameStep, corrects, eager_step
 from engine.checkpoint import WeightsFolder, load_into
@@ -30,12 +30,13 @@ class NeuralPortrait:
     Attributes:
         identity_code: (1, S), z_R.
         features: feature maps (1, C, H, W) from 8x8 up.
-        mesh: the portrait cut into layers, for a guided network.
+        mesh, outside: the portrait cut into layers, and its `outside_face`, for a guided network.
     """
 
     identity_code: Tensor
     features: tuple[Tensor, ...]
     mesh: CpuRig | None = None
+    outside: npt.NDArray[np.float32] | None = None
 
 
 class NeuralAnimator:
@@ -105,8 +106,10 @@ class NeuralAnimator:
         rgb_HW3 = torch.from_numpy(np.ascontiguousarray(rgb)).to(self._device)
         rgb_13HW = (rgb_HW3.float() / 127.5 - 1.0).permute(2, 0, 1)[None].contiguous()
         identity_code, features = self.network.encode(rgb_13HW.to(self._dtype))
-        mesh = None if self._mesh is None else self._mesh.prepare(crop, coefficients)
-        return NeuralPortrait(identity_code=identity_code, features=features, mesh=mesh)
+        if self._mesh is None:
+            return NeuralPortrait(identity_code, features)
+        outside = outside_face(crop.landmarks_px, crop.rgb.shape[0], size)
+        return NeuralPortrait(identity_code, features, self._mesh.prepare(crop, coefficients), outside)
 
     def render(
         self,
@@ -157,10 +160,10 @@ class NeuralAnimator:
         window = torch.from_numpy(np.ascontiguousarray(window_BTD)).to(self._device, self._dtype)
         together = self._together(prepared)
         guided = self._drawn(prepared, window_BTD, lambdas)
-        features = (*together.features, *self._guide(guided))
+        features = (*together.features, *self._guide(prepared, guided))
         made = self.step(FrameInputs(together.identity_code, window, intensity_B, features, finished_B)).cpu().numpy()
         if self._corrects:
-            return [corrected_frame(rgb, correction) for (rgb, _), correction in zip(guided, made, strict=True)]
+            return [corrected_frame(rgb, flow) for (rgb, _), flow in zip(guided, made, strict=True)]
         return list(made)
 
     def _drawn(
@@ -179,12 +182,19 @@ class NeuralAnimator:
             frames.append(self._mesh.render_with_map(portrait.mesh, shown_1D, intensity=intensity))
         return frames
 
-    def _guide(self, drawn: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]]) -> tuple[Tensor, ...]:
+    def _guide(
+        self,
+        prepared: Sequence[NeuralPortrait],
+        drawn: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]],
+    ) -> tuple[Tensor, ...]:
         if not drawn:
             return ()
-        guides = [frame_guide(rgb, source_map, self.network.config.image_size) for rgb, source_map in drawn]
-        guide_B5HW = guides[0][None] if len(guides) == 1 else np.stack(guides)
-        return (torch.from_numpy(guide_B5HW).to(self._device, self._dtype),)
+        guides = []
+        for portrait, (rgb, source_map) in zip(prepared, drawn, strict=True):
+            assert portrait.outside is not None
+            guides.append(frame_guide(rgb, source_map, portrait.outside))
+        guide_B6HW = guides[0][None] if len(guides) == 1 else np.stack(guides)
+        return (torch.from_numpy(guide_B6HW).to(self._device, self._dtype),)
 
     def _together(self, prepared: Sequence[NeuralPortrait]) -> NeuralPortrait:
         """Portraits as the rows of one: the same tensors as the last time while the same portraits come, so that a

@@ -48,7 +48,7 @@ class FrameInputs:
 
 
 FrameStep = Callable[[FrameInputs], Tensor]
-"""Inputs to images (B, H, W, 3), uint8 RGB, or to corrections (B, 5, H, W), see `corrects`; the caller's own. Any
+"""Inputs to images (B, H, W, 3), uint8 RGB, or to flows (B, 2, H, W), see `corrects`; the caller's own. Any
 thread may call it.
 """
 
