@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +21,16 @@ from engine.motion.driving_motion import DrivingMotion
 from engine.motion.space.coefficients import Coefficients
 from engine.motion.space.landmark_model import LandmarkModel
 from engine.motion.space.motion_space import load_motion_space
-from engine.portrait import CROP_SIZE, CROP_SIZES, FaceLandmarker, crop_face, follow_face, largest_size, load_image
+from engine.portrait import (
+    CROP_SIZE,
+    CROP_SIZES,
+    FaceLandmarker,
+    crop_face,
+    follow_face,
+    largest_size,
+    load_image,
+    shrink_crop,
+)
 from engine.postprocess import PasteBack, Postprocess, WatermarkConfig
 from engine.runtime.animator_loader import load_animator
 from engine.runtime.backends import BACKENDS
@@ -151,6 +161,22 @@ class Engine:
             prepared=self.animator.prepare(crop, coefficients),
             paste_back=PasteBack(rgb, crop),
             warnings=face.warnings,
+        )
+
+    def shrink(self, avatar: Avatar, size: int) -> Avatar:
+        """The same portrait with frames of ``size`` pixels, or itself where it has no more than that.
+
+        Raises:
+            CommandInvalid: the size is none of `sizes`.
+        """
+        if self._checked_size(size) >= avatar.size:
+            return avatar
+        crop = shrink_crop(avatar.crop, size)
+        return dataclasses.replace(
+            avatar,
+            crop=crop,
+            prepared=self.animator.prepare(crop, avatar.coefficients),
+            paste_back=avatar.paste_back.shrunk(size / avatar.size),
         )
 
     def open_session(

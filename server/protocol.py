@@ -1,9 +1,10 @@
 """Reading and writing every message on the wire; sending them is the business of others (no I/O in here).
 
-    HTTP     POST /offer      {sdp, type: "offer", portrait? | session?}  ->  {sdp, type: "answer", session_id}
-             POST /portraits  an image and consent                       ->  {portrait_id, warnings}
-             GET /ice                                                     ->  {ice_servers: [...], relay_only}
-             any failure                                                  ->  {error: {code, message}}
+    HTTP     POST /offer      {sdp, type: "offer", portrait?, size?}  ->  {sdp, type: "answer", session_id, size}
+                              or {sdp, type: "offer", session}
+             POST /portraits  an image and consent                   ->  {portrait_id, warnings}
+             GET /ice                                                 ->  {ice_servers: [...], relay_only}
+             any failure                                              ->  {error: {code, message}}
 
     data channel "control" and WebSocket /ws, one JSON object a message
              client -> server    gaze {pitch, yaw} | look {at} | intensity {value} | pose {on} | state {state}
@@ -11,9 +12,10 @@
              server -> client    state {state} | stats {...} | interrupted {generation} | pong {id} | error
 
     WebSocket only
-             client -> server    start {rate, portrait? | session?, live?}, once and first; then audio: PCM, 16 bit
-                                 little-endian mono, as binary messages or as audio {pcm: base64}
-             server -> client    started {session_id}
+             client -> server    start {rate, portrait?, size?, live?} or start {rate, session, live?}, once and
+                                 first; then audio: PCM, 16 bit little-endian mono, as binary messages or as
+                                 audio {pcm: base64}
+             server -> client    started {session_id, size}
 
 ``tests/golden/protocol.json`` holds both directions; the Python and the JavaScript tests read the same file.
 """
@@ -24,6 +26,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from engine.portrait import CROP_SIZES
 from server.live.messages import (
     Answer,
     Audio,
@@ -148,7 +151,7 @@ def _control(fields: dict[str, Any]) -> Control:
 
 
 def encode_answer(answer: Answer) -> dict[str, Any]:
-    return {"sdp": answer.sdp, "type": "answer", "session_id": answer.session_id}
+    return {"sdp": answer.sdp, "type": "answer", "session_id": answer.session_id, "size": answer.size}
 
 
 def encode_portrait(portrait_id: str, warnings: tuple[str, ...]) -> dict[str, Any]:
@@ -196,8 +199,21 @@ def _integer(fields: dict[str, Any], name: str, low: int, high: int, wanted: str
     return value
 
 
-def _target(fields: dict[str, Any]) -> dict[str, str]:
-    found = {}
+def parse_size(text: str | None) -> int | None:
+    """Read the query field ``size`` of a WHEP request; raises Refusal ``bad_message``."""
+    return None if text is None else _size({str(size): size for size in CROP_SIZES}.get(text))
+
+
+def _size(value: object) -> int:
+    if isinstance(value, bool) or value not in CROP_SIZES:
+        sizes = f"{', '.join(map(str, CROP_SIZES[:-1]))} or {CROP_SIZES[-1]}"
+        raise Refusal("bad_message", f"The field 'size' must be {sizes} pixels, or be left out.")
+    assert isinstance(value, int | float)
+    return int(value)
+
+
+def _target(fields: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name in ("portrait", "session"):
         value = fields.get(name)
         if value is None:
@@ -205,8 +221,10 @@ def _target(fields: dict[str, Any]) -> dict[str, str]:
         if not isinstance(value, str) or not 0 < len(value) <= 64:
             raise Refusal("bad_message", f"The field '{name}' must be an id of this server, or be left out.")
         found[name] = value
-    if len(found) > 1:
-        raise Refusal("bad_message", "A session has its portrait already: name one of the two.")
+    if fields.get("size") is not None:
+        found["size"] = _size(fields["size"])
+    if "session" in found and len(found) > 1:
+        raise Refusal("bad_message", "A session has its portrait and its size already: name it alone.")
     return found
 
 

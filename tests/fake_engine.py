@@ -43,12 +43,21 @@ class FakeJob:
     error: Exception | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class FakeAvatar:
+    """What the server reads of an avatar; each is one of its own."""
+
+    size: int = 256
+    warnings: tuple[str, ...] = ("the eyes are shut",)
+
+
 class FakeSession:
     lookahead_ms = 80.0
-    frame_size = (256, 256)
 
     def __init__(self, avatar: Any, render_s: float) -> None:
         self.avatar = avatar
+        side = avatar.size if isinstance(avatar, FakeAvatar) else 256
+        self.frame_size = (side, side)
         self.render_s = render_s
         self.wave = np.zeros(0, np.float32)
         self.start = 0
@@ -90,7 +99,7 @@ class FakeSession:
 
     def _draw(self, audio: npt.NDArray[np.float32]) -> FakeFrame:
         loud = bool(np.abs(audio).max(initial=0) > LOUD)
-        rgb = np.full((256, 256, 3), 255 if loud else 90, np.uint8)
+        rgb = np.full((*self.frame_size, 3), 255 if loud else 90, np.uint8)
         rgb[:, : 4 * (self.next_frame % 64)] //= 2
         frame = FakeFrame(rgb, self.next_frame * SAMPLES_PER_FRAME, loud)
         self.next_frame += 1
@@ -156,26 +165,26 @@ class FakeRenderer:
         self.left.append(row)
 
 
-@dataclass(frozen=True, eq=False)
-class FakeAvatar:
-    """What the server reads of an avatar; each is one of its own."""
-
-    warnings: tuple[str, ...] = ("the eyes are shut",)
-
-
 class FakeEngine:
     """``render_s`` is slept for each frame; ``load_s`` before the engine is there.
 
-    With ``batch_s`` sessions share a device, whose ``renderer`` is there once the engine is loaded.
+    With ``batch_s`` sessions share a device, whose ``renderer`` is there once the engine is loaded. It draws frames of
+    ``sizes``.
     """
 
-    def __init__(self, render_s: float = 0.0, load_s: float = 0.0, batch_s: float | None = None) -> None:
+    def __init__(
+        self,
+        render_s: float = 0.0,
+        load_s: float = 0.0,
+        batch_s: float | None = None,
+        sizes: tuple[int, ...] = (256,),
+    ) -> None:
         time.sleep(load_s)
         self.render_s = render_s
         self.batches = batch_s is not None
         self.renderer = FakeRenderer(batch_s or 0.0)
         self.sessions: list[FakeSession] = []
-        self.sizes: tuple[int, ...] = (256, 384, 512, 768, 1024)
+        self.sizes = sizes
         self.asked_sizes: list[int] = []
 
     def open_renderer(self, capacity: int) -> FakeRenderer:
@@ -185,7 +194,10 @@ class FakeEngine:
         self.asked_sizes.append(size)
         if isinstance(image, np.ndarray) and not image.any():
             raise NoFaceFound("no face was found in the picture")
-        return FakeAvatar()
+        return FakeAvatar(size)
+
+    def shrink(self, avatar: Any, size: int) -> Any:
+        return avatar if size >= avatar.size else FakeAvatar(size)
 
     def open_session(self, avatar: Any, *, seed: int = 0, renderer: Any = None) -> FakeSession:
         assert renderer is (self.renderer if self.batches else None)

@@ -138,7 +138,7 @@ def _open_session(engine: "Engine", portrait: Path, head: int | None, **settings
         frame_ms, _ = measure_frames(open_session)
         if sustained(frame_ms):
             break
-    _log.info("a head of %d px takes %.1f ms a frame", side, frame_ms)
+    _log.info("a head of %d px takes %.1f ms a frame", avatar.size, frame_ms)
     return open_session()
 
 

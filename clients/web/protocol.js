@@ -15,10 +15,12 @@ export class ServerError extends Error {
 }
 
 // With a session id: watch that session. With a portrait id: open a session that shows it. With neither: the demo face.
-export function encodeOffer(sdp, portraitId = null, sessionId = null) {
+// The size is the side of the head's frames in pixels; null is the server's.
+export function encodeOffer(sdp, portraitId = null, sessionId = null, size = null) {
   const offer = { sdp, type: "offer" };
   if (portraitId !== null) offer.portrait = portraitId;
   if (sessionId !== null) offer.session = sessionId;
+  if (size !== null) offer.size = size;
   return JSON.stringify(offer);
 }
 
@@ -29,10 +31,11 @@ export function parseIce(body) {
 }
 
 export function parseAnswer(body) {
-  if (body?.type !== "answer" || typeof body.sdp !== "string" || typeof body.session_id !== "string") {
+  const { type, sdp, session_id: sessionId, size } = body ?? {};
+  if (type !== "answer" || typeof sdp !== "string" || typeof sessionId !== "string" || typeof size !== "number") {
     throw new ProtocolError("The server's answer cannot be read.");
   }
-  return { sdp: body.sdp, type: "answer", sessionId: body.session_id };
+  return { sdp, type, sessionId, size };
 }
 
 export function parsePortrait(body) {
@@ -69,7 +72,7 @@ export function encodeControl(message) {
 }
 
 const EVENTS = {
-  started: { session_id: "string" },
+  started: { session_id: "string", size: "number" },
   state: { state: "string" },
   stats: {
     fps: "number",

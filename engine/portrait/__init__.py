@@ -1,6 +1,6 @@
 """From an image to the head crop and its landmarks."""
 
-from engine.portrait.crop import CROP_SIZE, CROP_SIZES, FaceCrop, crop_face, largest_size
+from engine.portrait.crop import CROP_SIZE, CROP_SIZES, FaceCrop, crop_face, largest_size, shrink_crop
 from engine.portrait.decode import load_image, read_image_file
 from engine.portrait.face_follower import follow_face
 from engine.portrait.landmarker import MIN_FACE_PX, FaceLandmarker
@@ -18,4 +18,5 @@ __all__ = [
     "largest_size",
     "load_image",
     "read_image_file",
+    "shrink_crop",
 ]

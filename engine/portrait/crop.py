@@ -70,6 +70,13 @@ def crop_face(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating], size: 
     return FaceCrop(pixels, moved.astype(np.float32), matrix.astype(np.float32))
 
 
+def shrink_crop(crop: FaceCrop, size: int) -> FaceCrop:
+    """The same crop with a smaller side, ``size`` px."""
+    factor = size / crop.rgb.shape[0]
+    rgb = np.asarray(cv2.resize(crop.rgb, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+    return FaceCrop(rgb, (crop.landmarks_px * factor).astype(np.float32), (crop.matrix * factor).astype(np.float32))
+
+
 def largest_size(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating]) -> int:
     """The largest of `CROP_SIZES` that the head of an image (H, W, 3) has the pixels for; at least the smallest."""
     points = np.asarray(landmarks_px, np.float64)[:, :2]

@@ -8,6 +8,9 @@ whole portrait            +-------------+
                           +-------------+
 """
 
+import copy
+from typing import Self
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +51,13 @@ class PasteBack:
             seam, self._from_area, self._length, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         )
         self._still_share = 1 - self._head_share
+
+    def shrunk(self, factor: float) -> Self:
+        """The same for heads of ``factor`` times as many pixels a side, in images of the same size."""
+        shrunk = copy.copy(self)
+        shrunk._from_area = self._from_area * factor
+        shrunk._from_area[:, 2] += (factor - 1) / 2
+        return shrunk
 
     @property
     def size(self) -> tuple[int, int]:

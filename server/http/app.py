@@ -100,9 +100,9 @@ class AvatarServer:
         if offer.session is not None:
             session = self.sessions.find(offer.session)
         else:
-            session = await self.manager.open(offer.portrait)
+            session = await self.manager.open(offer.portrait, offer.size)
         viewer = self.manager.view(session, speaks=not watches, owns=not watches)
-        answer = Answer(sdp=await viewer.accept(description), session_id=session.session_id)
+        answer = Answer(sdp=await viewer.accept(description), session_id=session.session_id, size=session.frame_size[0])
         return web.json_response(encode_answer(answer))
 
     async def _portrait(self, request: web.Request) -> web.Response:

@@ -1,6 +1,6 @@
 """The WebSocket: audio and control in, events out; the image is watched over WHEP or ``/offer`` by session id.
 
-    start {rate, ...} -->                        <-- started {session_id}
+    start {rate, ...} -->                        <-- started {session_id, size}
     audio, control    -->                        <-- state, stats, interrupted, pong, error
 
 Whoever opened the session ends it by leaving. A message that cannot be used is answered with an error and skipped;
@@ -69,7 +69,7 @@ class WebSocketEndpoint:
     async def _session(self, start: Start) -> tuple[LiveSession, bool]:
         if start.session is not None:
             return self._manager.sessions.find(start.session), False
-        return await self._manager.open(start.portrait), True
+        return await self._manager.open(start.portrait, start.size), True
 
 
 class _Connection:
@@ -96,7 +96,7 @@ class _Connection:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        self._send(Started(session_id=self._session.session_id))
+        self._send(Started(session_id=self._session.session_id, size=self._session.frame_size[0]))
         self._send(StateEvent(state=self._session.state))
         unsubscribe = self._session.subscribe(self._send)
         leave = self._session.add_close_hook(self._session_ends)

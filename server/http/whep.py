@@ -1,12 +1,13 @@
 """WHEP: any player that speaks WebRTC over HTTP can watch (draft-ietf-wish-whep).
 
-    POST   /whep             a new session of the demo face, which says the demo voice       201, Location, ETag
+    POST   /whep[?size=PX]   a new session of the demo face, which says the demo voice       201, Location, ETag
     POST   /whep/SESSION     a session that runs: whose voice comes from /offer or /ws       201, Location, ETag
     PATCH  /whep/viewers/ID  further candidates (trickle ICE), with If-Match                 204
     DELETE /whep/viewers/ID                                                                  200
 
 A PATCH without If-Match gets 428, with another ETag 412, one that asks for an ICE restart 422 (aiortc has none). 406:
-the player does not take SDP, or no codec fits. The first viewer of a session from ``POST /whep`` owns it.
+the player does not take SDP, or no codec fits. The header Frame-Size says how many pixels a side frames have. The first
+viewer of a session from ``POST /whep`` owns it.
 """
 
 import secrets
@@ -19,6 +20,7 @@ from server.http.limits import check_content_type
 from server.http.uploads import read_limited
 from server.live.messages import Refusal
 from server.live.session import LiveSession
+from server.protocol import parse_size
 from server.sessions.manager import SessionManager
 from server.webrtc.ice import ice_links
 from server.webrtc.sdp_validation import check_candidates, check_offer
@@ -51,10 +53,13 @@ class WhepEndpoint:
         _check_accept(request.headers.get("Accept"))
         body = await read_limited(request, self._manager.config.max_offer_bytes)
         offer = check_offer(body.decode("utf-8", "replace"), needs_audio=False)
+        size = parse_size(request.query.get("size"))
         named = request.match_info.get("session")
         if named is not None:
+            if size is not None:
+                raise Refusal("bad_message", "A session has its size already: leave 'size' out.")
             return await self._watch(self._manager.sessions.find(named), offer, owns=False)
-        session = await self._manager.open()
+        session = await self._manager.open(size=size)
         self._demo_voice.speak(session, self._manager.clock)
         return await self._watch(session, offer, owns=True)
 
@@ -74,6 +79,7 @@ class WhepEndpoint:
         response.headers["Location"] = f"/whep/viewers/{viewer_id}"
         response.headers["ETag"] = etag
         response.headers["Accept-Patch"] = _FRAGMENT
+        response.headers["Frame-Size"] = str(session.frame_size[0])
         for link in ice_links(self._manager.config):
             response.headers.add("Link", link)
         return response

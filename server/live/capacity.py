@@ -15,7 +15,7 @@ frame, where engine and encoder alone take 20. The first session is always let i
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.batch.renderer import BUCKETS
+from engine.errors import CommandInvalid
 from server.live.batching import BatchTimes, sessions_that_fit
 from server.live.engine_session import EngineSession, Renderer
 
@@ -58,6 +59,11 @@ class FrameCost:
     @property
     def total_ms(self) -> float:
         return self.render_ms + self.encode_ms
+
+    @property
+    def slowest_ms(self) -> float:
+        """Of a frame alone, what keeps the core or the device longest."""
+        return self.total_ms if self.device is None else max(self.total_ms, 1e3 * self.device.of(1))
 
 
 class CpuPerFrame:
@@ -106,9 +112,21 @@ def live_sizes(offered: tuple[int, ...], wanted: int | None) -> tuple[int, ...]:
     """Sides of the head in pixels to try for a live picture, the largest first: ``wanted`` alone, if it is not None.
 
     At least one of ``offered``: weights that draw one size alone draw that.
+
+    Raises:
+        CommandInvalid: ``wanted`` is none of ``offered``.
     """
-    sizes = _LIVE_SIZES if wanted is None else (wanted,)
-    return tuple(size for size in sizes if size in offered) or offered[-1:]
+    if wanted is None:
+        return tuple(size for size in _LIVE_SIZES if size in offered) or offered[-1:]
+    if wanted not in offered:
+        raise CommandInvalid(f"these weights draw heads of {listed(offered)} px, not of {wanted}")
+    return (wanted,)
+
+
+def listed(sizes: Iterable[int]) -> str:
+    """Numbers as a sentence has them: 256, 384 or 512."""
+    *most, last = map(str, sizes)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def sustained(frame_ms: float) -> bool:

@@ -51,19 +51,23 @@ class Refusal(GohdError):
 class Offer:
     """A browser asks to connect.
 
-    ``portrait`` is an id from ``POST /portraits``; None is the demo face. With ``session`` it watches that session
-    instead of opening one.
+    ``portrait`` is an id from ``POST /portraits``; None is the demo face. ``size`` is the side of the head's frames in
+    pixels; None is the server's. With ``session`` it watches that session instead of opening one.
     """
 
     sdp: str
     portrait: str | None = None
     session: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """``size`` is the side of the session's frames in pixels: a portrait with fewer has smaller ones."""
+
     sdp: str
     session_id: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first message of a WebSocket. Audio comes at ``rate_hz``; ``session`` is spoken into, else one is opened.
+    """The first message of a WebSocket. Audio comes at ``rate_hz``; ``session`` is spoken into, else one is opened, of
+    ``portrait`` and ``size`` as an `Offer` has them.
 
     ``live``: the audio comes as it is spoken; else it may come faster, is said at the pace of speech, and keeps its
     pauses.
@@ -139,6 +144,7 @@ class Start:
     rate_hz: int
     portrait: str | None = None
     session: str | None = None
+    size: int | None = None
     live: bool = False
 
 
@@ -151,10 +157,11 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The first message from the server on a WebSocket."""
+    """The first message from the server on a WebSocket; ``size`` as in an `Answer`."""
 
     TYPE: ClassVar[str] = "started"
     session_id: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

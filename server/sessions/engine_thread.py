@@ -12,14 +12,25 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from engine.batch.renderer import BUCKETS
-from server.live.capacity import FRAME_MS, FrameCost, live_sizes, measure_batches, measure_frames, sustained
+from engine.portrait import load_image
+from server.live.capacity import (
+    FRAME_MS,
+    FrameCost,
+    listed,
+    live_sizes,
+    measure_batches,
+    measure_frames,
+    sustained,
+)
 from server.live.clock import Clock
 from server.live.device_worker import DeviceWorker
 from server.live.engine_session import EngineSession, Renderer
+from server.live.messages import Refusal
 from server.webrtc.codecs import measure_encoder_ms
 
 log = logging.getLogger(__name__)
@@ -30,13 +41,16 @@ _T = TypeVar("_T")
 
 
 class EngineLike(Protocol):
-    """What the server needs of ``engine.Engine``. Avatars are opaque; one that never ``batches`` opens no renderer."""
+    """What the server needs of ``engine.Engine``. Of avatars it reads the size and the warnings; one that never
+    ``batches`` opens no renderer.
+    """
 
     @property
     def batches(self) -> bool: ...
     @property
     def sizes(self) -> tuple[int, ...]: ...
     def enroll(self, image: Any, *, size: int) -> Any: ...
+    def shrink(self, avatar: Any, size: int) -> Any: ...
     def open_session(self, avatar: Any, *, seed: int = 0, renderer: Any = None) -> EngineSession: ...
     def open_renderer(self, capacity: int) -> Renderer: ...
 
@@ -45,7 +59,7 @@ class EngineThread:
     """Runs jobs on the engine, one after the other; they wait until it and the demo portrait are loaded.
 
     ``size`` is the side of the head's frames in pixels: what was asked for, or the largest of 512, 384 and 256 that
-    this machine sustains with a third to spare. ``cost`` is what such a frame was measured to cost; None until then.
+    this machine sustains with 30 % to spare. ``cost`` is what such a frame was measured to cost; None until then.
     ``device`` renders the frames of all sessions; None where each session renders its own.
     """
 
@@ -79,13 +93,28 @@ class EngineThread:
         engine, _ = await asyncio.shield(self._loaded)
         return await self._submit(lambda: engine.enroll(image, size=self.size))
 
-    async def open_session(self, avatar: Any | None, seed: int) -> EngineSession:
-        """A session of ``avatar``, or of the demo portrait for None; raises ``CapacityExceeded``."""
+    async def open_session(self, avatar: Any | None, seed: int, size: int | None = None) -> EngineSession:
+        """A session of ``avatar``, or of the demo portrait for None.
+
+        Args:
+            size: side of the head's frames in pixels; None is the server's. The avatar's own is the most.
+
+        Raises:
+            CapacityExceeded: no place is left. Refusal: ``bad_message``: the size is none that this server draws.
+        """
         engine, demo = await asyncio.shield(self._loaded)
+        drawn = [each for each in engine.sizes if each <= self.size]
+        if size is not None and size not in drawn:
+            raise Refusal("bad_message", f"This server draws heads of {listed(drawn)} px: name one of these as 'size'.")
         chosen = demo if avatar is None else avatar
-        if self._renderer is None:
-            return await self._submit(lambda: engine.open_session(chosen, seed=seed))
-        return await self._submit(lambda: engine.open_session(chosen, seed=seed, renderer=self._renderer))
+
+        def opened() -> EngineSession:
+            sized = chosen if size is None else engine.shrink(chosen, size)
+            if self._renderer is None:
+                return engine.open_session(sized, seed=seed)
+            return engine.open_session(sized, seed=seed, renderer=self._renderer)
+
+        return await self._submit(opened)
 
     async def close(self) -> None:
         """Let the thread end after the job at hand; does not wait for it."""
@@ -99,16 +128,26 @@ class EngineThread:
         engine = self._load()
         for size in live_sizes(engine.sizes, self._wanted_size):
             avatar = engine.enroll(self._demo_portrait, size=size)
-            cost = self._measured(engine, avatar)
-            if cost.device is not None or sustained(cost.total_ms):
+            measured = avatar
+            if avatar.size < size:
+                # Visitors' portraits may have the pixels that the demo face lacks.
+                measured = engine.enroll(_enlarged(self._demo_portrait, 2 * size / avatar.size), size=size)
+            cost = self._measured(engine, measured)
+            if sustained(cost.slowest_ms):
                 break
         self.size, self.cost = size, cost
         log.info("frames of %d px: %.1f ms to render, %.1f to encode", self.size, cost.render_ms, cost.encode_ms)
-        if cost.device is None and cost.render_ms > FRAME_MS:
+        if cost.device is not None:
+            assert self._renderer is not None
+            self.device = DeviceWorker(self._renderer, cost.device, self._clock)
+            self.device.start()
+        elif cost.render_ms > FRAME_MS:
+            smaller = "--size 256 " if self.size > 256 and 256 in engine.sizes else ""
             log.warning(
-                "a frame takes %.0f ms on this machine and one is due every %.0f: try --size 256 --backend geometric",
+                "a frame takes %.0f ms on this machine and one is due every %.0f: try %s--backend geometric",
                 cost.render_ms,
                 FRAME_MS,
+                smaller,
             )
         return engine, avatar
 
@@ -117,11 +156,7 @@ class EngineThread:
             render_ms, frames = measure_frames(lambda: engine.open_session(avatar))
             return FrameCost(render_ms=render_ms, encode_ms=measure_encoder_ms(frames))
         self._renderer = engine.open_renderer(_MAX_SESSIONS)
-        cost = _measure_device(engine, avatar, self._renderer)
-        assert cost.device is not None
-        self.device = DeviceWorker(self._renderer, cost.device, self._clock)
-        self.device.start()
-        return cost
+        return _measure_device(engine, avatar, self._renderer)
 
     def _submit(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
         done: Future[_T] = Future()
@@ -140,6 +175,11 @@ class EngineThread:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+
+
+def _enlarged(portrait: Path, factor: float) -> npt.NDArray[np.uint8]:
+    rgb = load_image(portrait)
+    return np.asarray(cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _measure_device(engine: EngineLike, avatar: Any, renderer: Renderer) -> FrameCost:

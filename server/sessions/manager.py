@@ -62,17 +62,20 @@ class SessionManager:
         avatar = await engine.enroll(rgb)
         return self._portraits.add(avatar), avatar.warnings
 
-    async def open(self, portrait: str | None = None) -> LiveSession:
+    async def open(self, portrait: str | None = None, size: int | None = None) -> LiveSession:
         """A running session of a portrait, or of the demo face for None. Close it when it is over.
 
+        Args:
+            size: side of the head's frames in pixels, at most the server's; None is the server's.
+
         Raises:
-            Refusal: ``busy``, ``draining``, ``not_ready`` or ``not_found``.
+            Refusal: ``busy``, ``draining``, ``not_ready``, ``not_found``, or ``bad_message`` for a size.
         """
         avatar = None if portrait is None else self._portraits.get(portrait)
         await self._loaded_engine()
         session_id = self.sessions.reserve()
         try:
-            session = await self._open(session_id, avatar)
+            session = await self._open(session_id, avatar, size)
         except BaseException:
             self.sessions.release(session_id)
             raise
@@ -118,9 +121,9 @@ class SessionManager:
         if self._engine is not None:
             await self._engine.close()
 
-    async def _open(self, session_id: str, avatar: Any) -> LiveSession:
+    async def _open(self, session_id: str, avatar: Any, size: int | None) -> LiveSession:
         assert self._engine is not None
-        engine_session = await self._engine.open_session(avatar, self.config.seed)
+        engine_session = await self._engine.open_session(avatar, self.config.seed, size)
         session = LiveSession(
             session_id,
             engine_session,

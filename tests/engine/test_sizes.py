@@ -55,3 +55,20 @@ def test_a_size_that_is_not_drawn_is_refused(engine: Engine, portrait_path: Path
         engine.enroll(portrait_path, size=500)
     with pytest.raises(CommandInvalid, match="one of"):
         load_engine(backend="geometric", size=0)
+
+
+def test_a_shrunk_avatar_is_as_one_enrolled_smaller(engine: Engine, portrait_path: Path) -> None:
+    large = engine.enroll(portrait_path, size=512)
+    shrunk, small = engine.shrink(large, 256), engine.enroll(portrait_path, size=256)
+    assert shrunk.size == 256
+    assert engine.shrink(small, 512) is small
+    assert np.abs(shrunk.crop.landmarks_px - small.crop.landmarks_px).max() < 0.01
+    window = small.coefficients.descriptor[None].copy()
+    window[0, :6] += 0.8
+    frames = [engine.animator.render(avatar.prepared, window) for avatar in (shrunk, small)]
+    assert np.abs(frames[0].astype(int) - frames[1]).mean() < 2
+    wholes = [avatar.paste_back.apply(avatar.crop.rgb).astype(float) for avatar in (large, shrunk)]
+    assert wholes[0].shape == wholes[1].shape
+    assert np.abs(wholes[0] - wholes[1]).mean() < 2
+    with pytest.raises(CommandInvalid, match="256"):
+        engine.shrink(large, 300)

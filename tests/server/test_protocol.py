@@ -45,10 +45,11 @@ def _by_name(vector: dict[str, Any]) -> str:
 @pytest.mark.parametrize("vector", GOLDEN["offers"], ids=_by_name)
 def test_offers_are_read(vector: dict[str, Any]) -> None:
     offer = protocol.parse_offer(vector["wire"].encode())
-    assert (offer.sdp, offer.portrait, offer.session) == (
+    assert (offer.sdp, offer.portrait, offer.session, offer.size) == (
         vector["sdp"],
         vector["portrait"],
         vector["session"],
+        vector["size"],
     )
 
 
@@ -62,7 +63,7 @@ def test_bad_offers_are_refused(vector: dict[str, Any]) -> None:
 
 def test_answers_portraits_and_errors_are_written() -> None:
     for vector in GOLDEN["answers"]:
-        answer = messages.Answer(sdp=vector["sdp"], session_id=vector["session_id"])
+        answer = messages.Answer(sdp=vector["sdp"], session_id=vector["session_id"], size=vector["size"])
         assert protocol.encode_answer(answer) == json.loads(vector["wire"])
     for vector in GOLDEN["portraits"]:
         assert protocol.encode_portrait(vector["portrait_id"], tuple(vector["warnings"])) == json.loads(vector["wire"])

@@ -5,7 +5,7 @@ import test from "node:test";
 
 import { Connection } from "../../clients/web/connection.js";
 
-const SDP = { type: "answer", sdp: "v=0", session_id: "the session" };
+const SDP = { type: "answer", sdp: "v=0", session_id: "the session", size: 256 };
 const SETTLED = () => new Promise((resolve) => setImmediate(resolve));
 
 class Peer {

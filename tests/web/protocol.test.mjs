@@ -9,14 +9,14 @@ import * as protocol from "../../clients/web/protocol.js";
 const golden = JSON.parse(await readFile(new URL("../golden/protocol.json", import.meta.url), "utf8"));
 
 test("offers are written", () => {
-  for (const { sdp, portrait, session, wire } of golden.offers) {
-    assert.equal(protocol.encodeOffer(sdp, portrait, session), wire);
+  for (const { sdp, portrait, session, size, wire } of golden.offers) {
+    assert.equal(protocol.encodeOffer(sdp, portrait, session, size), wire);
   }
 });
 
 test("answers and portraits are read", () => {
-  for (const { sdp, session_id: sessionId, wire } of golden.answers) {
-    assert.deepEqual(protocol.parseAnswer(JSON.parse(wire)), { sdp, type: "answer", sessionId });
+  for (const { sdp, session_id: sessionId, size, wire } of golden.answers) {
+    assert.deepEqual(protocol.parseAnswer(JSON.parse(wire)), { sdp, type: "answer", sessionId, size });
   }
   for (const { portrait_id: portraitId, warnings, wire } of golden.portraits) {
     assert.deepEqual(protocol.parsePortrait(JSON.parse(wire)), { portraitId, warnings });
@@ -35,7 +35,7 @@ test("ICE servers are read", () => {
 });
 
 test("answers that cannot be used are errors", () => {
-  for (const body of [null, {}, [], { type: "answer", sdp: 1, session_id: "a" }, { type: "offer", sdp: "", session_id: "" }]) {
+  for (const body of [null, {}, [], { type: "answer", sdp: 1, session_id: "a", size: 256 }, { type: "offer", sdp: "", session_id: "" }]) {
     assert.throws(() => protocol.parseAnswer(body), protocol.ProtocolError);
     assert.throws(() => protocol.parsePortrait(body), protocol.ProtocolError);
   }

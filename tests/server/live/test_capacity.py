@@ -28,7 +28,7 @@ async def test_places_are_measured_at_start(serve_fake: ServeFactory, caplog: py
     assert cost is not None
     assert 45 < cost.render_ms < 150
     assert served.server.sessions.capacity == capacity(cost, 4)
-    assert "try --size 256 --backend geometric" in caplog.text, "a frame is due every 40 ms"
+    assert "try --backend geometric" in caplog.text, "a frame is due every 40 ms"
 
 
 async def test_sessions_that_run_slowly_leave_no_room_for_more(serve_fake: ServeFactory) -> None:

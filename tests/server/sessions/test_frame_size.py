@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import CommandInvalid
+from engine.portrait import CROP_SIZES
 from server.sessions import engine_thread
 from server.sessions.engine_thread import EngineThread
 from tests.fake_engine import FakeEngine
@@ -32,17 +34,20 @@ async def _chosen(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, ms: dict[
         ({512: 400.0, 384: 300.0, 256: 200.0}, 256),
     ],
 )
-async def test_the_largest_with_a_third_to_spare(
+async def test_the_largest_with_30_percent_to_spare(
     monkeypatch: pytest.MonkeyPatch, ms: dict[int, float], expected: int
 ) -> None:
-    assert await _chosen(monkeypatch, FakeEngine(), ms, None) == expected
+    assert await _chosen(monkeypatch, FakeEngine(sizes=CROP_SIZES), ms, None) == expected
 
 
 async def test_what_was_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await _chosen(monkeypatch, FakeEngine(), {1024: 90.0}, 1024) == 1024
+    assert await _chosen(monkeypatch, FakeEngine(sizes=CROP_SIZES), {1024: 90.0}, 1024) == 1024
 
 
 async def test_weights_of_one_size_draw_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = FakeEngine()
-    engine.sizes = (256,)
-    assert await _chosen(monkeypatch, engine, {256: 10.0}, None) == 256
+    assert await _chosen(monkeypatch, FakeEngine(), {256: 10.0}, None) == 256
+
+
+async def test_no_other_size_is_drawn_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CommandInvalid, match="256 px, not of 512"):
+        await _chosen(monkeypatch, FakeEngine(), {256: 10.0}, 512)
