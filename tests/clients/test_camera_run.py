@@ -28,7 +28,7 @@ from engine.errors import (
     MissingDependency,
     NoFaceFound,
 )
-from engine.portrait import load_image
+from engine.portrait import CROP_SIZES, load_image
 from engine.postprocess import WatermarkConfig, WatermarkDetector
 from tests.clients.camera_helper import FakeAudio, FakeCamera, device
 from tests.fake_engine import FakeEngine
@@ -85,9 +85,15 @@ def test_the_head_is_as_large_as_asked_for_or_as_the_machine_sustains(
     takes_ms: dict[int, float], head: int | None, tried: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = _Parts()
+    parts.engine.sizes = CROP_SIZES
     monkeypatch.setattr("server.live.capacity.measure_frames", lambda _: (takes_ms[parts.engine.asked_sizes[-1]], []))
     parts.run(after_s=0.1, head=head)
     assert parts.engine.asked_sizes == tried
+
+
+def test_a_head_that_the_weights_do_not_draw_is_refused() -> None:
+    with pytest.raises(CommandInvalid, match="256 px, not of 512"):
+        _Parts().run(press=None, head=512)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
