@@ -28,7 +28,7 @@ from benchmarks.report.timing import percentiles, timed_ms
 from benchmarks.signals import demo_portrait, demo_voice
 from engine import load_engine
 from engine.animator import FaceAnimatorNetwork, GeometricAnimator
-from engine.animator.network.neural import NeuralAnimator, NeuralPortrait, load_network
+from engine.animator.network.neural import NeuralAnimator, load_network
 from engine.animator.network.step import FrameStep
 from engine.checkpoint import WeightsFolder, resolve_weights
 from engine.portrait import CROP_SIZE
@@ -84,7 +84,7 @@ def _likeness(images: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 
 
 def _prepare(folder: Path, weights: str) -> None:
-    """Write what the processes read: network, exported forms of it, one portrait, windows of motion."""
+    """Write what the processes read: the network in its exported form, windows of motion."""
     engine = load_engine()
     avatar = engine.enroll(demo_portrait(CROP_SIZE))
     session = engine.open_session(avatar, seed=_SEED)
@@ -92,15 +92,10 @@ def _prepare(folder: Path, weights: str) -> None:
     frames = session.push_pcm(demo_voice(_SECONDS), SAMPLE_RATE_HZ)
     descriptors = np.stack([frame.descriptor for frame in frames])
     network = _network(weights)
-    mesh = GeometricAnimator(engine.model) if network.config.guided else None
-    animator = NeuralAnimator(network, mesh=mesh)
-    prepared = animator.prepare(avatar.crop, avatar.coefficients)
-    reach = animator.past_frames + animator.future_frames
+    reach = network.config.past_frames + network.config.future_frames
     places = range(len(descriptors) - reach)
     windows = np.stack([descriptors[place : place + reach + 1] for place in places])
-    features = {f"feature_{index}": maps.numpy() for index, maps in enumerate(prepared.features)}
-    inputs = {"windows": windows, "descriptors": descriptors, "code": prepared.identity_code.numpy(), **features}
-    np.savez(folder / "inputs.npz", allow_pickle=False, **inputs)
+    np.savez(folder / "inputs.npz", allow_pickle=False, windows=windows, descriptors=descriptors)
     export_onnx(step_graph(network), folder / "fp32.onnx", dynamic_batch=True)
 
 
@@ -139,10 +134,10 @@ def _renderer(folder: Path, weights: str, way: str) -> tuple[Callable[[int], np.
     mesh = engine.animator
     assert isinstance(mesh, GeometricAnimator)
     size = int(way.removeprefix("geometric") or CROP_SIZE) if way.startswith("geometric") else CROP_SIZE
-    layers = engine.enroll(demo_portrait(size), size=size).prepared
+    avatar = engine.enroll(demo_portrait(size), size=size)
     if way.startswith("geometric"):
         descriptors = given["descriptors"]
-        return lambda place: mesh.render(layers, descriptors[place][None]), len(descriptors)
+        return lambda place: mesh.render(avatar.prepared, descriptors[place][None]), len(descriptors)
     runner, precision = way.split()
     dtype = torch.bfloat16 if precision == "bf16" and runner == "compiled" else torch.float32
     network = _network(weights)
@@ -159,9 +154,7 @@ def _renderer(folder: Path, weights: str, way: str) -> tuple[Callable[[int], np.
         step = lambda inputs: frame(*inputs.flat())  # noqa: E731
     guided = network.config.guided
     animator = NeuralAnimator(network, dtype=dtype, step=step, backend=runner, mesh=mesh if guided else None)
-    features = tuple(torch.from_numpy(given[f"feature_{index}"]).to(dtype) for index in range(len(given.files) - 3))
-    code = torch.from_numpy(given["code"]).to(dtype)
-    portrait = NeuralPortrait(code, features, layers if guided else None)
+    portrait = animator.prepare(avatar.crop, avatar.coefficients)
     windows = given["windows"]
     return lambda place: animator.render(portrait, windows[place]), len(windows)
 

@@ -30,6 +30,7 @@ from engine.errors import GohdError
 from engine.media import read_audio, read_video
 from engine.portrait import CROP_SIZE, CROP_SIZES, load_image
 from engine.postprocess import FOUND_SCORE, SMALLEST_SIDE_PX, VisibleLabel, Watermark, WatermarkDetector
+from train.data.readers.portraits import PORTRAIT_SUFFIXES
 
 TAG = 0xABCD
 FRAMES = 200
@@ -52,11 +53,16 @@ Rgb = NDArray[np.uint8]
 
 def enrolled(engine: Engine, folder: Path, count: int, size: int) -> list[Avatar]:
     """Avatars of ``count`` portraits from all over the folder whose heads have the pixels for frames of ``size``."""
-    portraits = sorted(folder.glob("*.jpg"))
-    stride = max(1, len(portraits) // count)
-    in_turn = (portrait for first in range(stride) for portrait in portraits[first::stride])
-    avatars = (engine.enroll(portrait, size=size) for portrait in in_turn)
-    return list(islice((avatar for avatar in avatars if avatar.size == size), count))
+    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in PORTRAIT_SUFFIXES]
+    if not pictures:
+        raise SystemExit(f"{folder} holds no picture ({', '.join(sorted(PORTRAIT_SUFFIXES))})")
+    stride = max(1, len(pictures) // count)
+    in_turn = (picture for first in range(stride) for picture in pictures[first::stride])
+    avatars = (engine.enroll(picture, size=size) for picture in in_turn)
+    found = list(islice((avatar for avatar in avatars if avatar.size == size), count))
+    if not found:
+        raise SystemExit(f"none of the {len(pictures)} pictures of {folder} has a head of {size} px")
+    return found
 
 
 def speaking(engine: Engine, avatar: Avatar) -> list[Rgb]:
@@ -116,8 +122,6 @@ def measure(portraits_folder: Path, count: int, unmarked: Sequence[Path], most: 
     bits: dict[str, list[float]] = {name: [] for name, *_ in CASES}
     scores: dict[str, list[float]] = {name: [] for name, *_ in CASES}
     avatars = enrolled(engine, portraits_folder, count, size)
-    if not avatars:
-        raise SystemExit(f"no portrait of {portraits_folder} has a head of {size} px")
     for avatar in avatars:
         plain = speaking(engine, avatar)
         mark, marked = Watermark(plain[0].shape[0], plain[0].shape[1], TAG), []

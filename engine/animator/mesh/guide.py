@@ -11,7 +11,7 @@ _MARGIN, _RAMP = 24 / 256, 6 / 256
 """Of what is left to the mesh alone, in sides of the portrait: how far it reaches beyond the landmarks' outline, and
 the deviation of the blur at its edge. The mesh knows a face better than the network does: of 13 people at 512 px, 11
 of whom it never saw, landmarks were off by .0154 of the distance of the eyes when the face was corrected too, by .0143
-without, as the mesh's own; perceptual distances were .991 and .976, the mesh's .991. Margins of 12 to 32 px differ by
+without, as the mesh's own; perceptual distances were .991 and .980, the mesh's .991. Margins of 12 to 32 px differ by
 .001.
 """
 

@@ -154,6 +154,21 @@ def test_a_longer_way_is_known_for_one_in_seconds(trip_s: float, wobble_s: float
     assert link.controller.quality.bitrate_bps >= (2 * START_BPS if wobble_s else MAX_BPS)
 
 
+@pytest.mark.parametrize(("side_px", "pixels"), [(256, 1), (512, 1), (1024, 4)])
+def test_frames_and_pixels_go_where_bits_no_longer_carry_them(side_px: int, pixels: int) -> None:
+    """Borders of frames and pixels: what VP8 takes at least of frames of a size has to fit."""
+    controller = CongestionController(0.0, side_px)
+    controller.report(LinkReport(now_s=0.0, lost=None, round_trip_s=0.1))
+    seen = set()
+    for second in range(0, 60, 5):
+        controller.silence(float(second))
+        quality = controller.quality
+        bits = quality.bitrate_bps / pixels
+        assert (quality.frame_step, quality.shrink) == (1 + (bits < 110_000), 1 + (bits < 70_000))
+        seen.add((quality.frame_step, quality.shrink))
+    assert seen == {(1, 1), (2, 1), (2, 2)}
+
+
 def test_reports_that_stop_are_bad_news() -> None:
     link = PaperLink(capacity_bps=10e6).run(10)
     link.controller.silence(13.0)
