@@ -19,8 +19,9 @@ _LID_SOFTNESS_PX, _LIP_SOFTNESS_PX, _FOLD_SOFTNESS_PX = 0.45, 0.6, 0.8
 _CURVE_STEPS = 4
 # The outermost pixels never move, so that a head pasted back into its portrait meets it without a seam.
 _STILL_BORDER_PX = 8.0
-# Bilinear samples of a skin that was enlarged once, bicubically, are within 2 of 255 levels of bicubic samples (99.95 %
-# of the pixels at 256 px, enlarged by 3; all at 1024 px, by 2) at a quarter of the time.
+# Bilinear samples of a skin that was enlarged once take a quarter of the time of bicubic ones. Enlarged by Lanczos, a
+# talking face of 512 px keeps 97 to 111 % of the portrait's sharpness (variance of the Laplacian, four portraits);
+# bicubically 90 to 108 %.
 _FINE_TEXELS_PER_PX, _LARGE_TEXELS_PER_PX, _LARGE_PX = 4, 2, 768
 
 
@@ -44,7 +45,7 @@ class CpuRig:
         texels = _FINE_TEXELS_PER_PX if rig.size_px < _LARGE_PX else _LARGE_TEXELS_PER_PX
         places = np.arange(texels * rig.size_px, dtype=np.float32) / texels
         grid = np.meshgrid(places, places)
-        fine = cv2.remap(rig.skin, *grid, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        fine = cv2.remap(rig.skin, *grid, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
         return cls(rig=rig, tables=RigTables.of(rig), fine_skin=fine, texels_per_px=texels)
 
 
