@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ from engine.errors import CommandInvalid, WeightsIncomplete
 
 if TYPE_CHECKING:
     from engine.animator import FaceAnimatorNetwork
+    from engine.checkpoint import WeightsFolder
     from engine.runtime import CompiledFrame
 
 _RANDOM_SEED = 0
@@ -80,7 +80,7 @@ def compile_weights(
             frame = for_cpu.onnx() if name == "cpu" else compiler.tensorrt(name, via)[1]
             _report(name, frame, time.perf_counter() - started)
             if bundle and name == "cpu":
-                _bundle(WeightsFolder.open(weights).path, checksum, frame.payload)
+                _bundle(WeightsFolder.open(weights), checksum, frame.payload)
     typer.echo(f"kept in {for_cpu.cache.folder}")
 
 
@@ -100,15 +100,28 @@ def _report(target: str, frame: CompiledFrame, seconds: float) -> None:
     )
 
 
-def _bundle(folder: Path, checksum: str, network: bytes) -> None:
+def _bundle(folder: WeightsFolder, checksum: str, animator: bytes) -> None:
+    """Keep the networks of a CPU with their weights: the animator's step, and the windows of poses and gazes."""
+    import torch
+
     from engine.checkpoint import write_checksums
+    from engine.motion.diffusion.openvino_window import bundled_window
+    from engine.motion.driver import MotionNetworks
+    from engine.runtime import export_onnx, window_graph
     from engine.runtime.compilation import bundled_name
 
-    for older in folder.glob("animator-*.onnx"):
+    networks = MotionNetworks.load(folder, torch.device("cpu"))
+    for older in folder.path.glob("*-*.onnx"):
         older.unlink()
-    (folder / bundled_name(checksum)).write_bytes(network)
-    write_checksums(folder)
-    typer.echo(f"kept in {folder / bundled_name(checksum)}")
+    path = folder.path / bundled_name(checksum)
+    path.write_bytes(animator)
+    typer.echo(f"kept in {path}")
+    for part, window in (("pose", networks.pose), ("gaze", networks.gaze)):
+        if window is not None and window.config.eta == 0:
+            path = bundled_window(folder, part)
+            export_onnx(window_graph(window), path)
+            typer.echo(f"kept in {path}")
+    write_checksums(folder.path)
 
 
 def _list_engines() -> None:

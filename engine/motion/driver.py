@@ -18,6 +18,7 @@ from engine.checkpoint import WeightsFolder, load_into
 from engine.config import MixerConfig, StreamConfig, from_mapping
 from engine.errors import WeightsCorrupt, WeightsIncomplete
 from engine.motion.diffusion.denoiser import DenoiserConfig, PoseDenoiser
+from engine.motion.diffusion.openvino_window import OpenVinoWindow, bundled_window
 from engine.motion.diffusion.window import PoseWindow, PoseWindowConfig
 from engine.motion.driving_motion import DrivingMotion
 from engine.motion.mixer import MixerState, mix
@@ -91,8 +92,10 @@ def _window(folder: WeightsFolder, part: str, device: torch.device) -> PoseWindo
     plain = f"{part}_unconditional"
     unconditional = _denoiser(folder, plain, device) if folder.section(plain) else None
     config = from_mapping(PoseWindowConfig, folder.section(f"{part}_window"), f"{part}_window")
+    exported = bundled_window(folder, part)
+    sampler = OpenVinoWindow(exported) if device.type == "cpu" and exported.is_file() else None
     try:
-        return PoseWindow(denoiser, config, unconditional=unconditional)
+        return PoseWindow(denoiser, config, unconditional=unconditional, sampler=sampler)
     except ValueError as error:
         raise WeightsCorrupt(f"config.json section '{part}_window': {error}") from error
 

@@ -5,7 +5,7 @@ from engine.runtime.captured_frame import CapturedFrameStep
 from engine.runtime.compilation import CompiledFrame, FrameCompiler
 from engine.runtime.cuda_graph import CapturedStep, cuda_graphs_enabled
 from engine.runtime.engine_cache import CachedEngine, EngineCache, EngineKey
-from engine.runtime.graphs import FinishedFrame, Graph, animator_graph, finished_graph, step_graph
+from engine.runtime.graphs import FinishedFrame, Graph, animator_graph, finished_graph, step_graph, window_graph
 from engine.runtime.onnx_export import export_onnx
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "finished_graph",
     "neural_animator",
     "step_graph",
+    "window_graph",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from engine.animator.network.face_animator import FaceAnimatorNetwork
 from engine.animator.network.step import to_bytes, to_levels
+from engine.motion.diffusion.window import PoseWindow
 from engine.motion.space.coefficients import DESCRIPTOR_SIZE
 from engine.postprocess import WatermarkConfig
 from engine.postprocess.graph import PostprocessGraph, watermark_pattern
@@ -84,6 +85,15 @@ def finished_graph(network: FaceAnimatorNetwork, layout: str = "rgb") -> Graph:
     return Graph("finished", FinishedFrame(network, layout), inputs, (layout,), shared=("pattern",))
 
 
+def window_graph(window: PoseWindow) -> Graph:
+    """A hop of a window's poses on the CPU, `PoseWindow.sample`, for one row."""
+    config, denoiser = window.config, window.denoiser.config
+    windows = {"residual": denoiser.channels, "noise": denoiser.channels, "prosody": denoiser.prosody_size}
+    inputs = {name: torch.zeros(1, config.window, size) for name, size in windows.items()}
+    inputs["initial"] = torch.zeros(1, denoiser.channels)
+    return Graph("window", _Window(window), inputs, ("hop",))
+
+
 def _animator_inputs(network: FaceAnimatorNetwork) -> dict[str, Tensor]:
     config = network.freeze().config
     like = next(network.parameters())
@@ -116,6 +126,15 @@ class _Frame(_Animator):
 class _Correction(_Animator):
     def forward(self, identity_code_BS: Tensor, window_BTD: Tensor, intensity_B: Tensor, *features: Tensor) -> Tensor:
         return self.network.correct(identity_code_BS, features, window_BTD, intensity_B)
+
+
+class _Window(nn.Module):
+    def __init__(self, window: PoseWindow) -> None:
+        super().__init__()
+        self.window, self.denoiser, self.unconditional = window, window.denoiser, window.unconditional
+
+    def forward(self, residual_BWC: Tensor, noise_BWC: Tensor, prosody_BWM: Tensor, initial_BC: Tensor) -> Tensor:
+        return self.window.sample(residual_BWC, noise_BWC, prosody_BWM, initial_BC)
 
 
 class FinishedFrame(nn.Module):

@@ -42,6 +42,10 @@ def export_onnx(graph: Graph, path: Path, *, dynamic_batch: bool = False, rows: 
             dynamic_shapes=_open_batch(graph) if dynamic_batch else None,
         )
     assert program is not None
+    from onnx_ir.passes.common import DeduplicateInitializersPass
+
+    # A network that runs several times in a graph leaves its transposed weights there as often.
+    DeduplicateInitializersPass(size_limit=2**30)(program.model)
     program.save(path, external_data=False)
 
 

@@ -2,17 +2,21 @@
 
 import dataclasses
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from clients.cli.main import app
 from engine import load_engine
 from engine.animator import FaceAnimatorNetwork
-from engine.checkpoint import resolve_weights
+from engine.checkpoint import WeightsFolder, resolve_weights, write_checksums
 from engine.errors import BackendUnavailable, CommandInvalid, WeightsCorrupt, WeightsIncomplete
+from engine.motion.diffusion.window import PoseWindow
+from engine.motion.driver import MotionNetworks
 from tests.animator.neural_cases import GUIDED
 from tests.geometric_weights import geometric_weights
 from tests.random_weights import randomise_weights
@@ -73,6 +77,7 @@ def test_weights_can_bring_their_network_for_cpus(tmp_path: Path, monkeypatch: p
     pytest.importorskip("openvino")
     folder = tmp_path / "weights"
     shutil.copytree(resolve_weights("default"), folder)
+    _change_config(folder, gaze=None, pose_window={"steps": 1})
     layout = dataclasses.replace(GUIDED, widths=(8, 8, 8, 8, 8, 8))
 
     def export(seed: int) -> None:
@@ -84,14 +89,40 @@ def test_weights_can_bring_their_network_for_cpus(tmp_path: Path, monkeypatch: p
     (folder / "animator-000000000000.onnx").write_bytes(b"of older weights")
     export(1)
     assert "kept in" in _run("--weights", str(folder), "--target", "cpu", "--bundle")
-    (bundled,) = folder.glob("*.onnx")
-    assert bundled.name in (folder / "SHA256SUMS").read_text()
+    bundled, pose = sorted(folder.glob("*.onnx"))
+    assert pose.name.startswith("pose-")
+    assert all(file.name in (folder / "SHA256SUMS").read_text() for file in (bundled, pose))
     _run("--clear")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "onnx" in name else find(name))
     assert load_engine(folder, "cpu").animator.backend == "onnx"  # type: ignore[attr-defined]
+    assert _hops_apart(folder) == pytest.approx(0, abs=1e-5)
+    _change_config(folder, pose_window={"temperature": 1.5})
+    assert _hops_apart(folder) == 0, "made with other settings, it is not asked for"
     export(2)
     assert load_engine(folder, "cpu").animator.backend == "eager"  # type: ignore[attr-defined]
     bundled.write_bytes(b"something else")
     with pytest.raises(WeightsCorrupt, match="differs"):
         load_engine(folder, "cpu")
+
+
+def _change_config(folder: Path, **sections: dict[str, object] | None) -> None:
+    """Change fields of sections of ``config.json``, or take a section out."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for name, fields in sections.items():
+        if fields is None:
+            del config[name]
+        else:
+            config[name] |= fields
+    path.write_text(json.dumps(config))
+    write_checksums(folder)
+
+
+def _hops_apart(folder: Path) -> float:
+    """By how much poses of the weights' window, as it runs here, differ from those of its eager form."""
+    window = MotionNetworks.load(WeightsFolder.open(folder), torch.device("cpu")).pose
+    eager = PoseWindow(window.denoiser, window.config)
+    prosody, initial = torch.randn(2, 30, 320) - 1, torch.randn(2, 6) / 10
+    ours, expected = (each.forward(prosody, initial, [1, 2]) for each in (window, eager))
+    return float((ours - expected).abs().max())

@@ -213,19 +213,19 @@ def test_out_of_memory_drops_one_session_and_leaves_the_others_as_they_are(
     _check_alike(voices.frames[3], _alone(neural, avatars[1], 3, voice, 1))
 
 
-@pytest.mark.parametrize("phase", ["encode_audio", "denoise"])
+@pytest.mark.parametrize(("phase", "fails_at"), [("encode_audio", 3), ("_sampler", 2)])
 def test_out_of_memory_in_the_motion_changes_nobody_elses_frames(
-    neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch, phase: str
+    neural: Engine, avatars: list[Avatar], voice: Wave, monkeypatch: pytest.MonkeyPatch, phase: str, fails_at: int
 ) -> None:
     voices = _Voices(neural, neural.open_renderer(2), voice)
     voices.join(0, avatars[0])
     voices.join(1, avatars[0])
-    network: Any = neural.networks.lip if phase == "encode_audio" else neural.networks.pose.denoiser
+    network: Any = neural.networks.lip if phase == "encode_audio" else neural.networks.pose
     run, calls = getattr(network, phase), [0]
 
     def full(*args: Any, **settings: Any) -> Any:
         calls[0] += 1
-        if calls[0] == 3:  # the third step of a hop, or the third frame
+        if calls[0] == fails_at:  # a frame, or a hop of poses
             raise torch.cuda.OutOfMemoryError("injected")
         return run(*args, **settings)
 

@@ -19,7 +19,7 @@ Shape suffixes: B sessions, T frames, W window, H hop, C channels, M prosody (32
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,9 @@ from engine.motion.diffusion.denoiser import Condition, PoseDenoiser
 from engine.motion.diffusion.sampler import Denoise, ddim, dpmpp_2m, guide, with_known_frames
 from engine.motion.diffusion.schedule import DiffusionSchedule
 from engine.streaming import State
+
+Sampler = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""What `PoseWindow.sample` does without ``eta``: residual, noise and prosody windows and the initial pose to a hop."""
 
 # Bounds of what the voice does to the noise: below, silence would freeze the head; above, a shout would throw it.
 _VOICE_FACTORS = (0.3, 2.0)
@@ -112,12 +115,14 @@ class PoseWindow:
         config: PoseWindowConfig,
         schedule: DiffusionSchedule | None = None,
         unconditional: PoseDenoiser | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         """Precompute everything that no session changes.
 
         Args:
             unconditional: the second model of Eq. 3, trained with the initial pose at zero; None where
                 ``denoiser`` is both.
+            sampler: a backend's form of `sample`, for a config without ``eta``; None is eager.
 
         Raises:
             ValueError: the config does not fit the denoiser.
@@ -133,6 +138,7 @@ class PoseWindow:
         self.denoiser = denoiser
         self.unconditional = unconditional
         self.config = config
+        self._sampler = sampler or self.sample
         self.schedule = schedule or DiffusionSchedule.linear(denoiser.config.diffusion_steps)
         self._steps = self.schedule.subsample(config.steps, config.spacing)
         self._mean_C = _channels(config.mean, 0.0, channels, device)
@@ -199,24 +205,46 @@ class PoseWindow:
         _slide(state.prosody_BWM, prosody_BHM)
         _slide(state.noise_BWC, noise_NBHC[0] * self._temperature(prosody_BHM))
         _slide(state.residual_BWC, torch.zeros_like(noise_NBHC[0]))
+        windows = state.residual_BWC, state.noise_BWC, state.prosody_BWM
+        if config.eta > 0:
+            hop_BHC = self.sample(*windows, initial_BC, noise_NBHC[1:])
+        else:
+            hop_BHC = self._sampler(*windows, initial_BC)
+        state.residual_BWC[:, -config.hop :].copy_(hop_BHC)
+        return hop_BHC
+
+    def sample(
+        self,
+        residual_BWC: Tensor,
+        noise_BWC: Tensor,
+        prosody_BWM: Tensor,
+        initial_BC: Tensor,
+        noise_NBHC: Tensor | None = None,
+    ) -> Tensor:
+        """The last hop (B, H, C) of windows that have moved on by one, all as in `PoseWindowState`.
+
+        Args:
+            initial_BC: as in `step`. noise_NBHC: with ``eta``, of every step but the last.
+        """
+        config = self.config
         denoise = with_known_frames(
-            self._denoise(state, initial_BC),
-            state.noise_BWC,
+            self._denoise(prosody_BWM, initial_BC),
+            noise_BWC,
             self.schedule,
-            (state.residual_BWC - self._mean_C) / self._std_C,
+            (residual_BWC - self._mean_C) / self._std_C,
             self._known_W,
             clean=config.known_frames == "clean",
         )
         if config.order == 2:
-            sampled_BWC = dpmpp_2m(denoise, state.noise_BWC, self.schedule, self._steps, limit=config.limit)
+            sampled_BWC = dpmpp_2m(denoise, noise_BWC, self.schedule, self._steps, limit=config.limit)
         else:
-            noise_NBWC = functional.pad(noise_NBHC[1:], (0, 0, config.window - config.hop, 0))
+            noise_NBWC = None
+            if noise_NBHC is not None:
+                noise_NBWC = functional.pad(noise_NBHC, (0, 0, config.window - config.hop, 0))
             sampled_BWC = ddim(
-                denoise, state.noise_BWC, self.schedule, self._steps, noise_NBWC, eta=config.eta, limit=config.limit
+                denoise, noise_BWC, self.schedule, self._steps, noise_NBWC, eta=config.eta, limit=config.limit
             )
-        hop_BHC = sampled_BWC[:, -config.hop :] * self._std_C + self._mean_C
-        state.residual_BWC[:, -config.hop :].copy_(hop_BHC)
-        return hop_BHC
+        return sampled_BWC[:, -config.hop :] * self._std_C + self._mean_C
 
     @torch.no_grad()
     def forward(self, prosody_BTM: Tensor, initial_BC: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -246,23 +274,23 @@ class PoseWindow:
         factor_BH1 = 1 + self.config.voice_gain * (level_BH1 - self.config.voice_level)
         return self.config.temperature * factor_BH1.clamp(*_VOICE_FACTORS)
 
-    def _denoise(self, state: PoseWindowState, initial_BC: Tensor) -> Denoise:
+    def _denoise(self, prosody_BWM: Tensor, initial_BC: Tensor) -> Denoise:
         """Noise prediction for this window: one pass, or with guidance (Eq. 3) a second one without the initial pose,
         by the unconditional network, or over twice the rows where one network is both models.
         """
-        guidance, rows, plain = self.config.guidance, state.batch, self.unconditional
+        guidance, rows, plain = self.config.guidance, len(prosody_BWM), self.unconditional
         initial_BC = (initial_BC - self._initial_mean_C) / self._initial_std_C
         if guidance is None or plain is not None:
-            condition = self.denoiser.condition(state.prosody_BWM, initial_BC, position=self._position)
+            condition = self.denoiser.condition(prosody_BWM, initial_BC, position=self._position)
             with_initial = self._at_steps(self.denoiser, condition)
             if guidance is None or plain is None:
                 return with_initial
             no_initial_BC = torch.zeros_like(initial_BC)
-            plain_condition = plain.condition(state.prosody_BWM, no_initial_BC, position=self._plain_position)
+            plain_condition = plain.condition(prosody_BWM, no_initial_BC, position=self._plain_position)
             without = self._at_steps(plain, plain_condition)
             return lambda x_BWC, step: guide(with_initial(x_BWC, step), without(x_BWC, step), guidance)
         has_initial_B = torch.arange(2 * rows, device=initial_BC.device) < rows
-        twice = torch.cat([state.prosody_BWM] * 2), torch.cat([initial_BC] * 2)
+        twice = torch.cat([prosody_BWM] * 2), torch.cat([initial_BC] * 2)
         both = self._at_steps(self.denoiser, self.denoiser.condition(*twice, has_initial_B, self._position))
 
         def denoise(x_BWC: Tensor, step: float) -> Tensor:
