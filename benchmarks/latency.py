@@ -14,7 +14,8 @@ import argparse
 import sys
 import time
 from collections import defaultdict
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import cv2
 import numpy as np
 import torch
 from aiortc.codecs.h264 import H264Encoder
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +35,7 @@ from benchmarks.gpu.random_animator import floor_ms, weights_of
 from benchmarks.report.command import Report, run_benchmark
 from benchmarks.report.timing import Ceilings, percentiles
 from benchmarks.signals import demo_portrait, demo_voice
-from engine import load_engine
+from engine import Frame, Session, load_engine
 from engine.animator import PRESETS, NeuralAnimator
 from engine.portrait import CROP_SIZE, CROP_SIZES
 from engine.timebase import FRAME_RATE_HZ, SAMPLE_RATE_HZ
@@ -47,17 +49,53 @@ WARM_UP_FRAMES = 25
 class StageClock:
     """Attributes the time since the last mark to the stage that ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.perf_counter) -> None:
         self.samples_ms: dict[str, list[float]] = defaultdict(list)
-        self._last = time.perf_counter()
+        self.now_s = now_s
+        self._last_s = now_s()
 
     def start(self) -> None:
-        self._last = time.perf_counter()
+        self._last_s = self.now_s()
 
     def mark(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.samples_ms[stage].append((now - self._last) * 1000)
-        self._last = now
+        now_s = self.now_s()
+        self.samples_ms[stage].append((now_s - self._last_s) * 1000)
+        self._last_s = now_s
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """What `paced` measured of the frames after the warm-up: when each was there, and the time all of them took."""
+
+    latency_ms: list[float]
+    busy_s: float
+
+
+def paced(session: Session, voice: NDArray[np.float32], encode: Callable[[Frame], None], clock: StageClock) -> Paced:
+    """Push ``voice``, float32 (n,) at 16 kHz, as if each chunk came in its time, and ``encode`` what is made of it.
+
+    Nothing of the first `WARM_UP_FRAMES` counts, nor what they made later frames wait for.
+    """
+    latency_ms: list[float] = []
+    busy_s, free_at_ms = 0.0, 0.0
+    for start in range(0, len(voice), CHUNK_SAMPLES):
+        chunk = voice[start : start + CHUNK_SAMPLES]
+        arrival_ms = (start + len(chunk)) * 1000 / SAMPLE_RATE_HZ
+        begin_s = clock.now_s()
+        clock.start()
+        for frame in session.stream_pcm(chunk, SAMPLE_RATE_HZ):
+            encode(frame)
+            clock.mark("encode")
+            if frame.index >= WARM_UP_FRAMES:
+                done_ms = max(arrival_ms, free_at_ms) + (clock.now_s() - begin_s) * 1000
+                latency_ms.append(done_ms - frame.pts_samples * 1000 / SAMPLE_RATE_HZ)
+            elif frame.index == WARM_UP_FRAMES - 1:
+                clock.samples_ms.clear()
+                busy_s, free_at_ms, begin_s = 0.0, 0.0, clock.now_s()
+        spent_s = clock.now_s() - begin_s
+        busy_s += spent_s
+        free_at_ms = max(arrival_ms, free_at_ms) + spent_s * 1000
+    return Paced(latency_ms, busy_s)
 
 
 def measure(
@@ -76,38 +114,23 @@ def measure(
     configure_codecs()
     encoder = H264Encoder()
     voice = demo_voice(seconds + WARM_UP_FRAMES / FRAME_RATE_HZ)
-    latency_ms: list[float] = []
-    busy_s, frames, free_at_ms = 0.0, 0, 0.0
-    for start in range(0, len(voice), CHUNK_SAMPLES):
-        chunk = voice[start : start + CHUNK_SAMPLES]
-        arrival_ms = (start + len(chunk)) * 1000 / SAMPLE_RATE_HZ
-        begin = time.perf_counter()
-        clock.start()
-        for frame in session.stream_pcm(chunk, SAMPLE_RATE_HZ):
-            image = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24").reformat(format="yuv420p")
-            image.pts, image.time_base = frame.pts_samples, Fraction(1, SAMPLE_RATE_HZ)
-            encoder.encode(image, force_keyframe=frame.index == 0)
-            clock.mark("encode")
-            if frame.index >= WARM_UP_FRAMES:
-                done_ms = max(arrival_ms, free_at_ms) + (time.perf_counter() - begin) * 1000
-                latency_ms.append(done_ms - frame.pts_samples * 1000 / SAMPLE_RATE_HZ)
-                frames += 1
-            elif frame.index == WARM_UP_FRAMES - 1:
-                clock.samples_ms.clear()
-                busy_s, begin = 0.0, time.perf_counter()
-        spent_s = time.perf_counter() - begin
-        busy_s += spent_s
-        free_at_ms = max(arrival_ms, free_at_ms) + spent_s * 1000
+
+    def encode(frame: Frame) -> None:
+        image = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24").reformat(format="yuv420p")
+        image.pts, image.time_base = frame.pts_samples, Fraction(1, SAMPLE_RATE_HZ)
+        encoder.encode(image, force_keyframe=frame.index == 0)
+
+    measured = paced(session, voice, encode, clock)
     stages = {name: percentiles(samples) for name, samples in clock.samples_ms.items()}
     animator_ms = clock.samples_ms["animator"]
     return {
-        "fps": round(frames / busy_s, 2),
+        "fps": round(len(measured.latency_ms) / measured.busy_s, 2),
         "animator_fps": round(1000 * len(animator_ms) / sum(animator_ms), 2),
-        "latency_ms": percentiles(latency_ms),
+        "latency_ms": percentiles(measured.latency_ms),
         "lookahead_ms": session.lookahead_ms,
         "stages_ms": stages,
         "enroll_ms": round(enroll_ms, 1),
-        "frames": frames,
+        "frames": len(measured.latency_ms),
         "config": {
             "device": device,
             "backend": getattr(engine.animator, "backend", "geometric"),
