@@ -26,7 +26,7 @@ from engine.postprocess.spread_spectrum import (
     cosines,
     windows,
 )
-from engine.postprocess.watermark import POWER, wanted_bits
+from engine.postprocess.watermark import power, wanted_bits
 
 _THRESHOLDS, _ROUNDS = 32, 3
 """Of the counting median: it is exact to 1/32768 of the largest value."""
@@ -67,7 +67,7 @@ class PostprocessGraph(nn.Module):
         }
         for name, constant in constants.items():
             self.register_buffer(name, constant, persistent=False)
-        self._size = size
+        self._size, self._power = size, power(size)
         (self._mean, _), (self._fine, _), (self._contrast, _) = windows(size, size)
 
     keep_HW1: Tensor
@@ -98,10 +98,10 @@ class PostprocessGraph(nn.Module):
         contrast_BHW = self._local_contrast(luma_BHW)
         even_BHW = (luma_BHW - _blur(luma_BHW, self._mean)) / contrast_BHW
         band_BP = (self.rows_KH @ even_BHW @ self.rows_KH.T).flatten(1) * self._size
-        energy_B1 = POWER / contrast_BHW.square().mean((1, 2))[:, None]
+        energy_B1 = self._power / contrast_BHW.square().mean((1, 2))[:, None]
         change_BKK = self._change(band_BP, energy_B1, pattern_SP).reshape(-1, HIGHEST, HIGHEST)
         added_BHW: Tensor = contrast_BHW * (self.rows_KH.T @ change_BKK @ self.rows_KH)
-        return added_BHW * torch.sqrt(POWER / added_BHW.square().mean((1, 2), keepdim=True))
+        return added_BHW * torch.sqrt(self._power / added_BHW.square().mean((1, 2), keepdim=True))
 
     def _local_contrast(self, luma_BHW: Tensor) -> Tensor:
         """As `Surface.analyse` has it: the least of the typical deviations around, blurred."""
