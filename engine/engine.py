@@ -34,6 +34,7 @@ from engine.portrait import (
 from engine.postprocess import PasteBack, Postprocess, WatermarkConfig
 from engine.runtime.animator_loader import load_animator
 from engine.runtime.backends import BACKENDS
+from engine.runtime.card import is_card
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.session import Session
 
@@ -228,11 +229,11 @@ class Engine:
 
         On a CPU, sessions rendered apart, each on a thread of its own, use the cores better.
         """
-        return self.networks.device.type == "cuda" and self.animator.batches
+        return is_card(self.networks.device) and self.animator.batches
 
     def open_renderer(self, capacity: int) -> BatchRenderer:
         """A renderer that up to ``capacity`` sessions share; its steps are captured on a GPU."""
-        captured = self.networks.device.type == "cuda" and cuda_graphs_enabled()
+        captured = is_card(self.networks.device) and cuda_graphs_enabled()
         return BatchRenderer(self.networks, self.animator, capacity, captured=captured)
 
     def read_motion(self, frames: Iterable[npt.NDArray[np.uint8]]) -> DrivingMotion:

@@ -21,7 +21,8 @@ from engine.avatar import Avatar
 from engine.errors import CapacityExceeded
 from engine.motion.diffusion.window import PoseWindow
 from engine.motion.driver import MotionNetworks
-from engine.runtime.cuda_graph import Capture, CapturedStep
+from engine.runtime.card import Capture, to_host
+from engine.runtime.cuda_graph import CapturedStep
 
 _F32 = npt.NDArray[np.float32]
 _GAZE_STREAM = 0x6A2E
@@ -158,8 +159,8 @@ class MotionBatch:
             (output,) = self._captured[name, size](*given)
         for row in rows:
             self._drawn.pop((name, row), None)
-        numbers: _F32 = output[:count].cpu().numpy()
-        return numbers.copy()
+        numbers: _F32 = to_host(output[:count]).numpy()
+        return numbers
 
     def _new_capture(self, name: str, step: Callable[..., tuple[Tensor]], given: list[Tensor]) -> CapturedStep:
         state = self._eye if name == "eye" else self._hops[name].state

@@ -26,7 +26,7 @@ from engine.batch.motion_batch import MotionBatch
 from engine.batch.session_row import SessionRow
 from engine.errors import CapacityExceeded, DeviceMemoryExceeded, SessionClosed
 from engine.motion.driver import MotionNetworks
-from engine.runtime.cuda_graph import Capture
+from engine.runtime.card import Capture
 
 BUCKETS = (1, 2, 4, 8, 16)
 """Numbers of rows that a device has a program for; a batch takes the next one up."""

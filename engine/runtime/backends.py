@@ -25,6 +25,7 @@ from engine.errors import BackendUnavailable, MissingDependency
 from engine.postprocess import WatermarkConfig
 from engine.postprocess.graph import watermark_pattern
 from engine.runtime.captured_frame import CapturedFrameStep
+from engine.runtime.card import is_card
 from engine.runtime.compilation import FrameCompiler
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.runtime.engine_cache import EngineCache
@@ -64,7 +65,7 @@ def neural_animator(
         BackendUnavailable: the backend is not on this machine; the message has the install line.
     """
     device = torch.device(device)
-    narrow = device.type == "cuda"
+    narrow = is_card(device)
     compiler = FrameCompiler(network, weights, precision="fp16" if narrow else "fp32", cache=cache)
     if backend == "auto":
         backend = _automatic(device, compiler, build, exported is not None)
@@ -97,7 +98,7 @@ def check_backend(backend: str, device: torch.device, exported: bool = False) ->
         raise BackendUnavailable(f"backend '{backend}' is not there; choose one of {', '.join(BACKENDS)}")
     if backend == "geometric":
         raise BackendUnavailable("backend 'geometric' runs no network; load the weights with `load_engine`")
-    on_cuda = device.type == "cuda"
+    on_cuda = is_card(device)
     if backend in ("graph", "tensorrt") and not on_cuda:
         raise BackendUnavailable(
             f"backend '{backend}' needs a CUDA device (--device cuda); on a CPU choose onnx, compiled or eager"
@@ -120,7 +121,7 @@ def check_backend(backend: str, device: torch.device, exported: bool = False) ->
 def _automatic(device: torch.device, compiler: FrameCompiler, build: bool, exported: bool) -> str:
     """The fastest that is there: built networks count when they are built, so that nobody waits unasked."""
     try:
-        if device.type == "cuda":
+        if is_card(device):
             check_backend("tensorrt", device)
             if compiler.has_tensorrt(present_target() or ""):
                 return "tensorrt"
@@ -136,7 +137,7 @@ def _automatic(device: torch.device, compiler: FrameCompiler, build: bool, expor
         _log.info("the animator has no built network here; make one with: gohd weights compile")
     except (BackendUnavailable, MissingDependency) as error:
         _log.info("the animator runs without a built network: %s", error)
-    return "graph" if device.type == "cuda" and cuda_graphs_enabled() else "eager"
+    return "graph" if is_card(device) and cuda_graphs_enabled() else "eager"
 
 
 def captured_step(network: FaceAnimatorNetwork, pattern_SP: Tensor | None = None) -> FrameStep:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from queue import SimpleQueue
 
-import torch
 from torch import Tensor
 
 from engine.animator.network.step import FrameInputs
-from engine.runtime.cuda_graph import Capture, CapturedStep
+from engine.runtime.card import Capture, host_buffer, to_host
+from engine.runtime.cuda_graph import CapturedStep
 
 FlatStep = Callable[..., tuple[Tensor, ...]]
 """Inputs of `step_graph`, or of `finished_graph`, to (rgb_BHW3,)."""
@@ -55,10 +55,7 @@ class CapturedFrameStep:
                 buffers[rows] = self._new(rows, flat)
             captured, image_BHW3 = buffers[rows]
             (rgb_BHW3,) = captured(*flat)
-            image_BHW3.copy_(rgb_BHW3, non_blocking=True)
-            if rgb_BHW3.is_cuda:
-                torch.cuda.current_stream().synchronize()
-            return image_BHW3.clone()
+            return to_host(rgb_BHW3, image_BHW3).clone()
         finally:
             self._free.put(buffers)
 
@@ -68,4 +65,4 @@ class CapturedFrameStep:
         cached = {0, *range(3 if self._pattern_SP is None else 4, len(inputs))}
         captured = CapturedStep(self._steps[rows], inputs, cached=cached, capture=self._capture)
         (rgb_BHW3,) = captured(*inputs)
-        return captured, torch.empty(rgb_BHW3.shape, dtype=rgb_BHW3.dtype, pin_memory=rgb_BHW3.is_cuda)
+        return captured, host_buffer(rgb_BHW3)

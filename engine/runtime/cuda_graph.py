@@ -6,25 +6,20 @@
 ``GOHD_CUDA_GRAPHS=0`` runs the step itself at every call, with the same buffers and the same checks; so does a CPU.
 """
 
+import logging
 import os
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from engine.errors import BackendUnavailable
+from engine.runtime.card import Capture, Outputs, is_card, pretended_capture
 
-Outputs = tuple[Tensor, ...]
+_log = logging.getLogger(__name__)
 Step = Callable[..., Outputs]
 _SWITCH = "GOHD_CUDA_GRAPHS"
 _WARM_UPS = 3
-
-
-class Capture(Protocol):
-    """Turns a step without arguments into its outputs and what computes them anew, in the same place."""
-
-    def __call__(self, run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]: ...
 
 
 def cuda_graphs_enabled() -> bool:
@@ -36,16 +31,21 @@ def cuda_capture(run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None
     """A CUDA graph of ``run``, warmed up on a stream of its own; memory from the graph's private pool."""
     if not torch.cuda.is_available():
         raise BackendUnavailable("CUDA graphs need a CUDA device")
+    before = torch.cuda.current_stream()
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(_WARM_UPS):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    # Other threads may go on using the device meanwhile.
-    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-        outputs = run()
+    try:
+        stream.wait_stream(before)
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                run()
+        before.wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may go on using the device meanwhile.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            outputs = run()
+    finally:
+        # A capture that fails is ended with an error, too, and leaves its stream the current one.
+        torch.cuda.set_stream(before)
     return outputs, graph.replay
 
 
@@ -83,18 +83,16 @@ class CapturedStep:
             cached: indices of inputs that seldom change, as a portrait's features. They are copied when another tensor
                 object comes, and must not be changed in place.
             state: tensors that the step changes in place; capturing leaves them as they were.
-            capture: None is a CUDA graph for CUDA tensors, unless switched off, and `rerun` otherwise.
+            capture: None is a CUDA graph on a card, unless switched off, and `rerun` otherwise. A step that cannot be
+                captured runs by `rerun`, too, after a warning.
         """
         if capture is None:
-            on_cuda = bool(example) and all(tensor.is_cuda for tensor in example)
-            capture = cuda_capture if on_cuda and cuda_graphs_enabled() else rerun
+            on_card = bool(example) and all(is_card(tensor.device) for tensor in example)
+            capture = (pretended_capture() or cuda_capture) if on_card and cuda_graphs_enabled() else rerun
         self._inputs = tuple(tensor.detach().clone() for tensor in example)
         self._cached: dict[int, Tensor | None] = dict.fromkeys(cached)
         self._state = tuple(state)
-        before = [tensor.clone() for tensor in self._state]
-        self._outputs, self._replay = capture(lambda: step(*self._inputs))
-        for tensor, value in zip(self._state, before, strict=True):
-            tensor.copy_(value)
+        self._outputs, self._replay = self._captured(capture, lambda: step(*self._inputs))
         self._addresses = self._all_addresses()
 
     def __call__(self, *inputs: Tensor) -> Outputs:
@@ -112,6 +110,21 @@ class CapturedStep:
                 self._cached[index] = given
         self._replay()
         return self._outputs
+
+    def _captured(self, capture: Capture, run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
+        before = [tensor.clone() for tensor in self._state]
+        try:
+            return capture(run)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if capture is rerun:
+                raise
+            _log.warning("a step cannot be captured and runs operation by operation, which is slower: %s", error)
+        finally:
+            for tensor, value in zip(self._state, before, strict=True):
+                tensor.copy_(value)
+        return self._captured(rerun, run)
 
     def _check(self, inputs: Sequence[Tensor]) -> None:
         if len(inputs) != len(self._inputs):

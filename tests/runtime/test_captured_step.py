@@ -1,11 +1,14 @@
 """The bookkeeping around CUDA graphs, by a twin that runs the step at every replay; the graph itself on a GPU."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from engine.errors import BackendUnavailable
 from engine.runtime import CapturedStep, cuda_graphs_enabled
+from engine.runtime.card import Outputs
 from engine.runtime.cuda_graph import cuda_capture
 
 
@@ -83,6 +86,34 @@ def test_state_that_was_replaced_is_noticed() -> None:
     step.total.set_(torch.zeros(2))  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="in place"):
         captured(torch.zeros(2), torch.ones(2))
+
+
+def _cannot(run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
+    run()  # a warm-up, which moves the state on
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_a_step_that_cannot_be_captured_runs_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    step, eager = Summing(), Summing()
+    given = torch.ones(2), torch.full((2,), 3.0)
+    captured = CapturedStep(step, given, state=[step.total], capture=_cannot)
+    assert len(caplog.records) == 1
+    assert "not permitted" in caplog.text
+    for _ in range(3):
+        for theirs, ours in zip(eager(*given), captured(*given), strict=True):
+            assert torch.equal(theirs, ours)
+
+
+def test_a_step_that_fails_leaves_its_state_and_says_why() -> None:
+    total = torch.zeros(2)
+
+    def step(x: Tensor) -> Outputs:
+        total.add_(x)
+        raise RuntimeError("the step's own fault")
+
+    with pytest.raises(RuntimeError, match="own fault"):
+        CapturedStep(step, (torch.ones(2),), state=[total])
+    assert total.tolist() == [0, 0]
 
 
 def test_one_variable_switches_graphs_off(monkeypatch: pytest.MonkeyPatch) -> None:
