@@ -17,15 +17,25 @@
                                  audio {pcm: base64}
              server -> client    started {session_id, size}
 
+    motion, for a viewer who draws the face: one binary message a frame, little-endian
+             version u8 = 1 | frames u8, 1 or 2 | step u16 | generation u32 | index u32 | presentation time u64
+             | 72 numbers i16 | with 2 frames: 72 more, of the frame before, which was shown ``step`` samples earlier
+             Times count samples of 48 kHz. A number is its range times i16 / 32767, see ``MOTION_RANGES``.
+
 ``tests/golden/protocol.json`` holds both directions; the Python and the JavaScript tests read the same file.
 """
 
 import base64
 import json
 import math
+import struct
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
+from engine.motion.space.coefficients import DESCRIPTOR_SIZE, EXPRESSION_SIZE
 from engine.portrait import CROP_SIZES
 from server.live.messages import (
     Answer,
@@ -36,6 +46,7 @@ from server.live.messages import (
     Intensity,
     Interrupt,
     Look,
+    MotionFrame,
     Offer,
     Ping,
     Pose,
@@ -49,6 +60,20 @@ MAX_CONTROL_BYTES = 4096
 MAX_AUDIO_BYTES = 2**20
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 96_000
 GAZE_LIMIT_RAD = math.pi / 2
+
+MOTION_RANGES: Final[npt.NDArray[np.float32]] = np.array(
+    [16.0] * EXPRESSION_SIZE + [math.pi] * 3 + [4.0, 4.0, 2.0] + [math.pi] * 2, np.float32
+)
+"""Largest value of each number of a motion message (72,): standard deviations, radians, half crops, log scale, radians.
+
+Far beyond what a face does, and yet fine enough: rounding moved landmarks by at most 0.03 px of 512 in 400 motions.
+"""
+
+_MOTION_VERSION = 1
+_MOTION_HEADER = struct.Struct("<BBHIIQ")
+_MOTION_STEPS = 32767
+# The page counts in floating point, which holds whole numbers up to here.
+_MAX_PTS_SAMPLES = 2**53 - 1
 
 _LOOKS = ("camera", "away", "free")
 _STATES = ("listening", "thinking", "idle")
@@ -169,6 +194,64 @@ def encode_error(code: str, message: str) -> dict[str, Any]:
 def encode_event(event: Event) -> str:
     """One message of the data channel, as compact JSON."""
     return json.dumps({"type": event.TYPE, **asdict(event)}, separators=(",", ":"))
+
+
+def encode_motion(frame: MotionFrame, before: MotionFrame | None = None) -> bytes:
+    """One motion message; with ``before`` it repeats that frame, so that a single lost message loses nothing.
+
+    ``before`` is left out where it is not the frame just before in the same generation. Values beyond `MOTION_RANGES`
+    are sent as its ends.
+
+    Raises:
+        ValueError: the descriptor is not (72,) finite numbers, or a count does not fit the message.
+    """
+    step = 0
+    frames = [frame]
+    if before is not None and (before.generation, before.index) == (frame.generation, frame.index - 1):
+        apart = frame.pts_samples - before.pts_samples
+        if 0 < apart < 2**16:
+            step = apart
+            frames.append(before)
+    if not 0 <= frame.pts_samples <= _MAX_PTS_SAMPLES:
+        raise ValueError(f"a presentation time is 0 to 2^53 samples, not {frame.pts_samples}")
+    try:
+        header = _MOTION_HEADER.pack(
+            _MOTION_VERSION, len(frames), step, frame.generation, frame.index, frame.pts_samples
+        )
+    except struct.error as error:
+        raise ValueError(f"index and generation of a motion are 0 to 2^32 ({error})") from error
+    return header + b"".join(_quantised(each.descriptor) for each in frames)
+
+
+def parse_motion(message: str | bytes) -> tuple[MotionFrame, ...]:
+    """The one or two frames of a motion message, in the order in which they are shown.
+
+    Raises:
+        Refusal: ``bad_message``.
+    """
+    if isinstance(message, str) or len(message) < _MOTION_HEADER.size:
+        raise Refusal("bad_message", "A motion message is binary, and has a header.")
+    version, count, step, generation, index, pts = _MOTION_HEADER.unpack_from(message)
+    if version != _MOTION_VERSION:
+        raise Refusal("bad_message", f"The motion message is of version {version}, not {_MOTION_VERSION}.")
+    if count not in (1, 2) or len(message) != _MOTION_HEADER.size + 2 * DESCRIPTOR_SIZE * count:
+        raise Refusal("bad_message", "The motion message does not hold one or two frames.")
+    if pts > _MAX_PTS_SAMPLES or (count == 1 and step != 0):
+        raise Refusal("bad_message", "The times of the motion message make no sense.")
+    if count == 2 and not (0 < step <= pts and index > 0):
+        raise Refusal("bad_message", "The frame before in the motion message lies before the first one.")
+    values = np.frombuffer(message, "<i2", offset=_MOTION_HEADER.size).reshape(count, DESCRIPTOR_SIZE)
+    descriptors = (values.astype(np.float32) / np.float32(_MOTION_STEPS)) * MOTION_RANGES
+    return tuple(
+        MotionFrame(index - back, pts - back * step, generation, descriptors[back]) for back in reversed(range(count))
+    )
+
+
+def _quantised(descriptor: npt.NDArray[np.float32]) -> bytes:
+    if descriptor.shape != (DESCRIPTOR_SIZE,) or not np.isfinite(descriptor).all():
+        raise ValueError(f"a descriptor is {DESCRIPTOR_SIZE} finite numbers, not {descriptor.shape}")
+    shares = np.clip(descriptor.astype(np.float64) / MOTION_RANGES, -1.0, 1.0)
+    return np.rint(shares * _MOTION_STEPS).astype("<i2").tobytes()
 
 
 def _parse_object(text: str | bytes) -> dict[str, Any]:

@@ -104,6 +104,46 @@ export function parseEvent(text) {
   return event;
 }
 
+const MOTION_VERSION = 1;
+const MOTION_HEADER_BYTES = 20;
+const DESCRIPTOR_SIZE = 72;
+const MOTION_STEPS = 32767;
+
+// Largest value of each number of a descriptor: expression, rotation, place and size of the head, gaze.
+const MOTION_RANGES = [...Array(64).fill(16), Math.PI, Math.PI, Math.PI, 4, 4, 2, Math.PI, Math.PI];
+
+// The one or two frames of a motion message (an ArrayBuffer), in the order in which they are shown: what the face does
+// at ptsSamples of the sound's clock of 48 kHz, after so many interrupts (generation).
+export function parseMotion(message) {
+  if (!(message instanceof ArrayBuffer) || message.byteLength < MOTION_HEADER_BYTES) {
+    throw new ProtocolError("A motion message is binary, and has a header.");
+  }
+  const view = new DataView(message);
+  const [version, count, step] = [view.getUint8(0), view.getUint8(1), view.getUint16(2, true)];
+  const [generation, index] = [view.getUint32(4, true), view.getUint32(8, true)];
+  const pts = Number(view.getBigUint64(12, true));
+  if (version !== MOTION_VERSION) throw new ProtocolError(`The motion message is of version ${version}.`);
+  if ((count !== 1 && count !== 2) || message.byteLength !== MOTION_HEADER_BYTES + 2 * DESCRIPTOR_SIZE * count) {
+    throw new ProtocolError("The motion message does not hold one or two frames.");
+  }
+  if (!Number.isSafeInteger(pts) || (count === 1 && step !== 0)) {
+    throw new ProtocolError("The times of the motion message make no sense.");
+  }
+  if (count === 2 && !(step > 0 && step <= pts && index > 0)) {
+    throw new ProtocolError("The frame before in the motion message lies before the first one.");
+  }
+  const frame = (back) => ({
+    index: index - back,
+    ptsSamples: pts - back * step,
+    generation,
+    descriptor: Float32Array.from(MOTION_RANGES, (range, i) => {
+      const value = view.getInt16(MOTION_HEADER_BYTES + 2 * (DESCRIPTOR_SIZE * back + i), true);
+      return (value / MOTION_STEPS) * range;
+    }),
+  });
+  return count === 2 ? [frame(1), frame(0)] : [frame(0)];
+}
+
 function angle(value) {
   return Math.max(-GAZE_LIMIT_RAD, Math.min(GAZE_LIMIT_RAD, value));
 }

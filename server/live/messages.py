@@ -6,6 +6,9 @@ A ``TYPE`` is the message's name on the wire. Angles are in radians, durations i
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.errors import GohdError
 
 HTTP_STATUS: dict[str, int] = {
@@ -45,6 +48,23 @@ class Refusal(GohdError):
         self.message = message
         self.status = HTTP_STATUS[code]
         self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionFrame:
+    """What the face does in one frame, for a viewer who draws it.
+
+    Attributes:
+        index: of the frame in its session, from 0.
+        pts_samples: when it is shown, on the clock of the session's sound of 48 kHz.
+        generation: how many interrupts came before it.
+        descriptor: (72,) float32 expression, pose, gaze.
+    """
+
+    index: int
+    pts_samples: int
+    generation: int
+    descriptor: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

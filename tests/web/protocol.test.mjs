@@ -69,3 +69,26 @@ test("events are read", () => {
   for (const wire of golden.unknown_events) assert.equal(protocol.parseEvent(wire), null);
   for (const wire of golden.bad_events) assert.throws(() => protocol.parseEvent(wire), protocol.ProtocolError);
 });
+
+const bytes = (hex) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)).buffer;
+
+test("motion is read", () => {
+  for (const { frames, wire } of golden.motions) {
+    const found = protocol.parseMotion(bytes(wire));
+    assert.equal(found.length, frames.length);
+    frames.forEach(({ index, pts_samples: ptsSamples, generation, descriptor }, at) => {
+      const { descriptor: values, ...rest } = found[at];
+      assert.deepEqual(rest, { index, ptsSamples, generation });
+      descriptor.forEach((value, i) => assert.ok(Math.abs(values[i] - value) < 1e-5));
+    });
+  }
+});
+
+test("bad motion is refused", () => {
+  for (const { name, wire } of golden.bad_motions) {
+    assert.throws(() => protocol.parseMotion(bytes(wire)), protocol.ProtocolError, name);
+  }
+  for (const message of ["text", null, undefined, {}]) {
+    assert.throws(() => protocol.parseMotion(message), protocol.ProtocolError);
+  }
+});

@@ -73,7 +73,9 @@ export class RigRenderer {
   #build() {
     const { gl, rig } = this;
     if (gl.isContextLost()) return;
+    // Nothing that was made before the context was lost can be used, or freed, any more.
     this.side = 0;
+    this.colour = this.map = this.edges = this.depth = this.frame = null;
     gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
     this.programs = {
@@ -132,9 +134,9 @@ export class RigRenderer {
 
   #resize(side) {
     const { gl } = this;
-    for (const texture of [this.colour, this.map, this.edges]) gl.deleteTexture(texture ?? null);
-    gl.deleteRenderbuffer(this.depth ?? null);
-    gl.deleteFramebuffer(this.frame ?? null);
+    for (const texture of [this.colour, this.map, this.edges]) gl.deleteTexture(texture);
+    gl.deleteRenderbuffer(this.depth);
+    gl.deleteFramebuffer(this.frame);
     this.colour = emptyTexture(gl, side, gl.RGBA8, side);
     this.map = emptyTexture(gl, side, gl.RGBA8, side);
     this.edges = emptyTexture(gl, side, gl.RG32F, 3);
@@ -217,16 +219,16 @@ export class RigRenderer {
       this.programs[kind].use({ canvas: side, layer, unit, corners, ...values }, { edges: this.edges, ...images });
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     };
-    for (const side_ of [0, 1]) {
-      const eye = `eyes.${side_}.`;
-      drawLayer(side_, "eye", 3, {
+    for (const number of [0, 1]) {
+      const eye = `eyes.${number}.`;
+      drawLayer(number, "eye", 3, {
         ...blur(LID_SOFTNESS_PX, side),
-        shut: moved.lidsShut[side_],
+        shut: moved.lidsShut[number],
         still: moved.still,
         eyeballRadius: numbers.eyeball_radius_px * zoom,
         lash: shares(tables[`${eye}lash`]),
-        ballMatrix: fromCanvas(moved.balls[side_], zoom),
-        irisMatrix: fromCanvas(moved.irises[side_], zoom),
+        ballMatrix: fromCanvas(moved.balls[number], zoom),
+        irisMatrix: fromCanvas(moved.irises[number], zoom),
       }, { white: textures[`${eye}white`], iris: textures[`${eye}iris`], residue: textures[`${eye}residue`] });
     }
     drawLayer(2, "mouth", 2, {

@@ -186,8 +186,8 @@ void main() {
   float line = 0.0;
   if (shut > 0.01) {
     float depth = (belowUpper / unit - 0.3) / 0.85;
-    float half_ = max(0.5 * (corners.y - corners.x), 1e-6);
-    float across = abs(float(pixel.x) - 0.5 * (corners.x + corners.y)) / half_;
+    float halfWidth = max(0.5 * (corners.y - corners.x), 1e-6);
+    float across = abs(float(pixel.x) - 0.5 * (corners.x + corners.y)) / halfWidth;
     line = 0.6 * shut * exp(-depth * depth) * clamp(4.0 - 4.0 * across, 0.0, 1.0);
   }
   colour = vec4(ball * coverage * (1.0 - line) + lash * line, 1.0 - (1.0 - coverage) * (1.0 - line));
@@ -215,8 +215,8 @@ void main() {
   ivec2 pixel = pixelHere();
   vec2 edge = edgesAt(pixel.x);
   float belowUpper = float(pixel.y) - edge.x, aboveLower = edge.y - float(pixel.y);
-  float half_ = max(0.5 * (corners.y - corners.x), 1e-6);
-  float across = (float(pixel.x) - 0.5 * (corners.x + corners.y)) / half_;
+  float halfWidth = max(0.5 * (corners.y - corners.x), 1e-6);
+  float across = (float(pixel.x) - 0.5 * (corners.x + corners.y)) / halfWidth;
   float line = 0.0;
   if (shut > 0.01) {
     float depth = belowUpper / unit;
