@@ -42,7 +42,7 @@ from benchmarks.signals import demo_portrait, demo_voice_int16
 from engine import Avatar, Engine, load_engine
 from engine.animator import PRESETS
 from engine.batch.renderer import BUCKETS
-from engine.portrait import CROP_SIZES
+from engine.portrait import CROP_SIZE, CROP_SIZES
 from server.live.batching import sessions_that_fit
 from server.live.block import BLOCK_S, BLOCK_SAMPLES, MEDIA_RATE_HZ, Block
 from server.live.capacity import cores, measure_batches
@@ -293,7 +293,7 @@ def measure(args: argparse.Namespace) -> Report:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto", help="of a neural animator")
-    parser.add_argument("--size", type=int, choices=CROP_SIZES, help="side of the frames in pixels")
+    parser.add_argument("--size", type=int, default=CROP_SIZE, choices=CROP_SIZES, help="side of the frames in pixels")
     parser.add_argument("--weights", default="default")
     parser.add_argument("--preset", choices=tuple(PRESETS), help="an animator of this layout with random weights")
     parser.add_argument(

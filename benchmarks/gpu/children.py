@@ -45,10 +45,13 @@ CHILDREN = (
 
 def children(
     device: str, *, quick: bool, budget_s: float, which: tuple[Child, ...] = CHILDREN
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Run them; the reports as ``{"name", "seconds", "report"}``, and what gave none, with the reason."""
+) -> tuple[list[dict[str, Any]], list[dict[str, str]], list[dict[str, str]]]:
+    """Run them; the reports as ``{"name", "seconds", "report"}``, what was not run with the reason, what failed with
+    its last words.
+    """
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
+    failed: list[dict[str, str]] = []
     ends_s = time.perf_counter() + budget_s
     for child in which:
         left_s = ends_s - time.perf_counter()
@@ -60,11 +63,11 @@ def children(
             began_s = time.perf_counter()
             report, reason = _run(child, device, quick, min(left_s, child.most_s))
             if reason is not None:
-                skipped.append({"what": child.name, "reason": reason})
+                failed.append({"what": child.name, "traceback": reason})
             if report is not None:
                 seconds = round(time.perf_counter() - began_s, 1)
                 rows.append({"name": child.name, "seconds": seconds, "report": report})
-    return rows, skipped
+    return rows, skipped, failed
 
 
 def _run(child: Child, device: str, quick: bool, most_s: float) -> tuple[Any, str | None]:

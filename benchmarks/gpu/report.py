@@ -108,6 +108,7 @@ def markdown(report: Report) -> str:
         ]
     if report["skipped"]:
         parts += ["## Not here", "\n".join(f"- {row['what']}: {row['reason']}" for row in report["skipped"])]
+    parts += [f"## Failed: {row['what']}\n\n```\n{row['traceback']}```" for row in report["failed"]]
     facts = {**hardware, **report["versions"], **report["gpu_versions"]}
     return "\n\n".join([*parts, f"On: {', '.join(f'{name} {value}' for name, value in facts.items())}."]) + "\n"
 

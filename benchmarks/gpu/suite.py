@@ -13,16 +13,19 @@
     live        one session by benchmarks/latency.py, both presets with random weights
     children    programs of their own: sessions at 25 fps, the kernels, compute-sanitizer
 
-The most important sections run first. ``targets`` lists the project's targets and whether this run meets them; what
-this machine cannot run is listed with the reason. Weights are random: times do not depend on them.
+The most important sections run first, and the report is written after each. ``targets`` lists the project's targets and
+whether this run meets them; what this machine cannot run is listed with the reason, and what failed with its traceback:
+the others go on, and the suite exits with 1. Weights are random: times do not depend on them.
 """
 
 import argparse
 import contextlib
 import dataclasses
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,6 +57,7 @@ from engine.animator import (
     NeuralAnimator,
     NeuralPortrait,
 )
+from engine.animator.mesh.guide import outside_face
 from engine.animator.network.step import FrameInputs, eager_step, to_bytes
 from engine.assets import PORTRAIT
 from engine.errors import BackendUnavailable, MissingDependency
@@ -77,34 +81,48 @@ class Suite:
         self.device, self.quick, self.minutes, self.cache = device, quick, minutes, cache
         self.started = time.perf_counter()
         self.calls, self.budget_s = (3, 1.0) if quick else (500, 6.0)
-        self.presets = {"small": SMALL} if quick else PRESETS
+        self.presets = {"small": SMALL, "guided_lite": PRESETS["guided_lite"]} if quick else PRESETS
         self.backends = ("tensorrt", "graph", "eager") if device.type == "cuda" else ("eager", "onnx")
         self.skipped: list[Report] = []
+        self.failed: list[Report] = []
         self.ceilings = Ceilings.measured(device, quick=quick)
 
-    def run(self, without: tuple[str, ...] = ()) -> Report:
-        """All sections but ``without``, as one report."""
+    def run(self, without: tuple[str, ...] = ()) -> Iterator[Report]:
+        """The report after each section; those of ``without`` and those to come are empty in it."""
+        sections: dict[str, Callable[[], list[Report]]] = {
+            "engines": self.engines,
+            "naive": self.naive,
+            "poses": self.poses,
+            "steps": self.steps,
+            "children": self.children,
+            "stages": self.stages,
+            "live": self.live,
+            # Last, for compiling takes minutes.
+            "compiled": lambda: self.steps(("compiled",) if self.device.type == "cuda" else ()),
+        }
+        rows: dict[str, list[Report]] = {name: [] for name in sections}
+        for name, section in sections.items():
+            if name not in without:
+                try:
+                    rows[name] = section()
+                except Exception:
+                    self._note_failure(name)
+            yield self._report(rows)
+
+    def _report(self, rows: dict[str, list[Report]]) -> Report:
         report: Report = {
             "quick": self.quick,
             "gpu_versions": gpu_versions(),
             "ceilings": dataclasses.asdict(self.ceilings),
+            **{name: found for name, found in rows.items() if name != "compiled"},
+            "steps": rows["steps"] + rows["compiled"],
         }
-        for name, section in (
-            ("engines", self.engines),
-            ("naive", self.naive),
-            ("poses", self.poses),
-            ("steps", self.steps),
-            ("children", self.children),
-            ("stages", self.stages),
-            ("live", self.live),
-            ("compiled", lambda: self.steps(("compiled",) if self.device.type == "cuda" else ())),
-        ):
-            report[name] = [] if name in without else section()
-        report["steps"] += report.pop("compiled")  # last, for compiling takes minutes
-        report["targets"] = targets(report)
-        report["skipped"] = self.skipped
-        report["seconds"] = round(time.perf_counter() - self.started, 1)
-        return report
+        return report | {
+            "targets": targets(report),
+            "skipped": self.skipped,
+            "failed": self.failed,
+            "seconds": round(time.perf_counter() - self.started, 1),
+        }
 
     def engines(self) -> list[Report]:
         rows: list[Report] = []
@@ -209,7 +227,11 @@ class Suite:
         """In float32, as it was published, and on a card in half precision, as the others are."""
         dtypes = (torch.float32, torch.float16) if self.device.type == "cuda" else (torch.float32,)
         unguided = {preset: config for preset, config in self.presets.items() if not config.guided}
-        return [self._naive(preset, config, dtype) for preset, config in unguided.items() for dtype in dtypes]
+        rows: list[Report] = []
+        for preset, config in unguided.items():
+            for dtype in dtypes:
+                self._attempt(rows, f"naive {preset}, {dtype}", partial(self._naive, preset, config, dtype))
+        return rows
 
     def _naive(self, preset: str, config: FaceAnimatorConfig, dtype: torch.dtype) -> Report:
         network = naive_network(config, random_network(config).state_dict()).to(self.device, dtype)
@@ -263,8 +285,9 @@ class Suite:
 
     def children(self) -> list[Report]:
         left_s = self.minutes * 60 - (time.perf_counter() - self.started)
-        rows, skipped = children(self.device.type, quick=self.quick, budget_s=left_s)
+        rows, skipped, failed = children(self.device.type, quick=self.quick, budget_s=left_s)
         self.skipped += skipped
+        self.failed += failed
         return rows
 
     def _inputs(self, network: FaceAnimatorNetwork, rows: int) -> tuple[list[NeuralPortrait], np.ndarray]:
@@ -282,7 +305,8 @@ class Suite:
             return [NeuralPortrait(identity_code=code, features=features)] * rows, window
         _, avatar = self._demo
         window = avatar.coefficients.descriptor + window / 8  # the mesh wants motions of a face
-        return [NeuralPortrait(identity_code=code, features=features, mesh=avatar.prepared)] * rows, window
+        outside = outside_face(avatar.crop.landmarks_px, avatar.size, config.image_size)
+        return [NeuralPortrait(code, features, avatar.prepared, outside)] * rows, window
 
     @cached_property
     def _demo(self) -> tuple[GeometricAnimator, Avatar]:
@@ -320,6 +344,13 @@ class Suite:
             rows.append(call())
         except (BackendUnavailable, MissingDependency, torch.cuda.OutOfMemoryError) as error:
             self.skipped.append({"what": what, "reason": str(error)})
+        except Exception:
+            self._note_failure(what)
+
+    def _note_failure(self, what: str) -> None:
+        """Of the exception at hand: the others go on."""
+        self.failed.append({"what": what, "traceback": traceback.format_exc()})
+        print(f"{what} failed:\n{self.failed[-1]['traceback']}", file=sys.stderr)
 
 
 def gpu_versions() -> dict[str, str]:
@@ -331,11 +362,11 @@ def gpu_versions() -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
-def _measure(args: argparse.Namespace) -> Report:
+def _measure(args: argparse.Namespace) -> Iterator[Report]:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(prefix="gohd-engines-") as folder:
         suite = Suite(torch.device(args.device), args.quick, args.minutes, EngineCache(Path(folder)))
-        return suite.run(tuple(args.without.split(",")))
+        yield from suite.run(tuple(args.without.split(",")))
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -346,4 +377,5 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark(__doc__, _measure, _options, markdown=markdown, devices=("cuda", "cpu"), theme="gpu")
+    report = run_benchmark(__doc__, _measure, _options, markdown=markdown, devices=("cuda", "cpu"), theme="gpu")
+    sys.exit(bool(report["failed"]))

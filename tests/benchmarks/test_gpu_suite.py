@@ -4,15 +4,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
 
 from benchmarks.gpu.children import Child, children
 from benchmarks.gpu.naive_animator import naive_network
-from benchmarks.gpu.report import targets
+from benchmarks.gpu.report import markdown, targets
+from benchmarks.gpu.suite import Suite
 from engine.animator import FaceAnimatorNetwork
+from engine.animator.network.motion_basis import MotionBasis
+from engine.runtime import EngineCache
 from tests.animator.neural_cases import SMALL, inputs
 from tests.random_weights import randomise_weights
 
@@ -79,12 +82,12 @@ def test_children_that_fail_hang_or_need_a_card_do_not_stop_the_suite() -> None:
         child("slow", "--hang", most_s=1.0),
         child("card", needs_cuda=True),
     )
-    rows, skipped = children("cpu", quick=False, budget_s=60.0, which=which)
+    rows, skipped, failed = children("cpu", quick=False, budget_s=60.0, which=which)
     assert [(row["name"], row["report"]) for row in rows] == [("good", {"device": "cpu"})]
-    reasons = {row["what"]: row["reason"] for row in skipped}
-    assert "ended with 3: no such thing" in reasons["bad"]
-    assert "longer than 1 s" in reasons["slow"]
-    assert "CUDA" in reasons["card"]
+    words = {row["what"]: row["traceback"] for row in failed}
+    assert "ended with 3: no such thing" in words["bad"]
+    assert "longer than 1 s" in words["slow"]
+    assert [(row["what"], row["reason"]) for row in skipped] == [("card", "needs a CUDA device")]
     assert children("cpu", quick=False, budget_s=0.0, which=which[:1])[1][0]["reason"].startswith("the time")
 
 
@@ -107,8 +110,11 @@ def test_the_suite_runs_without_a_card(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("gpu-*core-*.json")
     report = json.loads(path.read_text())
-    assert {(row["backend"], row["batch"]) for row in report["steps"]} == {
-        (backend, batch) for backend in ("eager", "onnx") for batch in (1, 16)
+    assert {(row["preset"], row["backend"], row["batch"]) for row in report["steps"]} == {
+        (preset, backend, batch)
+        for preset in ("small", "guided_lite")
+        for backend in ("eager", "onnx")
+        for batch in (1, 16)
     }
     for row in report["steps"]:
         assert row["frame_ms"]["p50"] <= row["frame_ms"]["p99"]
@@ -122,3 +128,28 @@ def test_the_suite_runs_without_a_card(tmp_path: Path) -> None:
     assert {row["stage"] for row in report["stages"]} >= {"decoder", "label and mark"}
     assert report["ceilings"]["matrix_tflops"] > 0
     assert [row["met"] for row in report["targets"]] == [None] * 6
+
+
+def test_a_section_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was done before is written by then."""
+    suite = Suite(torch.device("cpu"), quick=True, minutes=5.0, cache=EngineCache(tmp_path))
+
+    def broken() -> NoReturn:
+        raise RuntimeError("no such operation on this card")
+
+    monkeypatch.setattr(suite, "stages", broken)
+    states = list(suite.run(without=("engines", "steps", "children", "live", "compiled")))
+    assert [len(state["naive"]) for state in states] == [0, 1, *[1] * 6]
+    report = states[-1]
+    assert {row["hop_frames"] for row in report["poses"]} == {3, 5}
+    assert [row["what"] for row in report["failed"]] == ["stages"]
+    assert "no such operation on this card" in report["failed"][0]["traceback"]
+    assert "broken" in report["failed"][0]["traceback"], "with the place"
+    text = markdown(report | {"hardware": {"cpu": "any"}, "versions": {}, "date": "2026-12-01"})
+    assert "no such operation" in text
+
+
+def test_half_precision_has_a_motion_basis() -> None:
+    """No device decomposes it: QR is taken in float32."""
+    basis = MotionBasis(8, 4).half()
+    assert basis(torch.ones(1, 4).half()).dtype == torch.float16

@@ -32,5 +32,6 @@ class MotionBasis(Freezable):
 
     @staticmethod
     def _orthonormal(weight_SM: Tensor) -> Tensor:
-        basis_SM: Tensor = torch.linalg.qr(weight_SM + _EPSILON).Q
-        return basis_SM
+        # In float32: no device decomposes half precision.
+        basis_SM: Tensor = torch.linalg.qr(weight_SM.float() + _EPSILON).Q
+        return basis_SM.to(weight_SM.dtype)
