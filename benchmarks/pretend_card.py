@@ -10,10 +10,12 @@ that: operations of the captured steps, and the copies of one frame of all sessi
 """
 
 import argparse
+import contextlib
 import sys
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,7 +27,6 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.gpu.random_animator import weights_of
 from benchmarks.report.command import Report, run_benchmark
-from engine import Avatar
 from engine.assets import PORTRAIT
 from engine.batch.job import FrameJob
 from engine.batch.renderer import BUCKETS
@@ -117,56 +118,39 @@ class Transfers(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
 
-def look(preset: str, rows: int) -> Report:
-    """Sessions of ``rows`` voices for two hops of poses: what their captured steps are made of, and what a frame of all
-    of them copies.
-    """
-    rules: list[CaptureRules] = []
-    down: list[int] = []
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """How many copies a frame of all sessions takes in one direction, and their bytes; the mean over a hop."""
 
-    def capture(run: Callable[[], card.Outputs]) -> tuple[card.Outputs, Callable[[], None]]:
-        seen = CaptureRules()
-        rules.append(seen)
-        with seen:
-            return rerun(run)
-
-    with (
-        weights_of(None if preset == "default" else preset, "default") as weights,
-        card.pretending(capture, down.append),
-    ):
-        engine = Engine(WeightsFolder.open(weights), torch.device("meta"), WatermarkConfig(), "graph")
-        avatar = engine.enroll(PORTRAIT)
-        voices = _Voices(engine, avatar, rows)
-        frames = engine.networks.hop_frames
-        for _ in range(frames):
-            voices.frame()
-        down.clear()
-        with Transfers() as up:
-            for _ in range(frames):
-                voices.frame()
-    return {
-        "preset": preset,
-        "rows": rows,
-        "size_px": avatar.size,
-        "captured_steps": len(rules),
-        "operations": sum(each.operations for each in rules),
-        "copies_up": round(up.copies / frames, 1),
-        "bytes_up": round(up.bytes / frames),
-        "copies_down": round(len(down) / frames, 1),
-        "bytes_down": round(sum(down) / frames),
-        "forbidden": sorted({line for each in rules for line in each.forbidden}),
-    }
+    count: float
+    bytes: float
 
 
-class _Voices:
-    """Sessions that hear silence, a frame of all of them at a time."""
+class PretendedVoices:
+    """Sessions on a pretended card that hear silence, a frame of all of them at a time."""
 
-    def __init__(self, engine: Engine, avatar: Avatar, rows: int) -> None:
+    def __init__(self, engine: Engine, rows: int, down: list[int]) -> None:
+        self.avatar = engine.enroll(PORTRAIT)
+        self._hop_frames = engine.networks.hop_frames
         self._renderer = engine.open_renderer(rows)
-        self._sessions = [engine.open_session(avatar, seed=seed, renderer=self._renderer) for seed in range(rows)]
+        self._sessions = [engine.open_session(self.avatar, seed=seed, renderer=self._renderer) for seed in range(rows)]
         self._waiting: list[deque[FrameJob]] = [deque() for _ in self._sessions]
+        self._down = down
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, preset: str, rows: int, capture: card.Capture) -> Iterator[Self]:
+        """Sessions of an animator of ``preset``: "default", or a layout with random weights."""
+        down: list[int] = []
+        with (
+            weights_of(None if preset == "default" else preset, "default") as weights,
+            card.pretending(capture, down.append),
+        ):
+            engine = Engine(WeightsFolder.open(weights), torch.device("meta"), WatermarkConfig(), "graph")
+            yield cls(engine, rows, down)
 
     def frame(self) -> None:
+        """Render one frame of every session; raises what one of them fails with."""
         silence = np.zeros(_CHUNK, np.float32)
         for session, jobs in zip(self._sessions, self._waiting, strict=True):
             while not jobs:
@@ -176,6 +160,45 @@ class _Voices:
         for job in batch:
             if job.error is not None:
                 raise job.error
+
+    def copies_of_a_frame(self) -> tuple[Copies, Copies]:
+        """To the card and back, once all steps are captured."""
+        for _ in range(self._hop_frames):
+            self.frame()
+        self._down.clear()
+        with Transfers() as up:
+            for _ in range(self._hop_frames):
+                self.frame()
+        frames = self._hop_frames
+        return Copies(up.copies / frames, up.bytes / frames), Copies(len(self._down) / frames, sum(self._down) / frames)
+
+
+def look(preset: str, rows: int) -> Report:
+    """Sessions of ``rows`` voices for two hops of poses: what their captured steps are made of, and what a frame of all
+    of them copies.
+    """
+    rules: list[CaptureRules] = []
+
+    def capture(run: Callable[[], card.Outputs]) -> tuple[card.Outputs, Callable[[], None]]:
+        seen = CaptureRules()
+        rules.append(seen)
+        with seen:
+            return rerun(run)
+
+    with PretendedVoices.open(preset, rows, capture) as voices:
+        up, down = voices.copies_of_a_frame()
+    return {
+        "preset": preset,
+        "rows": rows,
+        "size_px": voices.avatar.size,
+        "captured_steps": len(rules),
+        "operations": sum(each.operations for each in rules),
+        "copies_up": round(up.count, 1),
+        "bytes_up": round(up.bytes),
+        "copies_down": round(down.count, 1),
+        "bytes_down": round(down.bytes),
+        "forbidden": sorted({line for each in rules for line in each.forbidden}),
+    }
 
 
 def show(report: Report) -> None:
