@@ -127,8 +127,9 @@ def filled(text: str) -> str:
     said = (
         f"Predicted, not measured: no card was at hand. Counted operations and bytes of the engine's own steps in half "
         f"precision, at {_MATRIX_SHARE:.0%} of a card's peak, {_MEMORY_SHARE:.0%} of its bandwidth and at least "
-        f"{_LAUNCH_US:g} microseconds an operation; pictures of 256 px. The default preset's mesh is drawn on one thread "
-        f"of the processor before that, 1.6 ms a session on an AMD EPYC, which fits 20 sessions whatever the card does."
+        f"{_LAUNCH_US:g} microseconds an operation; pictures of 256 px. The default preset's mesh is drawn before "
+        "that, on one thread of the processor: 1.6 ms a session on an AMD EPYC, which fits 20 sessions whatever the "
+        "card does."
     )
     return "\n".join([text[:begin], *textwrap.wrap(said, 120), "", *table(), text[end:]])
 
