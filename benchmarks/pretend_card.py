@@ -149,6 +149,10 @@ class PretendedVoices:
             engine = Engine(WeightsFolder.open(weights), torch.device("meta"), WatermarkConfig(), "graph")
             yield cls(engine, rows, down)
 
+    def prepare(self) -> None:
+        """As a server does before its first session."""
+        self._renderer.prepare()
+
     def frame(self) -> None:
         """Render one frame of every session; raises what one of them fails with."""
         silence = np.zeros(_CHUNK, np.float32)

@@ -151,8 +151,13 @@ class FakeRenderer:
         self.left: list[Any] = []
         self.full_for: set[Any] = set()
         self.fail = False
+        self.prepared = False
+
+    def prepare(self) -> None:
+        self.prepared = True
 
     def render(self, jobs: Sequence[Any]) -> None:
+        assert self.prepared, "the first visitors must not wait for it"
         time.sleep(self.batch_s)
         if self.fail:
             raise RuntimeError("the fake device was told to fail")

@@ -23,6 +23,7 @@ from engine.motion.diffusion.window import PoseWindow
 from engine.motion.driver import MotionNetworks
 from engine.runtime.card import Capture, to_host
 from engine.runtime.cuda_graph import CapturedStep
+from engine.timebase import MEL_BANDS
 
 _F32 = npt.NDArray[np.float32]
 _GAZE_STREAM = 0x6A2E
@@ -93,6 +94,16 @@ class MotionBatch:
         for name in ("eye", *self._hops):
             self._drawn.pop((name, row), None)
         self._free.append(row)
+
+    def prepare(self) -> None:
+        """Capture every step for every number of rows now, which takes a while, so that no session waits for it."""
+        like = self._networks.lip.config
+        for size in self._buckets:
+            rows = [self._spare] * size
+            self.express(rows, np.zeros((size, MEL_BANDS, like.audio_columns), np.float32))
+            for part, hops in self._hops.items():
+                hop, prosody = hops.window.config.hop, hops.window.denoiser.config.prosody_size
+                self.hop(part, rows, np.zeros((size, hop, prosody), np.float32))
 
     @torch.inference_mode()
     def express(self, rows: Sequence[int], mel_BFW: _F32) -> _F32:

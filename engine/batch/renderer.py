@@ -64,6 +64,10 @@ class BatchRenderer:
         self._motion = MotionBatch(networks, capacity, buckets=self._buckets, capture=capture, probe=probe)
         self._joined = itertools.count(1)
 
+    def prepare(self) -> None:
+        """Capture the steps of the motion for every number of sessions; that of images comes with the first batches."""
+        self._motion.prepare()
+
     def render(self, jobs: Sequence[FrameJob]) -> None:
         """Fill in a job each of some sessions, all different.
 

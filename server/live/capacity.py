@@ -175,6 +175,7 @@ def measure_batches(
         the times of batches (the mean over whole hops of poses), milliseconds of a core for listening and finishing of
         a frame, and finished frames.
     """
+    renderer.prepare()
     silence = np.zeros(BLOCK_SAMPLES, np.int16)
     waiting: list[deque[FrameJob]] = [deque() for _ in sessions]
     seconds: dict[int, float] = {}

@@ -83,6 +83,24 @@ def test_rows_are_guided_each_by_its_own_portrait_and_motion(
     assert np.abs(together[0].astype(int) - together[1]).mean() > 5
 
 
+def test_rows_that_pad_a_batch_are_not_drawn_again(
+    mesh: GeometricAnimator,
+    portrait: tuple[FaceCrop, Coefficients],
+    windows: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    animator = NeuralAnimator(_network(FaceAnimatorConfig.guided_lite()), mesh=mesh)
+    one, drawn = animator.prepare(*portrait), []
+    draw = mesh.render_with_map
+    monkeypatch.setattr(mesh, "render_with_map", lambda *args, **how: drawn.append(1) or draw(*args, **how))
+    padded = windows[[0, 1, 1, 1]]
+    images = animator.render_batch([one] * 4, padded)
+    assert len(drawn) == 2
+    assert np.array_equal(images[1], images[3])
+    animator.render_batch([one] * 2, padded[2:], intensity=[1.0, 0.5])
+    assert len(drawn) == 4
+
+
 def test_a_larger_frame_is_corrected_like_the_networks_own(
     mesh: GeometricAnimator, model: LandmarkModel, portrait: tuple[FaceCrop, Coefficients], windows: np.ndarray
 ) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.pretend_card import CaptureRules, look
-from engine.runtime.card import is_card
+from benchmarks.pretend_card import CaptureRules, PretendedVoices, look
+from engine.batch.renderer import BUCKETS
+from engine.runtime.card import Outputs, is_card
+from engine.runtime.cuda_graph import rerun
 
 
 @pytest.mark.parametrize(("preset", "rows"), [("default", 1), ("default", 4), ("paper", 2)])
@@ -58,3 +60,19 @@ def test_ordinary_steps_are_not_forbidden() -> None:
         x_33[torch.zeros(2, device="meta").long()] @ x_33.half().float()
         torch.randn(3, device="meta")
     assert rules.forbidden == []
+
+
+def test_the_motion_of_every_number_of_sessions_is_ready_before_the_first() -> None:
+    """A hop of sixteen sessions at once is rare, and must not be captured in the middle of a talk."""
+    captured: list[int] = []
+
+    def capture(run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]:
+        made = rerun(run)
+        captured.append(len(made[0][0]))
+        return made
+
+    with PretendedVoices.open("default", 3, capture) as voices:
+        voices.prepare()
+        assert sorted(captured) == sorted(3 * BUCKETS), "expressions, poses and gazes"
+        voices.copies_of_a_frame()
+        assert len(captured) == 3 * len(BUCKETS) + 1, "the images of a batch of four"

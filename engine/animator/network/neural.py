@@ -175,11 +175,16 @@ class NeuralAnimator:
         """The mesh's frame and map of each row for a guided network, drawn one after the other; else nothing."""
         if self._mesh is None:
             return []
-        frames = []
-        for portrait, window_TD, intensity in zip(prepared, window_BTD, lambdas, strict=True):
+        frames: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]] = []
+        shown_BD = window_BTD[:, self.past_frames]
+        for row, (portrait, intensity) in enumerate(zip(prepared, lambdas, strict=True)):
             assert portrait.mesh is not None
-            shown_1D = window_TD[self.past_frames : self.past_frames + 1]
-            frames.append(self._mesh.render_with_map(portrait.mesh, shown_1D, intensity=intensity))
+            # Batches are padded with their last row.
+            same = row and portrait is prepared[row - 1] and intensity == lambdas[row - 1]
+            if same and np.array_equal(shown_BD[row], shown_BD[row - 1]):
+                frames.append(frames[-1])
+            else:
+                frames.append(self._mesh.render_with_map(portrait.mesh, shown_BD[row : row + 1], intensity=intensity))
         return frames
 
     def _guide(
