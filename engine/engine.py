@@ -34,7 +34,7 @@ from engine.portrait import (
 from engine.postprocess import PasteBack, Postprocess, WatermarkConfig
 from engine.runtime.animator_loader import load_animator
 from engine.runtime.backends import BACKENDS
-from engine.runtime.card import is_card
+from engine.runtime.card import is_card, unusable_card
 from engine.runtime.cuda_graph import cuda_graphs_enabled
 from engine.session import Session
 
@@ -257,9 +257,12 @@ class Engine:
 def _device(name: str, neural: bool) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise BackendUnavailable(f"device '{name}' is not known; choose auto, cpu or cuda")
+    unusable = unusable_card()
     if name == "cuda" and not torch.cuda.is_available():
         raise BackendUnavailable(
-            "no CUDA device can be used here; choose --device cpu, or install a CUDA build of torch"
+            f"no CUDA device can be used here ({unusable or 'there is none'}); choose --device cpu"
         )
+    if name == "auto" and neural and unusable is not None:
+        _log.warning("the CPU is used: %s", unusable)
     chosen = name == "cuda" or (name == "auto" and neural and torch.cuda.is_available())
     return torch.device("cuda" if chosen else "cpu")

@@ -135,8 +135,10 @@ def _automatic(device: torch.device, compiler: FrameCompiler, build: bool, expor
             _log.info("exporting the animator's network for this CPU, once")
             return "onnx"
         _log.info("the animator has no built network here; make one with: gohd weights compile")
-    except (BackendUnavailable, MissingDependency) as error:
+    except MissingDependency as error:
         _log.info("the animator runs without a built network: %s", error)
+    except BackendUnavailable as error:
+        _log.warning("the animator runs without a built network: %s", error)
     return "graph" if is_card(device) and cuda_graphs_enabled() else "eager"
 
 

@@ -7,6 +7,7 @@ host would get of such a card is zeros.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -20,6 +21,9 @@ class Capture(Protocol):
 
     def __call__(self, run: Callable[[], Outputs]) -> tuple[Outputs, Callable[[], None]]: ...
 
+
+DRIVER = Path("/proc/driver/nvidia/version")
+"""There where Linux has loaded the driver of a graphics card."""
 
 _pretended: list[tuple[Capture, Callable[[int], None]]] = []
 
@@ -42,6 +46,18 @@ def is_card(device: torch.device | str) -> bool:
     """Whether ``device`` is a graphics card, or is taken for one."""
     kind = torch.device(device).type
     return kind == "cuda" or (kind == "meta" and bool(_pretended))
+
+
+def unusable_card() -> str | None:
+    """What to do about a card of this machine that torch cannot use; None where it can, or where there is none."""
+    if torch.cuda.is_available() or not DRIVER.exists():
+        return None
+    if torch.version.cuda is None:
+        return "this machine has a graphics card, and its torch is a build for CPUs: install one for CUDA"
+    return (
+        f"this machine has a graphics card, whose driver cannot run torch's CUDA {torch.version.cuda}: update the "
+        "driver, or install a torch for an older CUDA"
+    )
 
 
 def pretended_capture() -> Capture | None:

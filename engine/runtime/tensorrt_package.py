@@ -45,7 +45,7 @@ class Package:
 
     def load(self) -> ModuleType:
         """The module with ``Builder`` and ``Runtime``."""
-        return importlib.import_module("tensorrt_rtx" if self.via == "tensorrt-rtx" else "tensorrt")
+        return _imported("tensorrt-rtx" if self.via == "tensorrt-rtx" else "tensorrt")
 
 
 def choose_package(via: str, target: str) -> Package:
@@ -65,7 +65,7 @@ def choose_package(via: str, target: str) -> Package:
     if importlib.util.find_spec(_MODULES[via]) is None:
         raise MissingDependency(f"engines via {via} need it: {_INSTALL[via]}")
     if via == "tensorrt-rtx":
-        package = Package(via, str(importlib.import_module("tensorrt_rtx").__version__))
+        package = Package(via, str(_imported(via).__version__))
         if target not in (there := rtx_targets()):
             raise BackendUnavailable(
                 f"tensorrt-rtx {package.version} makes no engines for {target}, but for {', '.join(there)}; "
@@ -94,7 +94,7 @@ def rtx_targets() -> tuple[str, ...]:
     """Targets that the installed tensorrt-rtx knows; empty when it is missing."""
     if importlib.util.find_spec("tensorrt_rtx") is None:
         return ()
-    names = importlib.import_module("tensorrt_rtx").ComputeCapability.__members__
+    names = _imported("tensorrt-rtx").ComputeCapability.__members__
     return tuple(sorted((name.lower() for name in names if name.startswith("SM")), key=lambda name: int(name[2:])))
 
 
@@ -110,8 +110,19 @@ def _first_choice(target: str) -> str:
     )
 
 
+def _imported(via: str) -> ModuleType:
+    """The module of a package that is installed; raises BackendUnavailable where it cannot be loaded."""
+    try:
+        return importlib.import_module(_MODULES[via])
+    except (ImportError, OSError) as error:
+        raise BackendUnavailable(
+            f"{_MODULES[via]} is installed and cannot be loaded ({error}): install it again ({_INSTALL[via]}), "
+            "for the CUDA version that torch has"
+        ) from error
+
+
 def _engine_version(via: str) -> str:
-    tensorrt_version = str(importlib.import_module("tensorrt").__version__)
+    tensorrt_version = str(_imported("tensorrt").__version__)
     if via == "tensorrt":
         return tensorrt_version
     try:

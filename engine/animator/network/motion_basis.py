@@ -32,6 +32,7 @@ class MotionBasis(Freezable):
 
     @staticmethod
     def _orthonormal(weight_SM: Tensor) -> Tensor:
-        # In float32: no device decomposes half precision.
-        basis_SM: Tensor = torch.linalg.qr(weight_SM.float() + _EPSILON).Q
+        # No device decomposes half precision.
+        wide_SM = weight_SM.float() if weight_SM.dtype in (torch.float16, torch.bfloat16) else weight_SM
+        basis_SM: Tensor = torch.linalg.qr(wide_SM + _EPSILON).Q
         return basis_SM.to(weight_SM.dtype)

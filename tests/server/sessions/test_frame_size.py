@@ -18,11 +18,13 @@ async def _chosen(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, ms: dict[
     monkeypatch.setattr(engine_thread, "measure_frames", lambda _: (ms[engine.asked_sizes[-1]] - 1, []))
     monkeypatch.setattr(engine_thread, "measure_encoder_ms", lambda _: 1)
     thread = EngineThread(lambda: engine, Path("portrait.jpg"), SteerableClock(), size)
-    await thread.wait_loaded()
-    await thread.enroll(None)  # type: ignore[arg-type]
-    assert engine.asked_sizes[-1] == thread.size
-    await thread.close()
-    return thread.size
+    try:
+        await thread.wait_loaded()
+        await thread.enroll(None)  # type: ignore[arg-type]
+        assert engine.asked_sizes[-1] == thread.size
+        return thread.size
+    finally:
+        await thread.close()
 
 
 @pytest.mark.parametrize(
