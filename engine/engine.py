@@ -107,6 +107,13 @@ class Engine:
         fixed = self.animator.fixed_size
         return CROP_SIZES if fixed is None else (fixed,)
 
+    @property
+    def runs_on(self) -> str:
+        """What makes the frames, and how: "NVIDIA GeForce RTX 3090 (graph)", "the CPU (geometric)"."""
+        device = self.networks.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"the {device.type.upper()}"
+        return f"{name} ({getattr(self.animator, 'backend', 'geometric')})"
+
     def postprocess(self, avatar: Avatar, frame: str) -> Postprocess:
         """The last stage for frames of ``avatar``: "crop" is the head alone, "full" the whole portrait.
 

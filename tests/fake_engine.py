@@ -190,6 +190,7 @@ class FakeEngine:
         self.renderer = FakeRenderer(batch_s or 0.0)
         self.sessions: list[FakeSession] = []
         self.sizes = sizes
+        self.runs_on = "a fake"
         self.asked_sizes: list[int] = []
 
     def open_renderer(self, capacity: int) -> FakeRenderer:

@@ -21,6 +21,8 @@ from engine.portrait import load_image
 from server.live.capacity import (
     FRAME_MS,
     FrameCost,
+    capacity,
+    cores,
     listed,
     live_sizes,
     measure_batches,
@@ -49,6 +51,8 @@ class EngineLike(Protocol):
     def batches(self) -> bool: ...
     @property
     def sizes(self) -> tuple[int, ...]: ...
+    @property
+    def runs_on(self) -> str: ...
     def enroll(self, image: Any, *, size: int) -> Any: ...
     def shrink(self, avatar: Any, size: int) -> Any: ...
     def open_session(self, avatar: Any, *, seed: int = 0, renderer: Any = None) -> EngineSession: ...
@@ -136,7 +140,14 @@ class EngineThread:
             if sustained(cost.slowest_ms):
                 break
         self.size, self.cost = size, cost
-        log.info("frames of %d px: %.1f ms to render, %.1f to encode", self.size, cost.render_ms, cost.encode_ms)
+        log.info(
+            "%s: frames of %d px take %.1f ms to render and %.1f to encode; sessions that fit: %d",
+            engine.runs_on,
+            self.size,
+            cost.render_ms,
+            cost.encode_ms,
+            capacity(cost, cores()),
+        )
         if cost.device is not None:
             assert self._renderer is not None
             self.device = DeviceWorker(self._renderer, cost.device, self._clock)

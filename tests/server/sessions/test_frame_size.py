@@ -42,6 +42,15 @@ async def test_the_largest_with_30_percent_to_spare(
     assert await _chosen(monkeypatch, FakeEngine(sizes=CROP_SIZES), ms, None) == expected
 
 
+async def test_the_start_says_on_what_at_what_cost_and_for_how_many(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine_thread, "cores", lambda: 2)
+    with caplog.at_level("INFO"):
+        await _chosen(monkeypatch, FakeEngine(sizes=CROP_SIZES), {512: 12.0}, None)
+    assert "a fake: frames of 512 px take 11.0 ms to render and 1.0 to encode; sessions that fit: 4" in caplog.text
+
+
 async def test_what_was_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await _chosen(monkeypatch, FakeEngine(sizes=CROP_SIZES), {1024: 90.0}, 1024) == 1024
 
