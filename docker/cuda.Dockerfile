@@ -13,7 +13,7 @@ COPY engine engine
 COPY server server
 COPY train train
 COPY clients clients
-RUN /opt/gohd/bin/pip install ".[gpu]"
+RUN /opt/gohd/bin/pip install ".[gpu,tensorrt]"
 
 FROM ${PYTHON_IMAGE}
 # Versions are the base image's distribution's: pinning them would only keep security fixes out. gcc and the C library's
@@ -23,10 +23,13 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev libgl1 libglib2.0-0 libegl1 libgles2 \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 gohd \
- && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin gohd
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin gohd \
+ && install -d -o gohd -g gohd /var/cache/gohd
 COPY --from=build /opt/gohd /opt/gohd
 ENV PATH=/opt/gohd/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
-    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    XDG_CACHE_HOME=/var/cache/gohd NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
+# Engines are built for this card once, by: docker run ... weights compile
+VOLUME /var/cache/gohd
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080

@@ -56,7 +56,7 @@ def unusable_card() -> str | None:
         return "this machine has a graphics card, and its torch is a build for CPUs: install one for CUDA"
     return (
         f"this machine has a graphics card, whose driver cannot run torch's CUDA {torch.version.cuda}: update the "
-        "driver, or install a torch for an older CUDA"
+        "driver, or install a torch for CUDA 12 with gohd-live[gpu-cuda12]"
     )
 
 

@@ -200,3 +200,27 @@ def test_coturn_understands_its_arguments(tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.wait(10)
+
+
+def test_the_image_for_cards_can_encode_and_keeps_its_engines() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra 'test')")
+    path = _ROOT / "docker" / "cuda.Dockerfile"
+    instructions = _instructions(path)
+    (environment,) = [rest for name, rest in instructions if name == "ENV" and "NVIDIA" in rest]
+    settings = dict(pair.split("=", 1) for pair in environment.split())
+    assert set(settings["NVIDIA_DRIVER_CAPABILITIES"].split(",")) == {"compute", "utility", "video"}
+    assert ("VOLUME", settings["XDG_CACHE_HOME"]) in instructions
+    assert any("[gpu,tensorrt]" in rest for _, rest in instructions)
+    composed = yaml.safe_load((_ROOT / "docker" / "compose.cuda.yaml").read_text(encoding="utf-8"))
+    (mounted,) = composed["services"]["gohd"]["volumes"]
+    volume, _, place = mounted.partition(":")
+    assert place == settings["XDG_CACHE_HOME"]
+    assert volume in composed["volumes"]
+
+
+def test_extras_for_cards_differ_in_their_cuda_alone() -> None:
+    extras = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for name in ("gpu", "tensorrt"):
+        other = [line.replace("cuda13", "cuda12").replace("cu13", "cu12") for line in extras[name]]
+        assert other == extras[f"{name}-cuda12"]
+        assert other != extras[name]
