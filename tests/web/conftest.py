@@ -51,8 +51,16 @@ def serve_in_thread() -> Iterator[Callable[..., Served]]:
             def call(work: Any) -> Any:
                 return asyncio.run_coroutine_threadsafe(work, loop).result(30)
 
+            async def end_tasks() -> None:
+                """As `asyncio.run` does: a relay that is gone, for one, is asked in vain to free what it gave."""
+                rest = asyncio.all_tasks() - {asyncio.current_task()}
+                for task in rest:
+                    task.cancel()
+                await asyncio.gather(*rest, return_exceptions=True)
+
             def stop() -> None:
                 call(services.aclose())
+                call(end_tasks())
                 loop.call_soon_threadsafe(loop.stop)
                 thread.join(5)
                 loop.close()
